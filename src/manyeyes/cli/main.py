@@ -1,0 +1,81 @@
+"""`manyeyes`: one command. Each subcommand is a module of this room, imported only when it is asked for.
+
+A subcommand module has a frozen dataclass `Options` (its fields and docstrings are the help) and `main(options) -> int`.
+Expected failures (`ManyeyesError`) become one line on standard error and exit status 2; a bug keeps its traceback.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "recipes": "list the recipes: what each trains, on what hardware, for how long",
+    "run": "train a recipe through all its stages; goes on where a stopped run left off",
+    "see": "ask a trained model about a picture or a clip",
+    "chat": "talk to a trained model in the terminal",
+    "info": "parameter counts of a configuration or checkpoint, total and active",
+    "convert": "convert a checkpoint between fp32, bf16 and INT4 in the official layout",
+    "reproduce": "run an experiment of the report at a small scale",
+    "watch": "follow a run live in the terminal, or export it to TensorBoard",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns the exit status."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        from manyeyes import __version__
+
+        print(f"manyeyes {__version__}")
+        return 0
+    name, rest = argv[0], argv[1:]
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean `manyeyes {near[0]}`?" if near else "`manyeyes --help` lists them all"
+        return _fail(f"no command {name!r}; {hint}")
+    return _run(name, rest)
+
+
+def _run(name: str, rest: list[str]) -> int:
+    # Before torch is loaded: waiting threads that spin make two threads slower than one on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from manyeyes.core.errors import ManyeyesError
+
+    try:
+        import tyro
+
+        module = importlib.import_module(f"manyeyes.cli.{name}")
+        options = tyro.cli(module.Options, prog=f"manyeyes {name}", description=module.__doc__, args=rest)
+        return module.main(options)
+    except ManyeyesError as error:
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("torch", "safetensors", "tokenizers"):
+            return _fail(f"`manyeyes {name}` needs {error.name}; install it with: pip install 'manyeyes[train]'")
+        raise
+    except KeyboardInterrupt:
+        return _fail("stopped", status=130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+
+
+def _overview() -> str:
+    lines = ["usage: manyeyes COMMAND [OPTIONS]", "", "commands:"]
+    lines += [f"  {name:<10} {what}" for name, what in COMMANDS.items()]
+    lines += ["", "`manyeyes COMMAND --help` explains one command."]
+    return "\n".join(lines)
+
+
+def _fail(message: str, *, status: int = 2) -> int:
+    print(f"manyeyes: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The nouns that cross rooms: messages, media, tokens, samples, seeds, run folders. Imports no torch and no other room."""

@@ -1,0 +1,30 @@
+"""The root of every error that manyeyes raises on purpose.
+
+Each room draws its own small tree under `ManyeyesError`. A message says what was expected, what came, and what to do.
+The command line prints such a message as one line and exits with status 2; anything else is a bug and keeps its traceback.
+
+    ManyeyesError
+    ├── MediaError          core.media      a picture or clip that cannot be used
+    ├── TokenizerError      core.tokenizer  a vocabulary file or text that cannot be used
+    ├── ChatError           core.chat       a conversation that has no rendering, ids that do not parse
+    ├── RunFolderError      core.runlog     a run folder that cannot be read or written
+    ├── ConfigError         *.config        a configuration that contradicts itself
+    ├── CheckpointError     *.checkpoint    weights that are missing, cut short or of another shape
+    └── DataError           data            a source, record or plan that cannot be used
+"""
+
+
+class ManyeyesError(Exception):
+    """An expected failure: the message tells the user what to do."""
+
+
+class ConfigError(ManyeyesError, ValueError):
+    """A configuration that contradicts itself or names something unknown."""
+
+
+class CheckpointError(ManyeyesError):
+    """Weights on disk that are missing, cut short, or of another shape than asked."""
+
+
+class DataError(ManyeyesError):
+    """A data source, record or plan that cannot be used."""

@@ -1,0 +1,141 @@
+"""Downloaded archives as data: a Debian or npm package lying in a folder, opened without installing it.
+
+`apt-get download` and `npm pack` write one file each into the current folder; that file is read where it lies. A Debian
+package is an `ar` archive around a compressed tar, an npm package a gzipped tar. Nothing in it is ever run.
+"""
+
+import hashlib
+import io
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from manyeyes.core.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A package of Debian, npm or PyPI as one file.
+
+    Attributes:
+        package: its name in the registry.
+        version: pinned.
+        registry: "debian" (any mirror of Debian 12), "npm" or "pypi" (a wheel).
+        sha256: of the file, where known.
+
+    Example:
+        >>> Archive("openmoji", "17.0.0", "npm").fetch
+        'npm pack openmoji@17.0.0'
+    """
+
+    package: str
+    version: str
+    registry: Literal["debian", "npm", "pypi"]
+    sha256: str | None = None
+
+    @property
+    def fetch(self) -> str:
+        """The command to run inside the folder for data."""
+        if self.registry == "debian":
+            return f"apt-get download {self.package}={self.version}"
+        if self.registry == "npm":
+            return f"npm pack {self.package}@{self.version}"
+        return f"pip download --no-deps --only-binary :all: {self.package}=={self.version}"
+
+    def find(self, folder: Path) -> Path:
+        """The file in `folder`.
+
+        Raises:
+            DataError: it is not there.
+        """
+        stem = self.package.lstrip("@").replace("/", "-")
+        version = self.version.replace(":", "%3a")
+        patterns = {
+            "debian": f"{stem}_{version}_*.deb",
+            "npm": f"{stem}-{version}.tgz",
+            "pypi": f"{stem.replace('-', '_')}-{version}-*.whl",
+        }
+        found = sorted(folder.glob(patterns[self.registry]))
+        if not found:
+            raise DataError(f"{folder} holds no {patterns[self.registry]}; run there: {self.fetch}")
+        return found[0]
+
+    def check(self, folder: Path) -> None:
+        """Raises DataError when the file is missing or not the pinned one."""
+        path = self.find(folder)
+        if self.sha256 is None:
+            return
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != self.sha256:
+            raise DataError(f"{path.name}: sha256 is {found}, expected {self.sha256}; delete it and run: {self.fetch}")
+
+
+class Member(NamedTuple):
+    """One regular file of an archive: its path without a leading "./", and its bytes."""
+
+    path: str
+    data: bytes
+
+
+def members(path: Path, *, suffixes: tuple[str, ...] = ()) -> Iterator[Member]:
+    """Files of a .deb, .tgz or .whl whose names end in one of `suffixes` (all, when empty), in the order of the archive.
+
+    Raises:
+        DataError: the archive is damaged or of another kind.
+    """
+    try:
+        if path.suffix == ".whl":
+            yield from _zip_members(path, suffixes)
+        elif path.suffix == ".deb":
+            with tarfile.open(fileobj=io.BytesIO(_debian_tar(path)), mode="r:*") as tar:
+                yield from _tar_members(tar, suffixes)
+        else:
+            with tarfile.open(path, "r:*") as tar:
+                yield from _tar_members(tar, suffixes)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"{path}: damaged archive ({error}); delete it and fetch it again") from error
+
+
+def _tar_members(tar: tarfile.TarFile, suffixes: tuple[str, ...]) -> Iterator[Member]:
+    for item in tar:
+        if item.isfile() and item.name.endswith(suffixes or ""):
+            file = tar.extractfile(item)
+            yield Member(item.name.removeprefix("./"), file.read() if file else b"")
+
+
+def _zip_members(path: Path, suffixes: tuple[str, ...]) -> Iterator[Member]:
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if not name.endswith("/") and name.endswith(suffixes or ""):
+                yield Member(name, archive.read(name))
+
+
+_AR_MAGIC, _AR_HEADER = b"!<arch>\n", 60
+
+
+def _debian_tar(path: Path) -> bytes:
+    """The member `data.tar.*` of a Debian package (deb(5))."""
+    data = path.read_bytes()
+    place = len(_AR_MAGIC)
+    if not data.startswith(_AR_MAGIC):
+        raise DataError(f"{path}: expected a Debian package, it does not begin like one; fetch it again")
+    while place + _AR_HEADER <= len(data):
+        name = data[place : place + 16].decode("ascii", "replace").strip().rstrip("/")
+        size = int(data[place + 48 : place + 58])
+        start = place + _AR_HEADER
+        if name.startswith("data.tar"):
+            return _unpacked(data[start : start + size], name, path)
+        place = start + size + size % 2
+    raise DataError(f"{path}: no data.tar in this Debian package; fetch it again")
+
+
+def _unpacked(data: bytes, name: str, path: Path) -> bytes:
+    if name.endswith(".zst"):
+        raise DataError(f"{path}: compressed with zstd (Ubuntu); expected a package of Debian, which uses xz")
+    return data

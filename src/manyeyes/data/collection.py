@@ -1,0 +1,44 @@
+"""`Collection`: records of one origin, numbered from 0; the seam between data that exists and the planner that orders it.
+
+A collection knows nothing of tokens, epochs or augmentation. `record(i)` is a pure function of i: the same call gives an
+equal record on every machine, so a run may ask for any record, in any order, from any thread.
+
+Report: App. B.2 (four text domains), B.3 (seven kinds of visual data), C.1.
+"""
+
+from typing import Literal, Protocol, TypeAlias
+
+from manyeyes.data.record import Record
+
+Domain: TypeAlias = Literal["vision", "text"]
+Split: TypeAlias = Literal["train", "test"]
+
+VISUAL_KINDS = ("caption", "interleaved", "ocr", "knowledge", "perception", "video", "agent")
+"""Report B.3."""
+TEXT_KINDS = ("web", "code", "maths", "knowledge_text")
+"""Report B.2."""
+
+
+class Collection(Protocol):
+    """What every source of records offers; generators and readers alike.
+
+    Attributes:
+        name: unique in the registry, the first part of each record's name.
+        domain: "vision" when its records carry media; the mixture's vision ratio counts by this word.
+        kind: one of `VISUAL_KINDS` or `TEXT_KINDS`.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def domain(self) -> Domain: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def record(self, index: int) -> Record:
+        """Record number `index`, 0 <= index < len(self). Pixels stay lazy."""
+        ...

@@ -1,0 +1,212 @@
+"""Packing: several samples share one row of T tokens, and each still sees only itself.
+
+`segments` keep the boundaries (attention is causal and within equal segments), `positions` restart at each sample, and
+a sample's first token weighs nothing, since what stands before it is somebody else's. Which samples share a row is
+decided in `window`; a packed row and its samples on their own give the same logits.
+
+Shapes: B rows of a batch, T tokens of a row, S samples of a row.
+Report: App. C.1 (packing happens while training).
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyeyes.core.errors import DataError
+from manyeyes.core.media import Media
+from manyeyes.core.sample import Sample
+from manyeyes.data.window import WINDOW, Window
+
+PADDING = -1
+"""Segment id of the tokens behind the last sample."""
+
+
+class Pack(NamedTuple):
+    """One row of training input.
+
+    Attributes:
+        ids: int32 [T]; `pad_id` behind the last sample.
+        positions: int32 [T]; counts from 0 within each sample, 0 on padding.
+        segments: int32 [T]; 0, 1, ... by sample, -1 on padding. Tokens attend within equal ids only.
+        weights: float32 [T]; weight of predicting `ids[t]` from before; 0 at each sample's first token and on padding.
+        media: every sample's media in order.
+        names: [S] the samples' names.
+        media_counts: [S] how many of `media` belong to each sample.
+        logprobs: float32 [T] or None; 0 where a sample has none (its weights are then all 0).
+        advantages: float32 [T] or None, likewise.
+
+    Example:
+        >>> two = [Sample(ids=np.array([7, 8], np.int32), weights=np.array([0, 1], np.float32), name=n) for n in "ab"]
+        >>> row = pack(two, 5, pad_id=0)
+        >>> row.ids.tolist(), row.positions.tolist(), row.segments.tolist()
+        ([7, 8, 7, 8, 0], [0, 1, 0, 1, 0], [0, 0, 1, 1, -1])
+        >>> row.boundaries.tolist(), row.tokens, row.fill
+        ([0, 2, 4], 4, 0.8)
+    """
+
+    ids: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    segments: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    media: tuple[Media, ...] = ()
+    names: tuple[str, ...] = ()
+    media_counts: tuple[int, ...] = ()
+    logprobs: NDArray[np.float32] | None = None
+    advantages: NDArray[np.float32] | None = None
+
+    @property
+    def boundaries(self) -> NDArray[np.int32]:
+        """int32 [S + 1]: where each sample starts, and where the last one ends (the blocks of the attention mask)."""
+        ends = np.cumsum(np.bincount(self.segments[self.segments >= 0], minlength=len(self.names)))
+        return np.concatenate([[0], ends]).astype(np.int32)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that belong to a sample."""
+        return int(np.count_nonzero(self.segments >= 0))
+
+    @property
+    def fill(self) -> float:
+        """Share of the row that is not padding, 0 to 1."""
+        return self.tokens / len(self.ids)
+
+
+class Batch(NamedTuple):
+    """Packs of equal length on top of each other; the fields are those of `Pack` with a leading [B].
+
+    `media` holds the media of all rows in order; `names` and `media_counts` keep one tuple a row.
+    """
+
+    ids_BT: NDArray[np.int32]
+    positions_BT: NDArray[np.int32]
+    segments_BT: NDArray[np.int32]
+    weights_BT: NDArray[np.float32]
+    media: tuple[Media, ...] = ()
+    names: tuple[tuple[str, ...], ...] = ()
+    media_counts: tuple[tuple[int, ...], ...] = ()
+    logprobs_BT: NDArray[np.float32] | None = None
+    advantages_BT: NDArray[np.float32] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that belong to a sample."""
+        return int(np.count_nonzero(self.segments_BT >= 0))
+
+    @property
+    def fill(self) -> float:
+        """Share of the batch that is not padding, 0 to 1."""
+        return self.tokens / self.ids_BT.size
+
+
+def pack(samples: Sequence[Sample], row_length: int, *, pad_id: int) -> Pack:
+    """Lay samples side by side in one row, in the order given.
+
+    Raises:
+        DataError: they are longer than the row, or some carry log-probabilities (advantages) and others that are
+            trained on do not.
+    """
+    used = sum(sample.length for sample in samples)
+    if used > row_length:
+        lengths = ", ".join(f"{sample.name or '?'} ({sample.length})" for sample in samples)
+        raise DataError(f"samples of {used} tokens cannot share a row of {row_length}: {lengths}; put fewer in a row")
+    lengths = np.array([sample.length for sample in samples], np.int64)
+    starts = np.cumsum(lengths) - lengths
+    ids = np.full(row_length, pad_id, np.int32)
+    positions = np.zeros(row_length, np.int32)
+    segments = np.full(row_length, PADDING, np.int32)
+    weights = np.zeros(row_length, np.float32)
+    if samples:
+        ids[:used] = np.concatenate([sample.ids for sample in samples])
+        positions[:used] = np.arange(used) - np.repeat(starts, lengths)
+        segments[:used] = np.repeat(np.arange(len(samples)), lengths)
+        weights[:used] = np.concatenate([sample.weights for sample in samples])
+        weights[starts[lengths > 0]] = 0.0
+    return Pack(
+        ids=ids,
+        positions=positions,
+        segments=segments,
+        weights=weights,
+        media=tuple(media for sample in samples for media in sample.media),
+        names=tuple(sample.name for sample in samples),
+        media_counts=tuple(len(sample.media) for sample in samples),
+        logprobs=_laid_out([sample.logprobs for sample in samples], samples, row_length, what="logprobs"),
+        advantages=_laid_out([sample.advantages for sample in samples], samples, row_length, what="advantages"),
+    )
+
+
+def _laid_out(
+    parts: Sequence[NDArray[np.float32] | None], samples: Sequence[Sample], row_length: int, *, what: str
+) -> NDArray[np.float32] | None:
+    if all(part is None for part in parts):
+        return None
+    for part, sample in zip(parts, samples, strict=True):
+        if part is None and sample.weights.any():
+            raise DataError(f"{sample.name} has no {what} but shares a row with samples that do: give all or none")
+    row = np.zeros(row_length, np.float32)
+    filled = [np.zeros(s.length, np.float32) if p is None else p for p, s in zip(parts, samples, strict=True)]
+    row[: sum(map(len, filled))] = np.concatenate(filled)
+    return row
+
+
+def unpack(row: Pack) -> list[Sample]:
+    """The samples of a row again: the inverse of `pack` (but for the weight of a first token, which is 0 now)."""
+    edges = row.boundaries.tolist()
+    media = iter(row.media)
+    return [
+        Sample(
+            ids=row.ids[start:end],
+            weights=row.weights[start:end],
+            media=tuple(islice(media, count)),
+            name=name,
+            logprobs=None if row.logprobs is None else row.logprobs[start:end],
+            advantages=None if row.advantages is None else row.advantages[start:end],
+        )
+        for start, end, name, count in zip(edges, edges[1:], row.names, row.media_counts, strict=False)
+    ]
+
+
+def stack(packs: Sequence[Pack]) -> Batch:
+    """Rows of one length on top of each other.
+
+    Raises:
+        DataError: no rows, rows of several lengths, or RL fields in some rows only.
+    """
+    if len({len(row.ids) for row in packs}) != 1:
+        raise DataError(f"a batch needs rows of one length, got lengths {[len(row.ids) for row in packs]}")
+    return Batch(
+        ids_BT=np.stack([row.ids for row in packs]),
+        positions_BT=np.stack([row.positions for row in packs]),
+        segments_BT=np.stack([row.segments for row in packs]),
+        weights_BT=np.stack([row.weights for row in packs]),
+        media=tuple(media for row in packs for media in row.media),
+        names=tuple(row.names for row in packs),
+        media_counts=tuple(row.media_counts for row in packs),
+        logprobs_BT=_stacked([row.logprobs for row in packs], packs, what="logprobs"),
+        advantages_BT=_stacked([row.advantages for row in packs], packs, what="advantages"),
+    )
+
+
+def _stacked(
+    rows: Sequence[NDArray[np.float32] | None], packs: Sequence[Pack], *, what: str
+) -> NDArray[np.float32] | None:
+    if all(row is None for row in rows):
+        return None
+    for row, whole in zip(rows, packs, strict=True):
+        if row is None and whole.weights.any():
+            raise DataError(f"a row with {', '.join(whole.names)} has no {what}, other rows of the batch do")
+    return np.stack(
+        [np.zeros_like(whole.weights) if row is None else row for row, whole in zip(rows, packs, strict=True)]
+    )
+
+
+def pack_all(samples: Iterable[Sample], row_length: int, *, pad_id: int, window: int = WINDOW) -> list[Pack]:
+    """Pack a finite list into few rows; every sample is in exactly one.
+
+    Raises:
+        DataError: a sample is longer than the row.
+    """
+    queue = Window(iter(samples), row_length, size=window)
+    return [pack(row, row_length, pad_id=pad_id) for row in iter(queue.next_row, [])]

@@ -1,0 +1,87 @@
+"""Quarantine: a record that cannot be read is written down and a stand-in of its planned length takes its place.
+
+Never a silent skip: the order of all other samples stays as planned, and the list says what was lost and why. Lines
+are written when a batch is handed out, in plan order, each record once an epoch. A record on the list stays out when a
+run is resumed, even if the file has been repaired meanwhile, so that a resumed run equals the uninterrupted one; delete
+its line (or the folder) to try again.
+
+Report: App. C.1 (determinism).
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from manyeyes.core.sample import Sample
+from manyeyes.data.plan import Entry
+
+
+class Failure(NamedTuple):
+    """One record that had to be replaced."""
+
+    source: str
+    index: int
+    epoch: int
+    length: int
+    reason: str
+
+
+def stand_in(entry: Entry, *, pad_id: int) -> Sample:
+    """What takes the place of a broken record: as many pad tokens as planned, no weight, no media."""
+    return Sample(
+        ids=np.full(entry.length, pad_id, np.int32),
+        weights=np.zeros(entry.length, np.float32),
+        name=f"stand-in/{entry.name}",
+    )
+
+
+class Quarantine:
+    """The list of failures of a run: one JSON line each, in `folder/rank-<rank>.jsonl`; in memory without a folder.
+
+    All files of the folder are read at the start, so ranks may change from one start to the next.
+
+    Example:
+        >>> quarantine = Quarantine()
+        >>> quarantine.add(Failure("toy", 3, 0, 12, "cut short"))
+        >>> quarantine.reason(Entry("toy", epoch=0, index=3, length=12, draw=0))
+        'cut short'
+    """
+
+    def __init__(self, folder: Path | None = None, *, rank: int = 0) -> None:
+        self.path = None if folder is None else folder / f"rank-{rank}.jsonl"
+        self.failures: list[Failure] = []
+        self._reasons: dict[tuple[str, int, int], str] = {}
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(folder.glob("rank-*.jsonl")):
+                for failure in _read(path):
+                    self._remember(failure)
+
+    def reason(self, entry: Entry) -> str | None:
+        """Why an entry is quarantined; None if it is not."""
+        return self._reasons.get((entry.source, entry.index, entry.epoch))
+
+    def add(self, failure: Failure) -> None:
+        """Write a failure down unless it is known."""
+        if self._remember(failure) and self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(failure._asdict()) + "\n")
+
+    def _remember(self, failure: Failure) -> bool:
+        key = (failure.source, failure.index, failure.epoch)
+        if key in self._reasons:
+            return False
+        self._reasons[key] = failure.reason
+        self.failures.append(failure)
+        return True
+
+
+def _read(path: Path) -> list[Failure]:
+    """The failures of a file; a last line cut short by a kill is removed, to be written again."""
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    if whole != text:
+        path.write_text(whole, encoding="utf-8")
+    return [Failure(**json.loads(line)) for line in whole.splitlines()]

@@ -1,0 +1,252 @@
+"""What recipe `tiny` learns from: pinned packages of PyPI and generated text, nothing to fetch besides `pip install`.
+
+Every entry has a train and a test split without content in common.
+
+Report: App. B.2, B.3.
+"""
+
+from manyeyes.data.generated.maths import chains, maths
+from manyeyes.data.generated.small_talk import SmallTalk
+from manyeyes.data.packaged.airports import airport_tables, airports
+from manyeyes.data.packaged.countries import countries, country_tables
+from manyeyes.data.packaged.digits import Digits, DigitStrings
+from manyeyes.data.packaged.easy_vqa import EasyVqa
+from manyeyes.data.packaged.elements import element_tables, elements
+from manyeyes.data.packaged.facts import FactPages, FactQuestions
+from manyeyes.data.packaged.package_text import package_files, package_prose, package_repositories
+from manyeyes.data.packaged.photographs import Photographs
+from manyeyes.data.packages import AIRPORTSDATA, COUNTRYINFO, EASY_VQA, MENDELEEV, SCIKIT_IMAGE, SCIKIT_LEARN
+from manyeyes.data.source_info import SourceInfo
+
+BSD, MIT, OWN = "BSD-3-Clause", "MIT", "Apache-2.0"
+
+VISION_SOURCES = (
+    SourceInfo(
+        name="easy_vqa",
+        about="5,000 pictures of a coloured shape, 48,000 questions with one-word answers",
+        kind="perception",
+        domain="vision",
+        licence=MIT,
+        origin="PyPI easy-vqa 1.0",
+        packages=(EASY_VQA,),
+        build=lambda split, seed, folder: EasyVqa(split),
+        share=4.0,
+    ),
+    SourceInfo(
+        name="digits",
+        about="1,797 handwritten digits of 43 people",
+        kind="ocr",
+        domain="vision",
+        licence=f"{BSD}; scans CC-BY-4.0",
+        origin="PyPI scikit-learn 1.9.1 (UCI handwritten digits)",
+        packages=(SCIKIT_LEARN,),
+        build=lambda split, seed, folder: Digits(split),
+        share=0.5,
+    ),
+    SourceInfo(
+        name="digit_strings",
+        about="strings of 2 to 5 handwritten digits, composed from real scans",
+        kind="ocr",
+        domain="vision",
+        licence=f"{BSD}; scans CC-BY-4.0",
+        origin="PyPI scikit-learn 1.9.1 (UCI handwritten digits), composed",
+        packages=(SCIKIT_LEARN,),
+        build=lambda split, seed, folder: DigitStrings(split, seed=seed),
+        share=2.0,
+    ),
+    SourceInfo(
+        name="photographs",
+        about="24 photographs and scientific pictures with captions and questions written by hand",
+        kind="caption",
+        domain="vision",
+        licence=f"{BSD}, public domain, CC0, CC-BY-2.0",
+        origin="PyPI scikit-image 0.26.0, scikit-learn 1.9.1",
+        packages=(SCIKIT_IMAGE, SCIKIT_LEARN),
+        build=lambda split, seed, folder: Photographs(split),
+        share=0.25,
+        epochs=64,
+    ),
+)
+
+TEXT_SOURCES = (
+    SourceInfo(
+        name="package_prose",
+        about="documentation of two scientific packages",
+        kind="web",
+        domain="text",
+        licence=BSD,
+        origin="PyPI scikit-learn 1.9.1, scikit-image 0.26.0",
+        packages=(SCIKIT_LEARN, SCIKIT_IMAGE),
+        build=lambda split, seed, folder: package_prose(split),
+        documents=True,
+        share=2.0,
+    ),
+    SourceInfo(
+        name="package_repositories",
+        about="source code, each sub-package as one repository in order of imports",
+        kind="code",
+        domain="text",
+        licence=BSD,
+        origin="PyPI scikit-learn 1.9.1, scikit-image 0.26.0",
+        packages=(SCIKIT_LEARN, SCIKIT_IMAGE),
+        build=lambda split, seed, folder: package_repositories(split),
+        documents=True,
+        share=2.0,
+    ),
+    SourceInfo(
+        name="package_files",
+        about="the same source code, file by file",
+        kind="code",
+        domain="text",
+        licence=BSD,
+        origin="PyPI scikit-learn 1.9.1, scikit-image 0.26.0",
+        packages=(SCIKIT_LEARN, SCIKIT_IMAGE),
+        build=lambda split, seed, folder: package_files(split),
+        documents=True,
+        share=0.5,
+    ),
+    SourceInfo(
+        name="country_pages",
+        about="a page for each country, a table for each region",
+        kind="knowledge_text",
+        domain="text",
+        licence=MIT,
+        origin="PyPI countryinfo 1.0.1",
+        packages=(COUNTRYINFO,),
+        build=lambda split, seed, folder: FactPages("country_pages", countries(), split, tables=country_tables(split)),
+        documents=True,
+        share=0.5,
+    ),
+    SourceInfo(
+        name="country_questions",
+        about="conversations on capitals, neighbours, languages, ...",
+        kind="knowledge_text",
+        domain="text",
+        licence=MIT,
+        origin="PyPI countryinfo 1.0.1",
+        packages=(COUNTRYINFO,),
+        build=lambda split, seed, folder: FactQuestions("country_questions", countries(), split, seed=seed),
+    ),
+    SourceInfo(
+        name="element_pages",
+        about="a page for each chemical element, a table for each period",
+        kind="knowledge_text",
+        domain="text",
+        licence=MIT,
+        origin="PyPI mendeleev 1.3.0",
+        packages=(MENDELEEV,),
+        build=lambda split, seed, folder: FactPages("element_pages", elements(), split, tables=element_tables(split)),
+        documents=True,
+        share=0.5,
+    ),
+    SourceInfo(
+        name="element_questions",
+        about="conversations on symbols, numbers, uses, ...",
+        kind="knowledge_text",
+        domain="text",
+        licence=MIT,
+        origin="PyPI mendeleev 1.3.0",
+        packages=(MENDELEEV,),
+        build=lambda split, seed, folder: FactQuestions("element_questions", elements(), split, seed=seed),
+        share=0.5,
+    ),
+    SourceInfo(
+        name="airport_pages",
+        about="a page for each international airport, a table for each country",
+        kind="knowledge_text",
+        domain="text",
+        licence=MIT,
+        origin="PyPI airportsdata 20260905, countryinfo 1.0.1",
+        packages=(AIRPORTSDATA, COUNTRYINFO),
+        build=lambda split, seed, folder: FactPages("airport_pages", airports(), split, tables=airport_tables(split)),
+        documents=True,
+        share=0.25,
+    ),
+    SourceInfo(
+        name="airport_questions",
+        about="conversations on codes, cities and countries of airports",
+        kind="knowledge_text",
+        domain="text",
+        licence=MIT,
+        origin="PyPI airportsdata 20260905, countryinfo 1.0.1",
+        packages=(AIRPORTSDATA, COUNTRYINFO),
+        build=lambda split, seed, folder: FactQuestions("airport_questions", airports(), split, seed=seed),
+        share=0.25,
+    ),
+    SourceInfo(
+        name="maths_document",
+        about="worked examples of arithmetic, equations, sequences and word problems",
+        kind="maths",
+        domain="text",
+        licence=OWN,
+        origin="generated",
+        build=lambda split, seed, folder: maths(split, form="document", seed=seed),
+        synthetic=True,
+        share=2.0,
+    ),
+    SourceInfo(
+        name="maths_chat",
+        about="the same problems, asked and answered with their steps",
+        kind="maths",
+        domain="text",
+        licence=OWN,
+        origin="generated",
+        build=lambda split, seed, folder: maths(split, form="chat", seed=seed),
+        synthetic=True,
+    ),
+    SourceInfo(
+        name="maths_thinking",
+        about="the same problems, thought about before the answer",
+        kind="maths",
+        domain="text",
+        licence=OWN,
+        origin="generated",
+        build=lambda split, seed, folder: maths(split, form="thinking", seed=seed),
+        synthetic=True,
+    ),
+    SourceInfo(
+        name="chains_3",
+        about="reasoning chains of about three steps",
+        kind="maths",
+        domain="text",
+        licence=OWN,
+        origin="generated",
+        build=lambda split, seed, folder: chains(split, length=3, seed=seed),
+        synthetic=True,
+        share=0.5,
+    ),
+    SourceInfo(
+        name="chains_16",
+        about="reasoning chains of about 16 steps, for rows of 1,024 tokens and more",
+        kind="maths",
+        domain="text",
+        licence=OWN,
+        origin="generated",
+        build=lambda split, seed, folder: chains(split, length=16, seed=seed),
+        synthetic=True,
+        share=0.0,
+    ),
+    SourceInfo(
+        name="chains_64",
+        about="reasoning chains of about 64 steps, for rows of 4,096 tokens and more",
+        kind="maths",
+        domain="text",
+        licence=OWN,
+        origin="generated",
+        build=lambda split, seed, folder: chains(split, length=64, seed=seed),
+        synthetic=True,
+        share=0.0,
+    ),
+    SourceInfo(
+        name="small_talk",
+        about="greetings and little tasks on words",
+        kind="web",
+        domain="text",
+        licence=OWN,
+        origin="generated",
+        build=lambda split, seed, folder: SmallTalk(split, seed=seed),
+        synthetic=True,
+    ),
+)
+
+TINY_SOURCES = VISION_SOURCES + TEXT_SOURCES

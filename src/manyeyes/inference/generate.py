@@ -1,0 +1,164 @@
+"""Batched generation: prefill a batch of prompts, then decode token by token with the compressed latent cache.
+
+1. Prompts are sorted by length and run in batches, left-aligned, padding behind.
+2. The prefill writes each layer's latents (kv_lora + rope numbers a token) and gives the first token's scores.
+3. Each decode step reads one new token a row; rows that stop leave the batch, and the cache with it.
+
+This is the engine's first cut: static batches. Report: App. D.
+Shapes: B rows, T positions, V vocabulary.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from manyeyes.core.errors import ManyeyesError
+from manyeyes.core.media import Media
+from manyeyes.core.seeds import stream
+from manyeyes.inference.sampling import SamplingParams, choose
+from manyeyes.model.attention import MlaCache
+from manyeyes.model.moonvit3d import MediaBatch
+from manyeyes.model.multimodal import K25
+
+
+class GenerationError(ManyeyesError):
+    """A prompt that cannot be continued."""
+
+
+class Prompt(NamedTuple):
+    """Token ids and the media that fill their `<|media_pad|>` runs."""
+
+    ids: NDArray[np.int32]
+    media: tuple[Media, ...] = ()
+
+
+@dataclass(slots=True)
+class Completion:
+    """What was generated for one prompt.
+
+    Attributes:
+        ids: sampled ids, the stop id included.
+        logprobs: one for each id, under the distribution it was sampled from.
+        stop: "stop" when a stop id came, "length" when the limit was reached.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    stop: Literal["stop", "length"] = "length"
+
+
+@torch.inference_mode()
+def generate(
+    model: K25,
+    prompts: Sequence[Prompt],
+    *,
+    params: SamplingParams = SamplingParams(),
+    stop_ids: Collection[int],
+    rows: int = 64,
+    on_token: Callable[[int, int], None] = lambda prompt, token: None,
+) -> list[Completion]:
+    """Continue every prompt.
+
+    Args:
+        stop_ids: ids that end a completion (`<|im_end|>`, `[EOS]`).
+        rows: prompts in one batch.
+        on_token: called with (prompt number, id) as ids come.
+
+    Raises:
+        GenerationError: an empty prompt, or an id outside the vocabulary.
+    """
+    for number, prompt in enumerate(prompts):
+        _check(prompt, number, model)
+    completions = [Completion() for _ in prompts]
+    by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number].ids))
+    for start in range(0, len(by_length), rows):
+        batch = by_length[start : start + rows]
+        _Decoding(model, prompts, batch, params, frozenset(stop_ids), completions, on_token).run()
+    return completions
+
+
+def _check(prompt: Prompt, number: int, model: K25) -> None:
+    vocabulary = model.config.text.vocab_size
+    if len(prompt.ids) == 0:
+        raise GenerationError(f"prompt {number} is empty; give it at least one token")
+    if int(prompt.ids.min()) < 0 or int(prompt.ids.max()) >= vocabulary:
+        raise GenerationError(f"prompt {number} has an id outside 0..{vocabulary - 1}; is its tokenizer the model's?")
+
+
+class _Decoding:
+    """One batch on its way; rows leave as they stop."""
+
+    def __init__(
+        self,
+        model: K25,
+        prompts: Sequence[Prompt],
+        batch: list[int],
+        params: SamplingParams,
+        stop_ids: frozenset[int],
+        completions: list[Completion],
+        on_token: Callable[[int, int], None],
+    ) -> None:
+        self.model, self.params, self.stop_ids = model, params, stop_ids
+        self.prompts, self.completions, self.on_token = prompts, completions, on_token
+        self.numbers = batch
+        self.device = model.head_weight.device
+        self.uniforms = {n: stream(params.seed, "inference/sample", n).random(params.max_new_tokens) for n in batch}
+        longest = max(len(prompts[number].ids) for number in batch)
+        self.cache = MlaCache.empty(
+            model.config.text, len(batch), capacity=longest + params.max_new_tokens, dtype=model.compute_dtype,
+            device=self.device,
+        )  # fmt: skip
+
+    def run(self) -> None:
+        hidden_BD = self._prefill()
+        for position in range(self.params.max_new_tokens):
+            token_B = self._choose(hidden_BD, position)
+            going = [row for row, number in enumerate(self.numbers) if self.completions[number].stop == "length"]
+            if not going or position + 1 == self.params.max_new_tokens:
+                return
+            token_B = self._keep(going, token_B)
+            hidden_BD = self.model(token_B[:, None], cache=self.cache).hidden_BTD[:, 0]
+
+    def _prefill(self) -> Tensor:
+        ids = [self.prompts[number].ids for number in self.numbers]
+        lengths_B = torch.tensor([len(row) for row in ids])
+        ids_BT = torch.full((len(ids), int(lengths_B.max())), self.model.config.pad_token_id, dtype=torch.int64)
+        for row, values in enumerate(ids):
+            ids_BT[row, : len(values)] = torch.from_numpy(values)
+        segments_BT = torch.where(torch.arange(ids_BT.shape[1]) < lengths_B[:, None], 0, -1).int()
+        out = self.model(
+            ids_BT.to(self.device), segments_BT=segments_BT.to(self.device), media=self._media(), cache=self.cache
+        )
+        return out.hidden_BTD[torch.arange(len(ids)), lengths_B - 1]
+
+    def _media(self) -> MediaBatch | None:
+        media = [item for number in self.numbers for item in self.prompts[number].media]
+        if not media:
+            return None
+        patches = torch.from_numpy(np.concatenate([item.patches for item in media])).to(self.device)
+        return MediaBatch(patches, tuple(item.grid for item in media))
+
+    def _choose(self, hidden_BD: Tensor, position: int) -> Tensor:
+        uniform_B = torch.tensor([self.uniforms[number][position] for number in self.numbers])
+        token_B, logprob_B = choose(self.model.logits(hidden_BD), self.params, uniform_B.to(self.device))
+        for number, token, logprob in zip(self.numbers, token_B.tolist(), logprob_B.tolist(), strict=True):
+            completion = self.completions[number]
+            completion.ids.append(token)
+            completion.logprobs.append(logprob)
+            if token in self.stop_ids:
+                completion.stop = "stop"
+            self.on_token(number, token)
+        return token_B
+
+    def _keep(self, going: list[int], token_B: Tensor) -> Tensor:
+        if len(going) == len(self.numbers):
+            return token_B
+        rows = torch.tensor(going, device=self.device)
+        self.cache = self.cache.select(rows)
+        self.numbers = [self.numbers[row] for row in going]
+        return token_B[rows]

@@ -1,0 +1,78 @@
+"""The SwiGLU feed-forward of dense layers, shared experts and (row-weighted) routed experts.
+
+    FFN(x) = down(silu(gate(x)) * up(x))
+
+The activation keeps only its two inputs; the backward pass recomputes silu, which costs less than storing it.
+
+Report: §4.1 (K2 backbone); SwiGLU: Shazeer, 2020.
+
+Shapes: N rows, I intermediate width.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from manyeyes.model.precision import Linear
+
+
+class FeedForward(nn.Module):
+    """Gate, up and down projections without biases."""
+
+    def __init__(self, width: int, intermediate: int) -> None:
+        super().__init__()
+        self.gate_proj = Linear(width, intermediate, bias=False)
+        self.up_proj = Linear(width, intermediate, bias=False)
+        self.down_proj = Linear(intermediate, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_proj(x), self.up_proj(x)
+        return self.down_proj(swiglu(gate, up))
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) * up."""
+    y: Tensor = _SwiGLU.apply(gate, up)  # pyright: ignore[reportAssignmentType]
+    return y
+
+
+def weighted_swiglu(gate_NI: Tensor, up_NI: Tensor, weight_N: Tensor) -> Tensor:
+    """silu(gate) * up * weight with one weight a row.
+
+    A routed expert's weight multiplies here, in the narrow middle, instead of after `down`: the same by linearity.
+    """
+    y: Tensor = _WeightedSwiGLU.apply(gate_NI, up_NI, weight_N)  # pyright: ignore[reportAssignmentType]
+    return y
+
+
+class _SwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        d_up = F.silu(gate).mul_(grads[0])
+        return torch.ops.aten.silu_backward(grads[0] * up, gate), d_up
+
+
+class _WeightedSwiGLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, gate_NI: Tensor, up_NI: Tensor, weight_N: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_NI, up_NI, weight_N)
+        return F.silu(gate_NI).mul_(up_NI).mul_(weight_N[:, None])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        gate_NI, up_NI, weight_N = ctx.saved_tensors
+        dy_NI = grads[0]
+        d_up_NI = F.silu(gate_NI).mul_(dy_NI)
+        inner_NI = d_up_NI * up_NI
+        d_weight_N = inner_NI.float().sum(-1).to(weight_N.dtype)
+        d_up_NI.mul_(weight_N[:, None])
+        d_silu_NI = torch.mul(dy_NI, up_NI, out=inner_NI).mul_(weight_N[:, None])
+        return torch.ops.aten.silu_backward(d_silu_NI, gate_NI), d_up_NI, d_weight_N

@@ -1,0 +1,154 @@
+"""The mixture of experts: sigmoid router with a balancing bias, routed experts, one shared expert.
+
+    s = sigmoid(x @ gate.T) in fp32;  chosen = top-k of s + bias;  w = s[chosen] / sum * routed_scaling_factor
+    y = sum_e w_e Expert_e(x) + Shared(x)
+
+The bias only chooses. It is no parameter: after a step `update_bias` moves it by a fixed rate towards even load (no
+loss involved). Beside it stands a small sequence-level balance loss, here a mean over samples weighted by their length,
+so that packing does not change it. Counts are returned, never kept in the module.
+
+Report: §4.1 (K2 backbone: 384 experts, 8 active); DeepSeek-V3 §2.1.2; loss-free balancing: Wang et al., 2024.
+
+Shapes: N tokens, D width, E experts, K experts a token, I expert width, S samples.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from manyeyes.model.config import TextConfig
+from manyeyes.model.feed_forward import FeedForward, weighted_swiglu
+from manyeyes.model.grouped_linear import combine, dispatch, grouped_linear, sort_by_expert
+from manyeyes.model.precision import linear
+
+
+class Choice(NamedTuple):
+    """The router's decision: chosen experts, their weights, and all scores (fp32)."""
+
+    expert_NK: Tensor
+    weight_NK: Tensor
+    score_NE: Tensor
+
+
+class MoEOutput(NamedTuple):
+    """The layer's output; with `collect`, tokens per expert and the balance loss (0-dim, without its weight)."""
+
+    y_ND: Tensor
+    counts_E: Tensor | None
+    balance_loss: Tensor | None
+
+
+class Samples(NamedTuple):
+    """Which tokens make up which sample, for the balance loss.
+
+    Attributes:
+        token_N: tokens in sample order, padding left out; None where every token counts, in order.
+        lengths_S: tokens of each sample.
+    """
+
+    token_N: Tensor | None
+    lengths_S: Tensor
+
+
+class Gate(nn.Module):
+    """The router's weight and its balancing bias."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(config.n_routed_experts, config.hidden_size))
+        self.register_buffer("e_score_correction_bias", torch.zeros(config.n_routed_experts, dtype=torch.float32))
+        self.e_score_correction_bias: Tensor
+
+
+class Experts(nn.Module):
+    """All routed experts, stacked: [E, I, D], [E, I, D], [E, D, I]."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        n, inner, width = config.n_routed_experts, config.moe_intermediate_size, config.hidden_size
+        self.gate_proj = nn.Parameter(torch.empty(n, inner, width))
+        self.up_proj = nn.Parameter(torch.empty(n, inner, width))
+        self.down_proj = nn.Parameter(torch.empty(n, width, inner))
+
+    def forward(self, x_MD: Tensor, weight_M: Tensor, counts_E: Tensor) -> Tensor:
+        """Rows sorted by expert in, weighted outputs in the same order out."""
+        gate_MI = grouped_linear(x_MD, self.gate_proj, counts_E)
+        up_MI = grouped_linear(x_MD, self.up_proj, counts_E)
+        return grouped_linear(weighted_swiglu(gate_MI, up_MI, weight_M), self.down_proj, counts_E)
+
+
+class MoE(nn.Module):
+    """Router, routed experts and shared expert of one layer."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.gate = Gate(config)
+        self.experts = Experts(config)
+        self.shared_experts = FeedForward(config.hidden_size, config.shared_intermediate_size)
+
+    def forward(self, x_ND: Tensor, *, samples: Samples | None = None) -> MoEOutput:
+        """Args: `samples` asks for counts and balance loss over these samples (padding is counted nowhere)."""
+        c = self.config
+        choice = route(
+            x_ND,
+            self.gate.weight,
+            self.gate.e_score_correction_bias,
+            top_k=c.num_experts_per_tok,
+            scale=c.routed_scaling_factor,
+            normalise=c.norm_topk_prob,
+        )
+        routing = sort_by_expert(choice.expert_NK, c.n_routed_experts)
+        weight_M = sorted_weights(choice.weight_NK, routing.row_NK).to(x_ND.dtype)
+        routed_ND = combine(self.experts(dispatch(x_ND, routing), weight_M, routing.counts_E), routing)
+        y_ND = routed_ND + self.shared_experts(x_ND)
+        if samples is None:
+            return MoEOutput(y_ND, None, None)
+        return MoEOutput(y_ND, count(choice, samples), balance_loss(choice, samples))
+
+
+def route(x_ND: Tensor, gate_ED: Tensor, bias_E: Tensor, *, top_k: int, scale: float, normalise: bool = True) -> Choice:
+    """Chooses `top_k` experts a token by score + bias, weighs them by score alone; all in fp32."""
+    score_NE = torch.sigmoid(linear(x_ND.float(), gate_ED))
+    expert_NK = (score_NE.detach() + bias_E).topk(top_k, dim=-1, sorted=False).indices
+    weight_NK = score_NE.gather(1, expert_NK)
+    if normalise:
+        weight_NK = weight_NK / (weight_NK.sum(-1, keepdim=True) + 1e-20)
+    return Choice(expert_NK, weight_NK * scale, score_NE)
+
+
+def sorted_weights(weight_NK: Tensor, row_NK: Tensor) -> Tensor:
+    """Routing weights in the order of the sorted rows [M] (a permutation, so its gradient is a gather too)."""
+    inverse_M = torch.empty_like(row_NK.view(-1))
+    inverse_M[row_NK.view(-1)] = torch.arange(row_NK.numel(), device=row_NK.device)
+    return weight_NK.flatten()[inverse_M]
+
+
+def count(choice: Choice, samples: Samples) -> Tensor:
+    """Tokens that chose each expert, int64 [E]."""
+    expert_NK = choice.expert_NK if samples.token_N is None else choice.expert_NK[samples.token_N]
+    return torch.bincount(expert_NK.flatten(), minlength=choice.score_NE.shape[1])
+
+
+def balance_loss(choice: Choice, samples: Samples) -> Tensor:
+    """Sequence-level balance: for a sample of T tokens, sum_e f_e P_e, averaged over samples by their length.
+
+    f_e = E / (K T) * |tokens that chose e|, P_e = mean over tokens of s_e / sum(s). It is 1 where load is even.
+    """
+    n_experts, top_k = choice.score_NE.shape[1], choice.expert_NK.shape[1]
+    share_NE = choice.score_NE / choice.score_NE.sum(-1, keepdim=True)
+    chosen_NE = torch.zeros_like(share_NE).scatter_(1, choice.expert_NK, 1.0)
+    if samples.token_N is not None:
+        share_NE, chosen_NE = share_NE[samples.token_N], chosen_NE[samples.token_N]
+    chosen_SE = torch.segment_reduce(chosen_NE, "sum", lengths=samples.lengths_S, axis=0)
+    share_SE = torch.segment_reduce(share_NE, "sum", lengths=samples.lengths_S, axis=0)
+    length_S1 = samples.lengths_S[:, None].to(share_SE.dtype)
+    return (chosen_SE * share_SE / length_S1).sum() * (n_experts / (top_k * length_S1.sum()))
+
+
+@torch.no_grad()
+def update_bias(bias_E: Tensor, counts_E: Tensor, rate: float) -> None:
+    """Loss-free balancing: b_e += rate * sign(mean load - load_e), in place. Works on [L, E] too."""
+    load = counts_E.to(bias_E.dtype)
+    bias_E.add_(torch.sign(load.mean(-1, keepdim=True) - load), alpha=rate)

@@ -1,0 +1,1 @@
+"""MuonClip (Muon, AdamW, QK-Clip) and learning-rate schedules (§4.1)."""

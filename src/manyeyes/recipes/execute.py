@@ -1,0 +1,133 @@
+"""Where a run is wired: sources to planner to loader, networks to trainer, held-out sets to figures, weights to disk.
+
+`execute` starts a run or goes on with one, whatever ended it; the same call always finishes the same work.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from manyeyes.core.errors import ConfigError
+from manyeyes.core.runlog import RunFolder
+from manyeyes.core.seeds import key
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.loader import Loader
+from manyeyes.data.plan import Planner
+from manyeyes.data.quarantine import Quarantine
+from manyeyes.data.registry import REGISTRY
+from manyeyes.data.source import Source
+from manyeyes.model import checkpoint as weights
+from manyeyes.model.coca import CocaConfig
+from manyeyes.recipes.evaluation import Evaluation
+from manyeyes.recipes.run import Run
+from manyeyes.recipes.starting_points import start_from
+from manyeyes.train.flops import measured_peak
+from manyeyes.train.loop import Trainer
+from manyeyes.train.meter import StepReport
+from manyeyes.train.stages import Stage
+from manyeyes.train.system import System
+
+MODEL_FOLDER = "model"
+"""Where a finished run leaves its weights, inside the run folder, in the official layout."""
+
+
+def execute(
+    run: Run,
+    folder: RunFolder,
+    *,
+    device: torch.device,
+    report: Callable[[StepReport], None] = lambda step: None,
+    announce: Callable[[str], None] = lambda line: None,
+    stop: Callable[[], bool] = lambda: False,
+    data_folder: Path | None = None,
+) -> bool:
+    """Train a run to its end, from wherever it stands; True when it is finished.
+
+    Args:
+        report: called after each step.
+        announce: called with a line when something else happens (a stage begins, an evaluation is done).
+        stop: asked after each step; True saves and returns.
+        data_folder: where fetched data lies.
+    """
+    tokenizer = vocabulary(run)
+    folder.tokenizer_path.exists() or tokenizer.save(folder.tokenizer_path)
+    dtype = _dtype(device)
+    peak = measured_peak(device, dtype)
+    coca = CocaConfig.beside(run.model) if any(stage.objective == "coca" for stage in run.stages) else None
+    system = System.build(run.model, run.align, coca, seed=run.seed, device=device, compute_dtype=dtype)
+    sources = _Sources(run, tokenizer, folder, data_folder)
+    evaluation = Evaluation(run, tokenizer, folder, announce=announce, data_folder=data_folder)
+    trainer = Trainer(
+        system, run.stages, config=run.loop, seed=run.seed, folder=folder, tokenizer=tokenizer, open_loader=sources.loader,
+        evaluate=evaluation, report=report, device=device, peak=peak, fingerprint=run.fingerprint,
+    )  # fmt: skip
+    if trainer.resume():
+        announce(f"going on from step {trainer.run_step} of {trainer.run_steps}")
+    else:
+        start_from(run, system)
+        folder.log("start", 0, peak=peak, device=str(device), dtype=str(dtype), threads=torch.get_num_threads())
+    if not trainer.train(stop):
+        return False
+    export(run, system, tokenizer, folder)
+    folder.log("finished", trainer.run_step, seconds=round(trainer.seconds, 1))
+    return True
+
+
+def vocabulary(run: Run) -> Tokenizer:
+    """The run's tokenizer. Raises ConfigError when it does not match the model."""
+    tokenizer = Tokenizer.tiny() if run.vocabulary == "tiny" else Tokenizer.load(run.vocabulary)
+    if tokenizer.n_vocab != run.model.text.vocab_size:
+        raise ConfigError(
+            f"vocabulary {run.vocabulary!r} has {tokenizer.n_vocab} entries, the model {run.model.text.vocab_size}; "
+            "set model.text.vocab_size to match"
+        )
+    return tokenizer
+
+
+def export(run: Run, system: System, tokenizer: Tokenizer, folder: RunFolder) -> Path:
+    """The finished model in the official layout: config.json, safetensors with official names, the vocabulary."""
+    path = folder.path / MODEL_FOLDER
+    weights.save(system.main, path, system.main.config, dtype=torch.float32, replace=True)
+    tokenizer.save(path / "tiktoken.model")
+    return path
+
+
+def _dtype(device: torch.device) -> torch.dtype:
+    from manyeyes.model.precision import default_dtype
+
+    return default_dtype(device)
+
+
+class _Sources:
+    """Opens a stage's loader; collections are opened once and kept."""
+
+    def __init__(self, run: Run, tokenizer: Tokenizer, folder: RunFolder, data_folder: Path | None) -> None:
+        self.run, self.tokenizer, self.folder, self.data_folder = run, tokenizer, folder, data_folder
+        self._opened: dict[tuple[str, int, bool], Source] = {}
+
+    def loader(self, stage: Stage, state: Mapping[str, Any] | None) -> Loader:
+        seed = key(self.run.seed, f"data/{stage.name}") >> 66
+        sources = [self._source(name, stage) for name in stage.sources]
+        settings: dict[str, Any] = {
+            "row_length": stage.row_length, "seed": seed, "tokenizer": self.tokenizer.fingerprint
+        }  # fmt: skip
+        if state is None:
+            planner = Planner(sources, stage.mixture, **settings)
+        else:
+            planner = Planner.from_state(state, sources, stage.mixture, **settings)
+        quarantine = Quarantine(self.folder.path / "quarantine.jsonl")
+        return Loader(planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, workers=1, quarantine=quarantine)
+
+    def _source(self, name: str, stage: Stage) -> Source:
+        wanted = (name, stage.row_length, stage.augment)
+        if wanted not in self._opened:
+            self._opened[wanted] = REGISTRY.source(
+                name, self.tokenizer, rules=self.run.model.rules, part_length=stage.row_length, seed=self.run.seed,
+                augmentation=self.run.augmentation if stage.augment else None, folder=self.data_folder,
+            )  # fmt: skip
+        return self._opened[wanted]

@@ -1,0 +1,125 @@
+"""`Run`: the configuration of a whole training run, as data. Recipes are functions that return one.
+
+A run is written to `config.json` of its folder and read back from there: a resumed run uses what it began with.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from manyeyes.core.errors import ConfigError
+from manyeyes.data.augment import Augmentation
+from manyeyes.model.config import ModelConfig
+from manyeyes.train.stages import LoopConfig, Stage
+
+
+Scorer = Literal["answer", "reading", "count", "boxes", "loss"]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """One held-out set of a recipe.
+
+    Attributes:
+        name: what the log calls it; stages list it by this name.
+        source: registered source; its test split is asked.
+        scorer: how answers are scored.
+        records: questions asked at the end of a stage (0: all).
+        quick: questions asked within a stage.
+        new_tokens: longest answer.
+        by_type: also report colour, shape and yes/no questions apart (easy-VQA).
+        length: longest document in tokens, for scorer "loss".
+    """
+
+    name: str
+    source: str
+    scorer: Scorer
+    records: int = 200
+    quick: int = 64
+    new_tokens: int = 12
+    by_type: bool = False
+    length: int = 256
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that determines what a run computes.
+
+    Attributes:
+        name: of the recipe.
+        about: one line for `manyeyes recipes`.
+        hardware: what it needs and how long it takes there.
+        model: the model that comes out.
+        align: the small language model that the ViT is aligned with; None when no stage uses it.
+        stages: what is trained, in order.
+        held_out: sets that stages score.
+        examples: held-out questions per set that the report shows with pictures.
+        seed: of every random stream.
+        vocabulary: "tiny" (2,048 entries, ships with the package), or a path to a tiktoken file.
+        start_text, start_vision: checkpoints to start from, as the report does (K2/Moonlight, SigLIP); "" from scratch.
+        augmentation: how records are changed in training.
+        loop: optimiser, clipping, checkpoints.
+    """
+
+    name: str
+    about: str
+    hardware: str
+    model: ModelConfig
+    stages: tuple[Stage, ...]
+    align: ModelConfig | None = None
+    held_out: tuple[HeldOut, ...] = ()
+    examples: int = 4
+    seed: int = 0
+    vocabulary: str = "tiny"
+    start_text: str = ""
+    start_vision: str = ""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+    def __post_init__(self) -> None:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names) or not names:
+            raise ConfigError(f"a run needs stages of different names, got {names}")
+        known = {held_out.name for held_out in self.held_out}
+        for stage in self.stages:
+            if unknown := set(stage.held_out) - known:
+                raise ConfigError(f"stage {stage.name} scores {sorted(unknown)}, but held_out has {sorted(known)}")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return msgspec.to_builtins(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Run":
+        """Reads `to_json`'s data.
+
+        Raises:
+            ConfigError: it was written by another version, or by hand and wrongly.
+        """
+        try:
+            return msgspec.convert(data, type=cls)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"config.json is not a run of this version: {error}") from None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with anything that changes what is computed; the name, the texts and the loop's cadence do not."""
+        data = self.to_json()
+        for passive in ("about", "hardware", "examples"):
+            data.pop(passive)
+        data["loop"].pop("checkpoint_every")
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+    def shortened(self, share: float) -> "Run":
+        """The same run with each stage's steps scaled, at least one each (for tests and quick looks)."""
+        stages = tuple(dataclasses.replace(s, steps=max(1, round(s.steps * share))) for s in self.stages)
+        return dataclasses.replace(self, stages=stages)

@@ -1,0 +1,1 @@
+"""Scorers that training with rewards and evaluation share (§4.4.2)."""

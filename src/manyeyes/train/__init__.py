@@ -1,0 +1,1 @@
+"""Stages, losses, the step and the loop of pre-training (§4.3)."""

@@ -1,0 +1,85 @@
+"""From numpy batches to tensors: micro-batches, shifted targets, media.
+
+Shapes: B rows, T tokens, N predicted positions, M media items.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manyeyes.core.media import Media
+from manyeyes.data.packing import Batch, Pack, unpack
+from manyeyes.core.sample import Sample
+from manyeyes.model.moonvit3d import MediaBatch
+
+
+class MicroBatch(NamedTuple):
+    """Tensors of some rows of a step.
+
+    Attributes:
+        weights_BT: weight of predicting the *next* token from each position, 0 at the last one of a sample.
+        targets_BT: the next token.
+        vision_BT: True on positions of samples that carry media.
+    """
+
+    ids_BT: Tensor
+    positions_BT: Tensor
+    segments_BT: Tensor
+    targets_BT: Tensor
+    weights_BT: Tensor
+    vision_BT: Tensor
+    media: MediaBatch | None
+
+
+def micro_batches(batch: Batch, rows: int, *, device: torch.device) -> Iterator[MicroBatch]:
+    """The rows of a batch in groups of `rows`."""
+    first_media = np.cumsum([0] + [sum(counts) for counts in batch.media_counts])
+    for start in range(0, len(batch.ids_BT), rows):
+        stop = min(start + rows, len(batch.ids_BT))
+        media = batch.media[first_media[start] : first_media[stop]]
+        yield _micro_batch(batch, slice(start, stop), media, device)
+
+
+def _micro_batch(batch: Batch, rows: slice, media: tuple[Media, ...], device: torch.device) -> MicroBatch:
+    ids, segments = batch.ids_BT[rows], batch.segments_BT[rows]
+    targets, weights = np.zeros_like(ids), np.zeros_like(batch.weights_BT[rows])
+    same_sample = segments[:, 1:] == segments[:, :-1]
+    targets[:, :-1] = ids[:, 1:]
+    weights[:, :-1] = batch.weights_BT[rows][:, 1:] * same_sample
+    arrays = (ids, batch.positions_BT[rows], segments, targets, weights, _vision(batch, rows, segments))
+    return MicroBatch(*(torch.from_numpy(array).to(device) for array in arrays), media=media_of(media, device) if media else None)
+
+
+def _vision(batch: Batch, rows: slice, segments: np.ndarray) -> np.ndarray:
+    vision = np.zeros(segments.shape, np.bool_)
+    for row, counts in enumerate(batch.media_counts[rows]):
+        shows = np.array([*counts, 0], np.int64) > 0
+        vision[row] = shows[segments[row]]
+    return vision
+
+
+def media_of(media: tuple[Media, ...], device: torch.device) -> MediaBatch:
+    """All patches in one tensor."""
+    patches = torch.from_numpy(np.concatenate([item.patches for item in media]))
+    return MediaBatch(patches.to(device), tuple(item.grid for item in media))
+
+
+def samples_of(batch: Batch) -> list[Sample]:
+    """Every sample of a batch by itself."""
+    first_media = np.cumsum([0] + [sum(counts) for counts in batch.media_counts])
+    rows = [
+        Pack(
+            ids=batch.ids_BT[row],
+            positions=batch.positions_BT[row],
+            segments=batch.segments_BT[row],
+            weights=batch.weights_BT[row],
+            media=batch.media[first_media[row] : first_media[row + 1]],
+            names=batch.names[row],
+            media_counts=batch.media_counts[row],
+        )
+        for row in range(len(batch.ids_BT))
+    ]
+    return [sample for row in rows for sample in unpack(row)]

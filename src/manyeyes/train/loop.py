@@ -1,0 +1,218 @@
+"""The loop: stage after stage, step after step, with checkpoints that a kill cannot hurt.
+
+    for stage in stages:            enter (freeze, reset, context, optimiser with carried momentum, loader at its cursor)
+        for batch in loader:        learn → clip gradient → MuonClip step → QK-Clip → balancing bias → log
+            now and then:           evaluate on held-out data, save a checkpoint
+
+A stop request (Ctrl-C, SIGTERM) is honoured after the step that is under way, and saved. `evaluate` and `report` are
+callbacks that a recipe wires; nothing here knows what is evaluated or how progress is shown.
+
+Report: §4.3 and table 3 (stages and what is carried over), App. C.1 (seamless resume).
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from manyeyes.core.runlog import RunFolder
+from manyeyes.core.seeds import torch_seed
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.loader import LoadedBatch, Loader
+from manyeyes.optim.muonclip import MuonClip, clip_gradient_norm
+from manyeyes.train import checkpoint
+from manyeyes.train.meter import StepReport, expert_load, largest, step_flops
+from manyeyes.train.objectives import Learned, learn_language, learn_pairs
+from manyeyes.train.stages import LoopConfig, Stage
+from manyeyes.train.system import System
+
+
+class Evaluate(Protocol):
+    """Scores the networks on held-out data; the figures go to the log. `final` is True at a stage's end."""
+
+    def __call__(self, system: System, stage: Stage, *, run_step: int, final: bool) -> Mapping[str, Any]: ...
+
+
+OpenLoader = Callable[[Stage, Mapping[str, Any] | None], AbstractContextManager[Loader]]
+"""A loader for a stage, at the planner state of a checkpoint or at its beginning."""
+
+
+class Trainer:
+    """Runs stages over a system, in a run folder.
+
+    Args:
+        seed: of the run; components that a stage resets draw from it.
+        fingerprint: identifies the configuration; a checkpoint of another one is refused.
+        peak: operations a second of this machine, for MFU.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        stages: tuple[Stage, ...],
+        *,
+        config: LoopConfig,
+        seed: int,
+        folder: RunFolder,
+        tokenizer: Tokenizer,
+        open_loader: OpenLoader,
+        evaluate: Evaluate,
+        report: Callable[[StepReport], None],
+        device: torch.device,
+        peak: float,
+        fingerprint: str,
+    ) -> None:
+        self.system, self.stages, self.config, self.seed, self.folder = system, stages, config, seed, folder
+        self.tokenizer, self.open_loader, self.evaluate, self.report = tokenizer, open_loader, evaluate, report
+        self.device, self.peak, self.fingerprint = device, peak, fingerprint
+        self.stage_number = 0
+        self.step = 0
+        self.seconds = 0.0
+        self._planner_state: Mapping[str, Any] | None = None
+        self._momentum: dict[str, Tensor] = {}
+
+    @property
+    def run_step(self) -> int:
+        """Optimiser steps since the run began."""
+        return sum(stage.steps for stage in self.stages[: self.stage_number]) + self.step
+
+    @property
+    def run_steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return sum(stage.steps for stage in self.stages)
+
+    def resume(self) -> bool:
+        """Go to the newest checkpoint, if there is one; the log forgets what was written after it.
+
+        Raises:
+            CheckpointError: checkpoints exist but cannot be read, or belong to another configuration.
+        """
+        saved = checkpoint.load_newest(self.folder.checkpoints, fingerprint=self.fingerprint)
+        if saved is None:
+            self.folder.rewind(0)
+            return False
+        self.system.load(saved.weights)
+        self._momentum = saved.optimizer
+        self.stage_number, self.step = saved.state["stage"], saved.state["step"]
+        self.seconds = saved.state["seconds"]
+        self._planner_state = saved.state["planner"]
+        self.folder.rewind(saved.state["log"])
+        return True
+
+    def train(self, stop: Callable[[], bool]) -> bool:
+        """Train to the end, or until `stop()`; True when the run is finished."""
+        while self.stage_number < len(self.stages):
+            if not self._run_stage(self.stages[self.stage_number], stop):
+                return False
+            self.stage_number += 1
+            self.step = 0
+            self._planner_state = None
+            self._save()
+        return True
+
+    def _run_stage(self, stage: Stage, stop: Callable[[], bool]) -> bool:
+        optimizer = self._enter(stage)
+        with self.open_loader(stage, self._planner_state) as loader:
+            while self.step < stage.steps:
+                started = time.perf_counter()
+                loaded = next(loader)
+                self._step(stage, optimizer, loaded, started)
+                self._planner_state = loaded.state
+                last = self.step == stage.steps
+                if last or (stage.evaluate_every and self.step % stage.evaluate_every == 0):
+                    self._evaluate(stage, final=last)
+                stopping = stop() and not last
+                if stopping or (self.step % self.config.checkpoint_every == 0 and not last):
+                    self._momentum |= optimizer.named_state()
+                    self._save()
+                if stopping:
+                    return False
+        self._momentum |= optimizer.named_state()
+        return True
+
+    def _enter(self, stage: Stage) -> MuonClip:
+        """Freeze, reset, set the context, and give the optimiser the momentum of what went on learning."""
+        if self.step == 0:
+            for component in stage.reset:
+                self.system.reset(component, seed=torch_seed(self.seed, f"reset/{stage.name}"))
+                self._momentum = {n: t for n, t in self._momentum.items() if not n.startswith(component + ".")}
+        if stage.context:
+            model = self.system.model_of(stage)
+            model.set_context(model.config.with_context(stage.context, factor=stage.yarn_factor, original=stage.yarn_original))
+        self.system.train_only(stage.trainable)
+        optimizer = MuonClip.from_named_parameters(
+            self.system.named_parameters(stage.trainable), self.config.optimizer, model=self.system.model_of(stage)
+        )
+        optimizer.load_named_state(self._momentum)
+        return optimizer
+
+    def _step(self, stage: Stage, optimizer: MuonClip, loaded: LoadedBatch, started: float) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        learned = self._learn(stage, loaded)
+        norm = clip_gradient_norm(optimizer.parameters(), self.config.gradient_norm)
+        rate = stage.schedule.at(self.step, stage.steps)
+        optimizer.set_learning_rate(rate)
+        optimizer.step()
+        clipped = self._balance_and_clip(stage, optimizer, learned)
+        self.step += 1
+        seconds = time.perf_counter() - started
+        self.seconds += seconds
+        batch = loaded.batch
+        flops = step_flops(batch, stage, self.system.model_of(stage).config)
+        self._log(
+            StepReport(
+                stage=stage.name, step=self.step, steps=stage.steps, run_step=self.run_step, run_steps=self.run_steps,
+                tokens=batch.tokens, seconds=seconds, mfu=flops / seconds / self.peak, parts=learned.parts,
+                max_logit=largest(learned.max_logit_LH), clipped=clipped, load=expert_load(learned.expert_counts_LE),
+                learning_rate=rate, gradient_norm=norm, fill=batch.fill,
+            )
+        )  # fmt: skip
+
+    def _learn(self, stage: Stage, loaded: LoadedBatch) -> Learned:
+        model = self.system.model_of(stage)
+        if stage.objective == "coca":
+            return learn_pairs(
+                model, self.system.text_decoder, loaded.batch, self.tokenizer, siglip_weight=stage.siglip_weight,
+                caption_weight=stage.caption_weight, device=self.device,
+            )  # fmt: skip
+        return learn_language(
+            model, loaded.batch, micro_rows=stage.micro_rows, clip_threshold=self.config.optimizer.clip_threshold,
+            device=self.device,
+        )  # fmt: skip
+
+    def _balance_and_clip(self, stage: Stage, optimizer: MuonClip, learned: Learned) -> int:
+        if learned.expert_counts_LE is None or learned.max_logit_LH is None:
+            return 0
+        backbone = self.system.model_of(stage).language_model.model
+        backbone.update_router_bias(learned.expert_counts_LE, stage.bias_rate)
+        return optimizer.clip(learned.max_logit_LH)
+
+    def _log(self, step: StepReport) -> None:
+        self.folder.log(
+            "train", step.run_step, stage=step.stage, stage_step=step.step, tokens=step.tokens, seconds=round(step.seconds, 4),
+            mfu=round(step.mfu, 4), max_logit=step.max_logit, clipped=step.clipped, load=step.load,
+            learning_rate=step.learning_rate, gradient_norm=step.gradient_norm, fill=round(step.fill, 4), **step.parts,
+        )  # fmt: skip
+        self.report(step)
+
+    def _evaluate(self, stage: Stage, *, final: bool) -> None:
+        with torch.no_grad():
+            figures = self.evaluate(self.system, stage, run_step=self.run_step, final=final)
+        if figures:
+            self.folder.log("evaluation", self.run_step, stage=stage.name, final=final, **figures)
+
+    def _save(self) -> None:
+        state = {
+            "stage": self.stage_number,
+            "step": self.step,
+            "seconds": self.seconds,
+            "planner": self._planner_state,
+            "log": self.folder.position,
+            "fingerprint": self.fingerprint,
+        }
+        checkpoint.save(
+            self.folder.checkpoints, self.run_step, state=state, weights=self.system.tensors(), optimizer=self._momentum
+        )

@@ -1,0 +1,132 @@
+"""The losses of pre-training, from a batch to gradients: next token, and SigLIP + caption.
+
+    language   L = sum_t w_t * -log p(x_t | x_<t, media) / sum_t w_t  +  balance loss
+    coca       L = siglip_weight * L_siglip + caption_weight * L_caption       (§4.3, following CoCa)
+
+Both run over micro-batches and leave the gradient of the whole step's mean in `.grad`; the divisor is known before the
+first micro-batch, so how rows are split changes nothing but rounding.
+
+Report: §4.3 (objectives), §4.1 (balance loss and loss-free bias of the K2 backbone).
+Shapes: B rows, T positions, N = B*T, D width, L layers, E experts, H heads.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.packing import Batch
+from manyeyes.model.coca import CocaText, siglip_loss
+from manyeyes.model.cross_entropy import chunked_cross_entropy
+from manyeyes.model.multimodal import K25
+from manyeyes.train.batches import MicroBatch, media_of, micro_batches, samples_of
+from manyeyes.train.pairs import pairs_of
+
+
+class Learned(NamedTuple):
+    """What one forward and backward pass over a whole batch gave.
+
+    Attributes:
+        parts: loss parts by name, each a mean over its own tokens or pairs; "loss" is what was minimised.
+        expert_counts_LE: tokens per expert, for the balancing bias (None when the language model is frozen).
+        max_logit_LH: bound on the largest attention logit, exact where it could reach the threshold.
+    """
+
+    parts: dict[str, float]
+    expert_counts_LE: Tensor | None = None
+    max_logit_LH: Tensor | None = None
+
+
+def learn_language(model: K25, batch: Batch, *, micro_rows: int, clip_threshold: float, device: torch.device) -> Learned:
+    """Next-token loss of packed rows, backward included."""
+    parts = list(micro_batches(batch, micro_rows, device=device))
+    whole = max(sum(float(part.weights_BT.sum()) for part in parts), 1.0)
+    collect = next(model.language_model.parameters()).requires_grad
+    sums = torch.zeros(3, device=device)
+    weights = torch.zeros(2, device=device)
+    counts_LE, max_logit_LH = None, None
+    for part in parts:
+        out = model(
+            part.ids_BT,
+            positions_BT=part.positions_BT,
+            segments_BT=part.segments_BT,
+            media=part.media,
+            collect=collect,
+            clip_threshold=clip_threshold,
+        )
+        text, vision = _by_domain(model, out.hidden_BTD, part)
+        balance = out.aux_loss / len(parts)
+        loss = (text + vision) / whole + balance
+        loss.backward()
+        sums += torch.stack([text.detach(), vision.detach(), balance.detach()])
+        weights += torch.stack([part.weights_BT[~part.vision_BT].sum(), part.weights_BT[part.vision_BT].sum()])
+        if out.expert_counts_LE is not None and out.max_logit_LH is not None:
+            counts_LE = out.expert_counts_LE if counts_LE is None else counts_LE + out.expert_counts_LE
+            max_logit_LH = (
+                out.max_logit_LH if max_logit_LH is None else torch.maximum(max_logit_LH, out.max_logit_LH)
+            )
+    return Learned(_means(sums.tolist(), weights.tolist(), whole), counts_LE, max_logit_LH)
+
+
+def _by_domain(model: K25, hidden_BTD: Tensor, part: MicroBatch) -> tuple[Tensor, Tensor]:
+    """Weighted loss sums of text samples and of samples with media."""
+    hidden_ND, targets_N = hidden_BTD.flatten(0, 1), part.targets_BT.flatten()
+    return tuple(  # pyright: ignore[reportReturnType]
+        chunked_cross_entropy(
+            hidden_ND, model.head_weight, targets_N=targets_N, weights_N=(part.weights_BT * chosen_BT).flatten()
+        )
+        for chosen_BT in (~part.vision_BT, part.vision_BT)
+    )
+
+
+def _means(sums: list[float], weights: list[float], whole: float) -> dict[str, float]:
+    parts = {"loss": (sums[0] + sums[1]) / whole + sums[2], "balance": sums[2]}
+    for name, total, weight in zip(("text", "vision"), sums, weights, strict=False):
+        if weight > 0:
+            parts[name] = total / weight
+    return parts
+
+
+def learn_pairs(
+    model: K25,
+    coca: CocaText,
+    batch: Batch,
+    tokenizer: Tokenizer,
+    *,
+    siglip_weight: float,
+    caption_weight: float,
+    device: torch.device,
+) -> Learned:
+    """SigLIP + caption loss of the picture-text pairs in a batch, backward included.
+
+    The contrast runs over all pairs of the step, so they go through in one piece; only the ViT's own packing bounds memory.
+    """
+    pairs = pairs_of(samples_of(batch), tokenizer)
+    if pairs is None:
+        return Learned({"loss": math.nan, "pairs": 0.0})
+    media = media_of(pairs.media, device)
+    ids_NL, lengths_N = torch.from_numpy(pairs.ids_NL).to(device), torch.from_numpy(pairs.lengths_N).to(device)
+    merged = model.vision_tower(media, dtype=model.compute_dtype)
+    image_tokens = tuple(item.grid.h * item.grid.w // 4 for item in pairs.media)
+    out = coca(ids_NL, lengths_B=lengths_N, merged_M4D=merged, image_tokens=image_tokens)
+    contrast = siglip_loss(
+        out.image_BE, out.text_BE, logit_scale=coca.logit_scale, logit_bias=coca.logit_bias,
+        positive_BB=torch.from_numpy(pairs.matches_NN).to(device),
+    )  # fmt: skip
+    caption = caption_loss(coca, out.hidden_BTD, ids_NL, lengths_N)
+    loss = siglip_weight * contrast + caption_weight * caption
+    loss.backward()
+    figures = {"loss": loss, "siglip": contrast, "caption": caption}
+    return Learned({name: float(value.detach()) for name, value in figures.items()} | {"pairs": float(len(ids_NL))})
+
+
+def caption_loss(coca: CocaText, hidden_BTD: Tensor, ids_BT: Tensor, lengths_B: Tensor) -> Tensor:
+    """Mean negative log-likelihood of each caption token after the first."""
+    weights_BT = torch.arange(1, ids_BT.shape[1], device=ids_BT.device) < lengths_B[:, None]
+    total = chunked_cross_entropy(
+        hidden_BTD[:, :-1].flatten(0, 1), coca.head_weight, targets_N=ids_BT[:, 1:].flatten(),
+        weights_N=weights_BT.flatten().float(),
+    )  # fmt: skip
+    return total / weights_BT.sum()

@@ -1,0 +1,107 @@
+"""A run is a list of stages; a stage is data: what learns, from which mixture, at which length, under which loss.
+
+Stages of the report (§4.3, table 3) and what they become here:
+
+    text base      language model alone, next token                                (the role of Kimi K2)
+    vit            MoonViT-3D + a CoCa text decoder: SigLIP + caption loss          (CoCa)
+    vit_align      MoonViT-3D + projector into a small frozen language model,
+                   caption loss only                                               (the role of Moonlight-16B-A3B)
+    projector      a new projector into the big language model, nothing else learns
+    joint          everything, constant vision ratio
+    long context   everything, YaRN, two lengths
+
+State that a stage does not reset is carried over: weights, momentum of parameters that go on learning, expert biases.
+This module imports no torch.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from manyeyes.core.errors import ConfigError
+from manyeyes.data.mixture import Mixture
+from manyeyes.optim.config import MuonClipConfig
+from manyeyes.optim.schedule import Schedule
+
+Component = Literal[
+    "vision_tower", "mm_projector", "language_model", "align.mm_projector", "align.language_model", "coca"
+]
+Objective = Literal["language", "coca"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopConfig:
+    """What holds for every stage of a run.
+
+    Attributes:
+        optimizer: MuonClip's settings.
+        gradient_norm: gradients are scaled down to this global norm.
+        checkpoint_every: steps between checkpoints; one is written at each stage's end in any case.
+    """
+
+    optimizer: MuonClipConfig = field(default_factory=MuonClipConfig)
+    gradient_norm: float = 1.0
+    checkpoint_every: int = 200
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Attributes:
+        name: short and unique within the run.
+        objective: "language" (next token) or "coca" (SigLIP + caption).
+        trainable: the components that learn.
+        steps: optimiser steps.
+        row_length: tokens in one packed row.
+        rows: packed rows in one optimiser step, over all ranks.
+        micro_rows: rows in one forward and backward pass.
+        mixture: which sources it draws from, and how much of each; every source that a segment weighs takes part.
+        schedule: learning rate over the stage's steps.
+        language: which language model takes part: the main one or the small one for alignment.
+        reset: components that start anew at this stage.
+        context: longest position the rotary tables are made for; 0 leaves them as they are.
+        yarn_factor: YaRN's factor from this stage on; 1 is plain RoPE.
+        yarn_original: context that the model was trained with before YaRN.
+        bias_rate: step of the loss-free balancing bias u.
+        siglip_weight, caption_weight: the two parts of the "coca" objective.
+        augment: whether records are augmented.
+        held_out: names of the held-out sets that are scored in this stage.
+        evaluate_every: steps between evaluations on held-out data; 0 evaluates at the end of the stage only.
+    """
+
+    name: str
+    objective: Objective
+    trainable: tuple[Component, ...]
+    steps: int
+    row_length: int
+    rows: int
+    micro_rows: int
+    mixture: Mixture
+    schedule: Schedule
+    language: Literal["main", "align"] = "main"
+    reset: tuple[Component, ...] = ()
+    context: int = 0
+    yarn_factor: float = 1.0
+    yarn_original: int | None = None
+    bias_rate: float = 1e-3
+    siglip_weight: float = 1.0
+    caption_weight: float = 1.0
+    augment: bool = True
+    held_out: tuple[str, ...] = ()
+    evaluate_every: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rows % self.micro_rows:
+            raise ConfigError(f"stage {self.name}: rows={self.rows} is not a multiple of micro_rows={self.micro_rows}")
+        if self.steps < 1 or self.row_length < 2:
+            raise ConfigError(f"stage {self.name}: steps and row_length must be at least 1 and 2")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the whole stage, padding included."""
+        return self.steps * self.rows * self.row_length
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of all sources that the mixture weighs, sorted."""
+        return tuple(sorted({name for segment in self.mixture.segments for name in segment.weights}))

@@ -1,0 +1,20 @@
+from typing import Any, NamedTuple
+
+import pytest
+
+from manyeyes.core.tokenizer import Tokenizer
+
+
+class Released(NamedTuple):
+    """The released K2.5 vocabulary, twice: in a tokenizer of another make, and in ours."""
+
+    reference: Any
+    tokenizer: Tokenizer
+
+
+@pytest.fixture(scope="session")
+def released() -> Released:
+    """From `pip install tml-renderers==0.2.1 --no-deps`, which carries the vocabulary; skips without it."""
+    reference = pytest.importorskip("tml_renderers.tokenizers").KimiK25Tokenizer()
+    tokens = (bytes(reference.decode_bytes([rank])) for rank in range(163584))
+    return Released(reference, Tokenizer(tokens, name="tiktoken.model"))

@@ -1,0 +1,42 @@
+import json
+from pathlib import Path
+
+from manyeyes.data.plan import Entry
+from manyeyes.data.quarantine import Failure, Quarantine, stand_in
+
+ENTRY = Entry("web", epoch=1, index=4, length=6, draw=14)
+FAILURE = Failure("web", 4, 1, 6, "cut short")
+
+
+def test_a_stand_in_has_the_planned_length_and_no_weight() -> None:
+    sample = stand_in(ENTRY, pad_id=3)
+    assert sample.ids.tolist() == [3] * 6 and not sample.weights.any() and sample.media == ()
+    assert sample.name == "stand-in/web/4@1"
+
+
+def test_failures_are_written_once_and_read_again(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path / "quarantine")
+    quarantine.add(FAILURE)
+    quarantine.add(FAILURE)
+    lines = (tmp_path / "quarantine" / "rank-0.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [FAILURE._asdict()]
+    assert Quarantine(tmp_path / "quarantine", rank=3).reason(ENTRY) == "cut short"
+    assert Quarantine(tmp_path / "other").reason(ENTRY) is None
+
+
+def test_another_epoch_is_another_record() -> None:
+    quarantine = Quarantine()
+    quarantine.add(FAILURE)
+    assert quarantine.reason(ENTRY._replace(epoch=2)) is None
+
+
+def test_a_line_cut_by_a_kill_is_dropped_and_written_again(tmp_path: Path) -> None:
+    quarantine = Quarantine(tmp_path)
+    quarantine.add(FAILURE)
+    path = tmp_path / "rank-0.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + whole[:20])
+    again = Quarantine(tmp_path)
+    assert again.failures == [FAILURE]
+    again.add(FAILURE._replace(index=5))
+    assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [4, 5]
