@@ -1,8 +1,8 @@
 """Forward and backward of the 22M text model beside transformers' best configuration: same weights, same tokens.
 
-Each round runs every contestant once, one after the other, on one thread, so that a busy machine slows all of them alike;
-medians of CPU time and wall time are compared. No optimiser step, loss included, weights fp32 (on CPUs with fast bf16 our
-bf16 compute over fp32 master weights also runs).
+Each round runs every contestant once, one after the other, on one thread, so that a busy machine slows all of them
+alike; medians of CPU time and wall time are compared. No optimiser step, loss included, weights fp32 (on CPUs with fast
+bf16 our bf16 compute over fp32 master weights also runs).
 
     python benchmarks/train_step.py [--rounds 15] [--rows 2] [--length 512]
 

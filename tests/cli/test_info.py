@@ -1,6 +1,8 @@
 """`manyeyes info`."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -25,6 +27,13 @@ def test_k25_prints_the_released_counts_and_the_reports_figure(capsys) -> None:
     assert "1.04T" in words and "1.0269T" in words
     assert "208,550 tensors, 595.148 GB" in words
     assert "built on the meta device has the same 1,026,879,376,368 parameters" in words
+
+
+def test_it_counts_without_torch() -> None:
+    code = "import sys; sys.modules['torch'] = None; from manyeyes.cli import info; info.main(info.Options('k25'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "1,026,408,232,448" in done.stdout and "counted by arithmetic" in done.stdout
 
 
 @pytest.mark.parametrize("name", list(info.PRESETS))

@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 from manyeyes.core.chat import ChatError, Rendered, parse, render, render_document
 from manyeyes.core.chat_parse import function_name
 from manyeyes.core.media import Clip, MediaRules, Picture
-from manyeyes.core.messages import Message, TextPart, Tool, ToolCall, assistant, system, tool_result, user
+from manyeyes.core.messages import (
+    ImagePart,
+    Message,
+    TextPart,
+    Tool,
+    ToolCall,
+    VideoPart,
+    assistant,
+    system,
+    tool_result,
+    user,
+)
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.core.tool_declaration import declaration, declare
 
@@ -42,9 +53,14 @@ def rendered(messages: Sequence[Message], **options) -> Rendered:
     return render(messages, TINY, rules=RULES, **options)
 
 
+def collapsed(ids, tokenizer: Tokenizer = TINY) -> list[int]:
+    """Ids with each run of media tokens once, as the template writes it."""
+    pairs = zip(ids, [-1, *ids[:-1]], strict=True)
+    return [token for token, before in pairs if not token == before == tokenizer.media_pad]
+
+
 def text_of(ids, tokenizer: Tokenizer = TINY) -> str:
-    """The text of ids with each run of media tokens shown once, as the template writes it."""
-    return re.sub(r"(<\|media_pad\|>)+", "<|media_pad|>", tokenizer.decode(ids))
+    return tokenizer.decode(collapsed(ids, tokenizer))
 
 
 def ids_of(text: str, tokenizer: Tokenizer = TINY) -> list[int]:
@@ -68,12 +84,10 @@ def learned(rendering: Rendered) -> str:
 def check(rendering: Rendered, text: str) -> None:
     """The ids say the text, and are those the whole text encodes to."""
     assert text_of(rendering.ids) == text
-    collapsed = [
-        t for i, t in enumerate(rendering.ids) if t != TINY.media_pad or rendering.ids[i - 1] != TINY.media_pad
-    ]
-    assert collapsed == ids_of(text)
+    assert collapsed(rendering.ids) == ids_of(text)
     assert rendering.ids.dtype == np.int32 and rendering.weights.dtype == np.float32
     assert rendering.ids.shape == rendering.weights.shape == (rendering.length,)
+    assert rendering.weights[0] == 0
 
 
 # --- the template
@@ -194,6 +208,14 @@ def test_a_sampled_answer_stands_behind_the_prompt_it_was_sampled_from():
         rendered(TURN, as_sampled=True)
 
 
+def test_an_assistant_may_speak_first():
+    opening = assistant("Hello", reasoning="greet")
+    text = "<|im_assistant|>assistant<|im_middle|><think>greet</think>Hello<|im_end|>"
+    check(rendered([opening], as_sampled=True), text)
+    check(rendered([opening], preserve_thinking=True), text)
+    check(rendered([opening]), text.replace("greet", ""))
+
+
 def test_thoughts_that_nobody_sampled_weigh_nothing():
     assert learned(rendered([user("Q"), assistant("A")], as_sampled=True)) == "A<|im_end|>"
     assert learned(rendered([user("Q"), assistant("A", reasoning="")], as_sampled=True)) == "</think>A<|im_end|>"
@@ -220,7 +242,7 @@ def test_a_forced_newline_does_not_weigh_alone():
     assert learned(forced) == "tail<|im_end|>"
     joined = rendered([user(picture(), "\n\ntail")], weight_roles=("user",))
     assert text_of(joined.ids).endswith(f"{IMAGE}\n\ntail<|im_end|>")
-    assert learned(joined).lstrip("\n") == "tail<|im_end|>"
+    assert learned(joined).startswith("\n") and learned(joined).lstrip("\n") == "tail<|im_end|>"
 
 
 # --- media
@@ -384,6 +406,9 @@ def test_the_function_that_a_call_names(call_id, name):
 
 # --- laws
 
+CLIP = Clip((sealed(16, 16),) * 3, fps=0.5)
+CHUNK = "00:00:00.000<|media_begin|>video<|media_content|><|media_pad|><|media_end|>"
+
 LOOKALIKE = st.sampled_from(
     ["<|im_end|>", "</think>", "<|media_pad|>", "<|tool_calls_section_begin|>", "[EOS]", "\n\n"]
 )
@@ -393,7 +418,7 @@ TOOL_CALLS = st.lists(
     st.builds(lambda call_id, arguments: ToolCall(call_id, function_name(call_id), arguments), IDS, TEXTS), max_size=3
 ).map(tuple)
 ANSWERS = st.builds(lambda text, why, calls: assistant(text, reasoning=why, calls=calls), TEXTS, TEXTS, TOOL_CALLS)
-PIECES = st.lists(TEXTS | st.sampled_from([sealed(16, 16), sealed(40, 20)]), max_size=3)
+PIECES = st.lists(TEXTS | st.sampled_from([sealed(16, 16), sealed(40, 20), CLIP]), max_size=3)
 USERS = PIECES.map(lambda pieces: user(*pieces))
 STEPS = st.builds(
     lambda text, why, calls, results: [
@@ -541,7 +566,11 @@ def template():
 
 def as_api(message: Message) -> dict:
     """A message as the chat API writes it."""
-    parts = [{"type": "text", "text": p.text} if isinstance(p, TextPart) else {"type": "image"} for p in message.parts]
+    kinds = {ImagePart: "image", VideoPart: "video_url"}
+    parts = [
+        {"type": "text", "text": part.text} if isinstance(part, TextPart) else {"type": kinds[type(part)]}
+        for part in message.parts
+    ]
     calls = [
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for call in message.tool_calls
@@ -574,4 +603,30 @@ def test_the_released_template_gives_the_same_text(template, conversation, think
         preserve_thinking=preserve_thinking,
         add_generation_prompt=prompt,
     )
-    assert text_of(ours.ids) == theirs
+    assert text_of(ours.ids) == theirs.replace("<|kimi_k25_video_placeholder|>", CHUNK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("thinking", [True, False])
+def test_the_released_template_gives_the_same_ids(released, template, thinking):
+    messages = [
+        system("你好"),
+        *TURN,
+        assistant("Done", reasoning="third"),
+        user("Look", sealed(), "and say."),
+        *TURN[1:],
+    ]
+    ours = render(
+        messages, released.tokenizer, rules=MediaRules(), tools=[ZOOM], thinking=thinking, generation_prompt=True
+    )
+    theirs = template.render(
+        messages=[as_api(message) for message in messages],
+        tools=[declaration(ZOOM)],
+        tools_ts_str=declare([ZOOM]),
+        thinking=thinking,
+        add_generation_prompt=True,
+    )
+    special, encode = released.tokenizer.special, released.reference.encode_ordinary
+    pieces = re.split("(" + "|".join(map(re.escape, special)) + ")", theirs)
+    expected = [token for piece in pieces for token in ([special[piece]] if piece in special else encode(piece))]
+    assert collapsed(ours.ids, released.tokenizer) == expected

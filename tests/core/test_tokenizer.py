@@ -196,6 +196,7 @@ MALFORMED = {
     "duplicate rank": (GOOD + b"aGVsbG8= 7\n", "line 257: rank 7 stands there twice"),
     "duplicate token": (GOOD + b"YQ== 256\n", "the byte string b'a' stands there twice"),
     "not base64": (GOOD + b"a!b 256\n", "line 257: 'a!b' is not base64"),
+    "not quite base64": (GOOD + b"YW!Jj 256\n", "line 257: 'YW!Jj' is not base64"),
     "gap": (GOOD + b"aGVsbG8= 300\n", "rank 256 is missing, expected 0 to 300"),
     "missing byte": (GOOD.replace(b"YQ== 97\n", b"aGVsbG8= 97\n"), "1 of the 256 single bytes have no rank .*0x61"),
     "empty": (b"", "256 of the 256 single bytes have no rank"),

@@ -32,7 +32,9 @@ def test_code_is_judged_by_its_own_rules():
     assert fault(source, PROSE) and fault(source, CODE) is None
 
 
-words = st.lists(st.sampled_from("alpha beta gamma delta epsilon zeta eta theta iota kappa".split()), min_size=8, max_size=60)
+words = st.lists(
+    st.sampled_from("alpha beta gamma delta epsilon zeta eta theta iota kappa".split()), min_size=8, max_size=60
+)
 
 
 @given(words, words)

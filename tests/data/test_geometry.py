@@ -88,7 +88,9 @@ def test_a_clipped_polygon_is_one_piece_or_nothing():
     left = geometry.clip(triangle, size)
     assert isinstance(left, Polygon)
     assert all(0 <= x <= 10 and 0 <= y <= 10 for x, y in left.points)
-    comb = Polygon((Point(-5, 1), Point(5, 1), Point(5, 3), Point(-1, 3), Point(-1, 6), Point(5, 6), Point(5, 8), Point(-5, 8)))
+    comb = Polygon(
+        (Point(-5, 1), Point(5, 1), Point(5, 3), Point(-1, 3), Point(-1, 6), Point(5, 6), Point(5, 8), Point(-5, 8))
+    )
     assert geometry.clip(comb, size) is None, "two teeth are no single contour"
     assert geometry.clip(Polygon((Point(-5, -5), Point(-1, -5), Point(-1, -1))), size) is None
 
@@ -114,7 +116,9 @@ def test_words_for_directions_turn_with_the_picture(word, matrix, expected):
     assert geometry.orient(word, matrix) == expected
 
 
-@given(st.sampled_from(["left", "right", "top", "bottom", "top left", "bottom right"]), st.integers(0, 3), st.booleans())
+@given(
+    st.sampled_from(["left", "right", "top", "bottom", "top left", "bottom right"]), st.integers(0, 3), st.booleans()
+)
 def test_a_word_names_the_place_where_its_point_goes(word, turns, mirrored):
     places = {"left": (5, 50), "right": (95, 50), "top": (50, 5), "bottom": (50, 95)}
     places |= {"top left": (5, 5), "top right": (95, 5), "bottom left": (5, 95), "bottom right": (95, 95)}

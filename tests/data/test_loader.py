@@ -195,7 +195,7 @@ def test_no_thread_is_left_behind(end: str) -> None:
 
 
 def test_closing_does_not_wait_for_retries() -> None:
-    slow = Retry(attempts=10, wait=30.0)
+    slow = Retry(attempts=2, wait=20.0)
     loader = Loader(
         plan(Unreachable("web", [30] * 60)), rows_per_batch=1, pad_id=PAD, workers=2, retry=slow, prefetch=40
     )

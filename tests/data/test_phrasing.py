@@ -69,7 +69,11 @@ def test_what_is_not_made_of_pairs_keeps_its_order():
 
 
 def test_only_the_user_speaks_otherwise():
-    turns = (Turn("system", ("Read the text.",)), Turn("user", ("Read the text.",)), Turn("assistant", ("Read the text.",)))
+    turns = (
+        Turn("system", ("Read the text.",)),
+        Turn("user", ("Read the text.",)),
+        Turn("assistant", ("Read the text.",)),
+    )
     record = Record("toy/0", turns, allowed=frozenset({"text"}))
     changed = [augment(record, rng(seed), rules=Augmentation(text=1)).turns for seed in range(30)]
     assert {(t[0], t[2]) for t in changed} == {(turns[0], turns[2])}

@@ -66,7 +66,10 @@ def test_samples_depend_on_seed_epoch_and_index_alone():
 
 
 def test_geometry_and_directions_are_written_out():
-    turns = (Turn("user", (Shown(0), "Where?")), Turn("assistant", ("At ", Located(0), ", to the ", Oriented("left"), ".")))
+    turns = (
+        Turn("user", (Shown(0), "Where?")),
+        Turn("assistant", ("At ", Located(0), ", to the ", Oriented("left"), ".")),
+    )
     record = Record("toy/0", turns, (a_picture(),), (Geometry(Box(0, 12, 32, 48)),))
     text = TOKENIZER.decode(rendered(record, TOKENIZER, rules=RULES).ids)
     assert "At [0.000, 0.250, 0.500, 1.000], to the left." in text
@@ -135,7 +138,9 @@ def test_survey_counts_what_it_took():
 
 
 def texts(*contents: str) -> Fixed:
-    return Fixed(*(Record(f"t/{i}", (Turn("document", (c,)),)) for i, c in enumerate(contents)), domain="text", kind="web")
+    return Fixed(
+        *(Record(f"t/{i}", (Turn("document", (c,)),)) for i, c in enumerate(contents)), domain="text", kind="web"
+    )
 
 
 @pytest.mark.parametrize("part_length", [16, 17, 64, 4096])

@@ -23,8 +23,9 @@ def test_a_cut_takes_the_pixels_of_its_window():
 
 
 def test_the_two_ways_to_warp_agree():
-    from manyeyes.data.warp import _exact, _sampled
     from PIL import Image
+
+    from manyeyes.data.warp import _exact, _sampled
 
     smooth = np.linspace(0, 255, 40)[None, :, None] * np.linspace(0.2, 1, 30)[:, None, None] * np.ones(3)
     picture = Image.fromarray(smooth.astype(np.uint8))

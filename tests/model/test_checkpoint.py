@@ -391,6 +391,12 @@ def test_weights_that_are_not_the_configs_leave_the_old_checkpoint(model, saved,
     assert [path.name for path in saved.parent.iterdir()] == ["saved"]
 
 
+def test_a_model_without_values_is_not_saved(model, tmp_path) -> None:
+    with pytest.raises(CheckpointError, match="meta device"):
+        save(build(model.config, device="meta"), tmp_path / "c", model.config)
+    assert not any(tmp_path.iterdir())
+
+
 def test_weights_that_come_twice_are_refused(model, tmp_path) -> None:
     pairs = list(model.state_dict().items())
     with pytest.raises(CheckpointError, match="came twice"):

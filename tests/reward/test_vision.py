@@ -238,13 +238,11 @@ def test_raster_iou_approaches_the_exact_one(seed, other):
     assert math.isclose(segmentation_reward(written, [two], size=(800, 800)), exact, abs_tol=0.03)
 
 
-@given(st.lists(st.tuples(fractions, fractions), min_size=3, max_size=8), st.integers(0, 10_000))
-@settings(max_examples=50, deadline=None)
-def test_self_crossing_polygons_have_an_exact_iou_too(crossing, seed):
-    iou = polygon_iou(crossing, star(seed))
-    assert 0 <= iou <= 1 and math.isclose(iou, polygon_iou(star(seed), crossing), abs_tol=1e-9)
-    by_centres = [even_odd(polygon, 400, 400) for polygon in (crossing, star(seed))]
-    assert math.isclose(iou, mask_iou(*by_centres), abs_tol=0.05)
+@given(st.lists(st.tuples(fractions, fractions), min_size=3, max_size=8))
+@settings(max_examples=50)
+def test_self_crossing_polygons_follow_the_even_odd_rule(crossing):
+    mask = rasterise([crossing], width=400, height=400)
+    assert np.mean(mask ^ even_odd(crossing, 400, 400)) < 0.03
 
 
 def test_segmentation_edges():
@@ -258,6 +256,9 @@ def test_segmentation_edges():
     halves = [[(0.2, 0.2), (0.4, 0.2), (0.4, 0.6), (0.2, 0.6)], [(0.4, 0.2), (0.6, 0.2), (0.6, 0.6), (0.4, 0.6)]]
     assert segmentation_reward(text_of(halves, write_polygon), [square], size=(100, 80)) == 1
     assert polygon_iou(square, square) == 1
+    for not_simple in ([(0, 0), (1, 1), (1, 0), (0, 1)], [(0, 0), (1, 1), (0, 0)]):
+        with pytest.raises(ValueError, match="expected simple polygons"):
+            polygon_iou(not_simple, square)
     with pytest.raises(ValueError, match="three points"):
         contours_rle([square[:2]], width=5, height=5)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from manyeyes.core.chat_parse import parse
 from manyeyes.core.conversation import ChatError, check
-from manyeyes.core.media import MediaRules, Visual, image_visual, video_visuals
+from manyeyes.core.media import Clip, MediaRules, Picture, Visual, image_visual, video_visuals
 from manyeyes.core.messages import ImagePart, Message, Part, TextPart, Tool, VideoPart, part_of
 from manyeyes.core.sample import Sample
 from manyeyes.core.tokenizer import Tokenizer
@@ -30,7 +30,7 @@ from manyeyes.core.tool_declaration import declare
 __all__ = ["ChatError", "Rendered", "parse", "render", "render_document"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rendered:
     """Ids with weights, and the media whose pixels nobody has decoded yet.
 
@@ -104,7 +104,9 @@ def render(
     return writer.rendered()
 
 
-def render_document(parts: Sequence[Part | str], tokenizer: Tokenizer, *, rules: MediaRules) -> Rendered:
+def render_document(
+    parts: Sequence[str | Picture | Clip | Part], tokenizer: Tokenizer, *, rules: MediaRules
+) -> Rendered:
     """A document for pre-training, `[BOS] parts [EOS]`: all its text and the end weigh 1, media weigh 0.
 
     Media stand as in a chat, without the newline.
@@ -200,9 +202,7 @@ class _Writer:
 
     def rendered(self) -> Rendered:
         self._write_text()
-        weights = np.array(self.weights, np.float32)
-        weights[:1] = 0.0
-        return Rendered(np.array(self.ids, np.int32), weights, tuple(self.visuals))
+        return Rendered(np.array(self.ids, np.int32), np.array(self.weights, np.float32), tuple(self.visuals))
 
     def _block(self, kind: str, visual: Visual) -> None:
         self.special(self.tokenizer.media_begin)

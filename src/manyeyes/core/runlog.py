@@ -7,7 +7,7 @@
     ├── checkpoints/
     └── report.html
 
-Report: none; the layout is this project's. Rows are described in `core.metrics_log`.
+Rows are described in `core.metrics_log`.
 """
 
 import json

@@ -16,7 +16,7 @@ Keys of all schemas are sorted first, so equal schemas give equal tokens. Requir
 ones. A schema that has no TypeScript form here (no type, an unknown `$ref`, enum values of the wrong type) makes the
 whole declaration fall back to JSON.
 
-Report: App. D (tool use); the rules are those of the released tokenizer (facts of the K2.5 checkpoint, not the report).
+Report: App. D (tool use); the rules are those of the released tokenizer.
 """
 
 import json

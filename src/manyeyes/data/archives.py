@@ -4,10 +4,14 @@
 package is an `ar` archive around a compressed tar, an npm package a gzipped tar. Nothing in it is ever run.
 """
 
+import fnmatch
+import gzip
 import hashlib
 import io
 import lzma
+import shutil
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -75,6 +79,27 @@ class Archive:
         if found != self.sha256:
             raise DataError(f"{path.name}: sha256 is {found}, expected {self.sha256}; delete it and run: {self.fetch}")
 
+    def unpacked(self, folder: Path, *, wanted: str = "*") -> Path:
+        """The folder beside the archive into which its files of pattern `wanted` are unpacked, once.
+
+        A second call finds them there. An unpacking that was cut short leaves nothing under the final name.
+
+        Raises:
+            DataError: the archive is missing or damaged, or holds no such file.
+        """
+        archive = self.find(folder)
+        key = hashlib.blake2b(wanted.encode(), digest_size=4).hexdigest()
+        target = folder / f"{archive.name}.{key}.unpacked"
+        if not target.is_dir():
+            partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=folder))
+            try:
+                _write_all(members(archive, wanted=wanted), partial, archive)
+                partial.rename(target)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+        return target
+
 
 class Member(NamedTuple):
     """One regular file of an archive: its path without a leading "./", and its bytes."""
@@ -83,37 +108,51 @@ class Member(NamedTuple):
     data: bytes
 
 
-def members(path: Path, *, suffixes: tuple[str, ...] = ()) -> Iterator[Member]:
-    """Files of a .deb, .tgz or .whl whose names end in one of `suffixes` (all, when empty), in the order of the archive.
+def members(path: Path, *, wanted: str = "*") -> Iterator[Member]:
+    """Files of a .deb, .tgz or .whl whose paths match the pattern `wanted`, in the order of the archive.
 
     Raises:
         DataError: the archive is damaged or of another kind.
     """
     try:
         if path.suffix == ".whl":
-            yield from _zip_members(path, suffixes)
+            yield from _zip_members(path, wanted)
         elif path.suffix == ".deb":
-            with tarfile.open(fileobj=io.BytesIO(_debian_tar(path)), mode="r:*") as tar:
-                yield from _tar_members(tar, suffixes)
+            with tarfile.open(fileobj=io.BytesIO(_debian_tar(path)), mode="r:") as tar:
+                yield from _tar_members(tar, wanted)
         else:
             with tarfile.open(path, "r:*") as tar:
-                yield from _tar_members(tar, suffixes)
+                yield from _tar_members(tar, wanted)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{path}: damaged archive ({error}); delete it and fetch it again") from error
 
 
-def _tar_members(tar: tarfile.TarFile, suffixes: tuple[str, ...]) -> Iterator[Member]:
+def _tar_members(tar: tarfile.TarFile, wanted: str) -> Iterator[Member]:
     for item in tar:
-        if item.isfile() and item.name.endswith(suffixes or ""):
+        name = item.name.removeprefix("./")
+        if (item.isfile() or item.islnk()) and fnmatch.fnmatchcase(name, wanted):  # handbooks share files by hard links
             file = tar.extractfile(item)
-            yield Member(item.name.removeprefix("./"), file.read() if file else b"")
+            yield Member(name, file.read() if file else b"")
 
 
-def _zip_members(path: Path, suffixes: tuple[str, ...]) -> Iterator[Member]:
+def _zip_members(path: Path, wanted: str) -> Iterator[Member]:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
-            if not name.endswith("/") and name.endswith(suffixes or ""):
+            if not name.endswith("/") and fnmatch.fnmatchcase(name, wanted):
                 yield Member(name, archive.read(name))
+
+
+def _write_all(found: Iterator[Member], target: Path, archive: Path) -> None:
+    count = 0
+    for path, data in found:
+        place = target / path
+        if not place.resolve().is_relative_to(target.resolve()):
+            raise DataError(f"{archive}: holds a file outside its own folder ({path}); do not trust it")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+        count += 1
+    if not count:
+        raise DataError(f"{archive}: none of the expected files is inside; was it fetched in another version?")
 
 
 _AR_MAGIC, _AR_HEADER = b"!<arch>\n", 60
@@ -136,6 +175,8 @@ def _debian_tar(path: Path) -> bytes:
 
 
 def _unpacked(data: bytes, name: str, path: Path) -> bytes:
-    if name.endswith(".zst"):
-        raise DataError(f"{path}: compressed with zstd (Ubuntu); expected a package of Debian, which uses xz")
-    return data
+    """Unpacked as a whole: hard links in the tar point back, and going back in a compressed stream is very slow."""
+    openers = {"data.tar.xz": lzma.decompress, "data.tar.gz": gzip.decompress, "data.tar": bytes}
+    if name not in openers:
+        raise DataError(f"{path}: holds {name}; expected a package of Debian, with data.tar.xz")
+    return openers[name](data)

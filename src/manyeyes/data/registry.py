@@ -14,6 +14,7 @@ from manyeyes.data.augment import Augmentation
 from manyeyes.data.collection import TEXT_KINDS, VISUAL_KINDS, Collection, Split
 from manyeyes.data.documents import DocumentSource
 from manyeyes.data.rendered import RecordSource
+from manyeyes.data.small_sources import SMALL_SOURCES
 from manyeyes.data.source import Source
 from manyeyes.data.source_info import SourceInfo
 from manyeyes.data.synthetic_sources import SYNTHETIC_SOURCES
@@ -83,5 +84,5 @@ def _check(info: SourceInfo, known: dict[str, SourceInfo]) -> None:
         raise DataError(f"{info.name}: a {info.domain} source is of kind {', '.join(kinds)}; got {info.kind!r}")
 
 
-REGISTRY = Registry((*TINY_SOURCES, *SYNTHETIC_SOURCES))
+REGISTRY = Registry(TINY_SOURCES + SMALL_SOURCES + SYNTHETIC_SOURCES)
 """All sources that manyeyes knows."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manyeyes.core.errors import ManyeyesError
-from manyeyes.core.media import Media
+from manyeyes.core.media import Grid, Media
 from manyeyes.core.seeds import stream
 from manyeyes.inference.sampling import SamplingParams, choose
 from manyeyes.model.attention import MlaCache
@@ -75,10 +75,11 @@ def generate(
     for number, prompt in enumerate(prompts):
         _check(prompt, number, model)
     completions = [Completion() for _ in prompts]
+    features = _Features(model, prompts)
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number].ids))
     for start in range(0, len(by_length), rows):
         batch = by_length[start : start + rows]
-        _Decoding(model, prompts, batch, params, frozenset(stop_ids), completions, on_token).run()
+        _Decoding(model, prompts, batch, params, frozenset(stop_ids), completions, on_token, features).run()
     return completions
 
 
@@ -88,6 +89,32 @@ def _check(prompt: Prompt, number: int, model: K25) -> None:
         raise GenerationError(f"prompt {number} is empty; give it at least one token")
     if int(prompt.ids.min()) < 0 or int(prompt.ids.max()) >= vocabulary:
         raise GenerationError(f"prompt {number} has an id outside 0..{vocabulary - 1}; is its tokenizer the model's?")
+
+
+class _Features:
+    """Every distinct picture of the prompts, encoded once however many prompts show it."""
+
+    items = 256
+    """Pictures encoded at a time."""
+
+    def __init__(self, model: K25, prompts: Sequence[Prompt]) -> None:
+        distinct: dict[tuple[Grid, bytes], Media] = {}
+        self._keys = [[(item.grid, item.patches.tobytes()) for item in prompt.media] for prompt in prompts]
+        for keys, prompt in zip(self._keys, prompts, strict=True):
+            distinct.update(zip(keys, prompt.media, strict=True))
+        self._features: dict[tuple[Grid, bytes], Tensor] = {}
+        keys, media = list(distinct), list(distinct.values())
+        for start in range(0, len(media), self.items):
+            part = media[start : start + self.items]
+            patches = torch.from_numpy(np.concatenate([item.patches for item in part])).to(model.head_weight.device)
+            encoded_MD = model.encode(MediaBatch(patches, tuple(item.grid for item in part)))
+            split = encoded_MD.split([item.grid.tokens for item in part])
+            self._features.update(zip(keys[start : start + self.items], split, strict=True))
+
+    def of(self, prompts: Sequence[int]) -> Tensor | None:
+        """[M, D]: the features of some prompts' pictures in order; None when they show none."""
+        found = [self._features[key] for number in prompts for key in self._keys[number]]
+        return torch.cat(found) if found else None
 
 
 class _Decoding:
@@ -102,8 +129,9 @@ class _Decoding:
         stop_ids: frozenset[int],
         completions: list[Completion],
         on_token: Callable[[int, int], None],
+        features: "_Features",
     ) -> None:
-        self.model, self.params, self.stop_ids = model, params, stop_ids
+        self.model, self.params, self.stop_ids, self.features = model, params, stop_ids, features
         self.prompts, self.completions, self.on_token = prompts, completions, on_token
         self.numbers = batch
         self.device = model.head_weight.device
@@ -132,16 +160,12 @@ class _Decoding:
             ids_BT[row, : len(values)] = torch.from_numpy(values)
         segments_BT = torch.where(torch.arange(ids_BT.shape[1]) < lengths_B[:, None], 0, -1).int()
         out = self.model(
-            ids_BT.to(self.device), segments_BT=segments_BT.to(self.device), media=self._media(), cache=self.cache
+            ids_BT.to(self.device),
+            segments_BT=segments_BT.to(self.device),
+            features_MD=self.features.of(self.numbers),
+            cache=self.cache,
         )
         return out.hidden_BTD[torch.arange(len(ids)), lengths_B - 1]
-
-    def _media(self) -> MediaBatch | None:
-        media = [item for number in self.numbers for item in self.prompts[number].media]
-        if not media:
-            return None
-        patches = torch.from_numpy(np.concatenate([item.patches for item in media])).to(self.device)
-        return MediaBatch(patches, tuple(item.grid for item in media))
 
     def _choose(self, hidden_BD: Tensor, position: int) -> Tensor:
         uniform_B = torch.tensor([self.uniforms[number][position] for number in self.numbers])

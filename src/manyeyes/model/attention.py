@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from manyeyes.model.config import TextConfig
-from manyeyes.model.packed_attention import Span, packed_attention
+from manyeyes.model.packed_attention import Plan, packed_attention
 from manyeyes.model.precision import Linear, linear
 from manyeyes.model.rms_norm import RMSNorm
 from manyeyes.model.rope import rotate
@@ -81,7 +81,7 @@ class Rows(NamedTuple):
     """What attention must know about the rows of a batch, worked out once for all layers."""
 
     turns_BTR: Tensor
-    spans: tuple[Span, ...]
+    plan: Plan
     softmax_scale: float
     clip_threshold: float | None
     """None: no logit bound is wanted."""
@@ -119,7 +119,7 @@ class Attention(nn.Module):
             kv_BTHE,
             k_rope_BTr,
             turns_BTR=rows.turns_BTR,
-            spans=rows.spans,
+            plan=rows.plan,
             scale=rows.softmax_scale,
             clip_threshold=rows.clip_threshold,
         )

@@ -20,10 +20,11 @@ from manyeyes.model.attention import Attention, MlaCache, Rows
 from manyeyes.model.config import TextConfig
 from manyeyes.model.feed_forward import FeedForward
 from manyeyes.model.moe import MoE, MoEOutput, Samples, update_bias
-from manyeyes.model.packed_attention import Span, spans_of
+from manyeyes.model.packed_attention import plan_of
 from manyeyes.model.precision import Linear
 from manyeyes.model.rms_norm import RMSNorm
 from manyeyes.model.rope import Rope
+from manyeyes.model.spans import Span, spans_of
 
 
 class BackboneOutput(NamedTuple):
@@ -112,9 +113,9 @@ class Backbone(nn.Module):
         """
         rows, length = positions_BT.shape
         spans = spans_of(segments_BT, rows=rows, length=length)
-        layout = Rows(
-            self.rope.turns(positions_BT), spans, self.rope.softmax_scale, clip_threshold if collect else None
-        )
+        plan = plan_of(spans, rows=rows, length=length, dtype=x_BTD.dtype)
+        threshold = clip_threshold if collect else None
+        layout = Rows(self.rope.turns(positions_BT), plan, self.rope.softmax_scale, threshold)
         samples = samples_of(spans, segments_BT) if collect else None
         seen: list[LayerOutput] = []
         for number, layer in enumerate(self.layers):

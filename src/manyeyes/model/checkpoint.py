@@ -59,7 +59,7 @@ def save(
     max_shard_bytes: int = MAX_SHARD_BYTES,
     replace: bool = False,
 ) -> None:
-    """Write a checkpoint folder that transformers, vLLM and `load_model` can read.
+    """Write a checkpoint folder in the official layout, which transformers and `load_model` read.
 
     Args:
         weights: the network, its state dict, or (name, tensor) pairs in any order, such as a sharded run gathers them.
@@ -166,7 +166,7 @@ def _write_weights(
     writer_of = {name: writer for writer in writers for name in writer.shard.layout.places}
     try:
         for parameter, value in pairs:
-            if tuple(value.shape) != shapes.get(parameter):
+            if tuple(value.shape) != shapes.get(parameter) or value.is_meta:
                 raise CheckpointError(_foreign(parameter, value, shapes))
             for weight in official_weights(parameter, tuple(value.shape)):
                 part = value if weight.expert is None else value[weight.expert]
@@ -182,6 +182,8 @@ def _write_weights(
 def _foreign(parameter: str, value: Tensor, shapes: Mapping[str, Shape]) -> str:
     if parameter not in shapes:
         return f"{parameter} is no parameter of the given config; save the network with the config it was built from"
+    if value.is_meta:
+        return f"{parameter} is on the meta device and has no values to save"
     return f"{parameter} has shape {list(value.shape)}, the given config says {list(shapes[parameter])}"
 
 

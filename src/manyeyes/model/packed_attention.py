@@ -1,13 +1,10 @@
-"""Causal attention inside each sample of packed rows, and a bound on every head's largest logit that costs nothing.
+"""Causal attention inside each sample of packed rows, and a bound on every head's largest logit.
 
-A row's log-sum-exp is at least its largest logit, and flash kernels return it. So max(LSE) of a head is kept; only if
-it reaches `clip_threshold - LSE_GUARD` (rounding) is the exact maximum computed, for that head. QK-Clip therefore
-never misses a head above its threshold, and pays only while it clips.
+On the CPU one autograd function rotates, attends and keeps what its backward pass needs: short samples go through
+cached tiles, long ones through the flash kernel (values zero-padded to the width of queries, which that kernel asks
+for). Elsewhere FlexAttention runs all samples under one block mask. See `logit_bound` for the bound.
 
-On the CPU each span runs through the flash kernel inside one autograd function (values are zero-padded to the width of
-queries, which that kernel asks for). Elsewhere FlexAttention runs all spans under one block mask.
-
-Report: §4.1 (MuonClip, QK-Clip); packing: App. C.1.
+Report: §4.1 (MLA, QK-Clip); App. C.1 (packing).
 
 Shapes: B rows, T positions, H heads, Q = n + r query width (nope + rope), V value width, E = n + V, R rope pairs.
 """
@@ -19,46 +16,38 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import AuxRequest, create_block_mask, flex_attention
 
+from manyeyes.model.logit_bound import bounded_max_logit
 from manyeyes.model.rope import rotate, rotate_
+from manyeyes.model.spans import Span, Tile, owners, tiles_of
+from manyeyes.model.tiled_attention import tiled_backward, tiled_forward
 
-LSE_GUARD = 0.01
-"""Rounding of an fp32 log-sum-exp near 100 is about 1e-5; near 10,000 it is 1e-3."""
-
-_QUERY_BLOCK = 512
+LONGEST_TILED = 1024
+"""Longer samples use the flash kernel: kept probabilities would take 2 T^2 bytes a head."""
 
 
-class Span(NamedTuple):
-    """One sample in a batch: positions start..stop of a row (of `rows` rows from `row`, where nothing is packed)."""
+class Plan(NamedTuple):
+    """Which samples go which way; worked out once for all layers."""
 
-    row: int
-    rows: int
-    start: int
-    stop: int
+    spans: tuple[Span, ...]
+    tiles: tuple[Tile, ...]
+    flash: tuple[Span, ...]
+    covers_all: bool
+    """No position is padding."""
 
 
 class Attended(NamedTuple):
-    """Attention's values, and for each head max(LSE) or, above the threshold, the exact largest logit."""
+    """Attention's values, and for each head a bound on its largest logit, exact above the threshold."""
 
     y_BTHV: Tensor
     max_logit_H: Tensor | None
 
 
-def spans_of(segments_BT: Tensor | None, *, rows: int, length: int) -> tuple[Span, ...]:
-    """The samples of a batch: runs of equal segment ids in each row; id -1 is padding and belongs to no span.
-
-    Example:
-        >>> spans_of(torch.tensor([[0, 0, 1, -1]]), rows=1, length=4)
-        (Span(row=0, rows=1, start=0, stop=2), Span(row=0, rows=1, start=2, stop=3))
-    """
-    if segments_BT is None:
-        return (Span(0, rows, 0, length),)
-    ids = segments_BT.cpu()
-    changes = (ids[:, 1:] != ids[:, :-1]).nonzero().tolist()
-    cuts: list[list[int]] = [[0] for _ in range(rows)]
-    for row, at in changes:
-        cuts[row].append(at + 1)
-    runs = [(b, s, e) for b in range(rows) for s, e in zip(cuts[b], [*cuts[b][1:], length], strict=True)]
-    return tuple(Span(b, 1, s, e) for b, s, e in runs if ids[b, s] >= 0)
+def plan_of(spans: tuple[Span, ...], *, rows: int, length: int, dtype: torch.dtype = torch.float32) -> Plan:
+    """Short samples in tiles, long ones (and all in half precision, whose sums flash keeps in fp32) by flash."""
+    short = tuple(span for span in spans if span.length <= LONGEST_TILED and dtype == torch.float32)
+    covered = sum(span.rows * span.length for span in spans)
+    flash = tuple(span for span in spans if span not in set(short))
+    return Plan(spans, tiles_of(short), flash, covered == rows * length)
 
 
 def packed_attention(
@@ -67,28 +56,28 @@ def packed_attention(
     k_rope_BTr: Tensor,
     *,
     turns_BTR: Tensor,
-    spans: tuple[Span, ...],
+    plan: Plan,
     scale: float,
     clip_threshold: float | None = None,
 ) -> Attended:
     """Rotates, attends causally within each span; positions outside every span give 0.
 
     Args:
-        q_BTHQ: queries before rotation; on the CPU their rope part is rotated in place.
+        q_BTHQ: queries before rotation.
         kv_BTHE: for each head k_nope and v.
         k_rope_BTr: the rotary key that all heads share, before rotation.
         turns_BTR: from `Rope.turns`.
         clip_threshold: None for no logit bound.
     """
     if q_BTHQ.device.type == "cpu":
-        packed: Any = _PackedFlash.apply(q_BTHQ, kv_BTHE, k_rope_BTr, turns_BTR, spans, scale, clip_threshold)
+        packed: Any = _PackedAttention.apply(q_BTHQ, kv_BTHE, k_rope_BTr, turns_BTR, plan, scale, clip_threshold)
         return Attended(packed[0], None if clip_threshold is None else packed[1])
     return flex_packed(
-        q_BTHQ, kv_BTHE, k_rope_BTr, turns_BTR=turns_BTR, spans=spans, scale=scale, clip_threshold=clip_threshold
+        q_BTHQ, kv_BTHE, k_rope_BTr, turns_BTR=turns_BTR, plan=plan, scale=scale, clip_threshold=clip_threshold
     )
 
 
-class _PackedFlash(torch.autograd.Function):
+class _PackedAttention(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -96,86 +85,99 @@ class _PackedFlash(torch.autograd.Function):
         kv_BTHE: Tensor,
         k_rope_BTr: Tensor,
         turns_BTR: Tensor,
-        spans: tuple[Span, ...],
+        plan: Plan,
         scale: float,
         clip_threshold: float | None,
     ) -> tuple[Tensor, Tensor]:
-        n_rope = k_rope_BTr.shape[-1]
-        n_nope = q_BTHQ.shape[-1] - n_rope
-        rotate_(q_BTHQ[..., n_nope:], turns_BTR[:, :, None])
-        k_BTHQ = torch.empty_like(q_BTHQ)
-        k_BTHQ[..., :n_nope] = kv_BTHE[..., :n_nope]
-        k_BTHQ[..., n_nope:] = rotate(k_rope_BTr, turns_BTR)[:, :, None]
-        v_BTHQ = F.pad(kv_BTHE[..., n_nope:], (0, q_BTHQ.shape[-1] + n_nope - kv_BTHE.shape[-1]))
-        y_BTHQ = torch.empty_like(q_BTHQ) if _cover(spans, q_BTHQ) else torch.zeros_like(q_BTHQ)
-        lse = []
-        for span in spans:
-            y, lse_bHt = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-                _cut(q_BTHQ, span), _cut(k_BTHQ, span), _cut(v_BTHQ, span), 0.0, True, scale=scale
-            )
-            _cut(y_BTHQ, span).copy_(y)
-            lse.append(lse_bHt)
-        max_H = torch.empty(0)
-        if clip_threshold is not None:
-            max_H = bounded_max_logit(q_BTHQ, k_BTHQ, lse, spans=spans, scale=scale, clip_threshold=clip_threshold)
-        ctx.save_for_backward(q_BTHQ, k_BTHQ, v_BTHQ, y_BTHQ, turns_BTR, *lse)
-        ctx.spans, ctx.scale, ctx.n_nope, ctx.n_value = spans, scale, n_nope, kv_BTHE.shape[-1] - n_nope
+        n_nope = q_BTHQ.shape[-1] - k_rope_BTr.shape[-1]
+        q_BHTQ, k_BHTQ, v_BHTV = _assembled(q_BTHQ, kv_BTHE, k_rope_BTr, turns_BTR, scale=scale)
+        y_BTHV = (torch.empty if plan.covers_all else torch.zeros)(_like(v_BHTV), dtype=v_BHTV.dtype)
+        max_H = torch.full((q_BHTQ.shape[1],), -torch.inf)
+        largest_H = None if clip_threshold is None else max_H
+        kept = tiled_forward(q_BHTQ, k_BHTQ, v_BHTV, tiles=plan.tiles, y_BHTV=y_BTHV.transpose(1, 2), max_H=largest_H)
+        flashed = flash_forward(q_BHTQ, k_BHTQ, v_BHTV, spans=plan.flash, y_BHTV=y_BTHV.transpose(1, 2))
+        if clip_threshold is not None and plan.flash:
+            lse_H = torch.stack([lse_BHt.amax((0, 2)) for _, lse_BHt in flashed]).amax(0)
+            bound_H = bounded_max_logit(q_BHTQ, k_BHTQ, lse_H, spans=plan.flash, clip_threshold=clip_threshold)
+            max_H = torch.maximum(max_H, bound_H)
+        ctx.save_for_backward(q_BHTQ, k_BHTQ, v_BHTV, turns_BTR, *kept, *(x for pair in flashed for x in pair))
+        ctx.plan, ctx.scale, ctx.n_nope = plan, scale, n_nope
         ctx.mark_non_differentiable(max_H)
-        return y_BTHQ[..., : ctx.n_value], max_H
+        return y_BTHV, max_H
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None, None]:
-        q_BTHQ, k_BTHQ, v_BTHQ, y_BTHQ, turns_BTR, *lse = ctx.saved_tensors
-        n_nope, n_value = ctx.n_nope, ctx.n_value
-        dy_BTHQ = F.pad(grads[0], (0, v_BTHQ.shape[-1] - n_value))
-        fresh = torch.empty_like if _cover(ctx.spans, q_BTHQ) else torch.zeros_like
-        dq_BTHQ, dk_BTHQ = fresh(q_BTHQ), fresh(k_BTHQ)
-        dkv_BTHE = fresh(q_BTHQ[..., :1].expand(*q_BTHQ.shape[:-1], n_nope + n_value))
-        for span, lse_bHt in zip(ctx.spans, lse, strict=True):
-            q, k, v, y, dy = (_cut(x, span) for x in (q_BTHQ, k_BTHQ, v_BTHQ, y_BTHQ, dy_BTHQ))
-            dq, dk, dv = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                dy, q, k, v, y, lse_bHt, 0.0, True, scale=ctx.scale
-            )
-            _cut(dq_BTHQ, span).copy_(dq)
-            _cut(dk_BTHQ, span).copy_(dk)
-            _cut(dkv_BTHE, span)[..., n_nope:].copy_(dv[..., :n_value])
-        dkv_BTHE[..., :n_nope] = dk_BTHQ[..., :n_nope]
+        q_BHTQ, k_BHTQ, v_BHTV, turns_BTR, *rest = ctx.saved_tensors
+        plan, n_nope = ctx.plan, ctx.n_nope
+        kept, flashed = rest[: len(plan.tiles)], rest[len(plan.tiles) :]
+        dy_BHTV = grads[0].transpose(1, 2).contiguous()
+        dk_BHTQ, dv_BHTV = torch.zeros_like(k_BHTQ), torch.zeros_like(v_BHTV)
+        dq_BTHQ = (torch.empty if plan.covers_all else torch.zeros)(_like(q_BHTQ), dtype=q_BHTQ.dtype)
+        given = (dy_BHTV, q_BHTQ, k_BHTQ, v_BHTV)
+        wanted = {"dq_BHTQ": dq_BTHQ.transpose(1, 2), "dk_BHTQ": dk_BHTQ, "dv_BHTV": dv_BHTV}
+        tiled_backward(*given, tiles=plan.tiles, kept=kept, **wanted)
+        flash_backward(*given, spans=plan.flash, kept=flashed, **wanted)
         rotate_(dq_BTHQ[..., n_nope:], turns_BTR.conj()[:, :, None])
-        dk_rope_BTr = rotate_(dk_BTHQ[..., n_nope:].sum(2), turns_BTR.conj())
-        return dq_BTHQ, dkv_BTHE, dk_rope_BTr, None, None, None, None
+        dk_rope_BTr = rotate_(dk_BHTQ[..., n_nope:].sum(1), turns_BTR.conj())
+        dkv_BHTE = torch.cat([dk_BHTQ[..., :n_nope].transpose(1, 2), dv_BHTV.transpose(1, 2)], dim=-1)
+        return dq_BTHQ.mul_(ctx.scale), dkv_BHTE, dk_rope_BTr, None, None, None, None
 
 
-def bounded_max_logit(
-    q_BTHQ: Tensor,
-    k_BTHQ: Tensor,
-    lse: list[Tensor],
+def _assembled(
+    q_BTHQ: Tensor, kv_BTHE: Tensor, k_rope_BTr: Tensor, turns_BTR: Tensor, *, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Scaled and rotated queries, whole keys and values, each contiguous as [B, H, T, width]."""
+    n_nope = q_BTHQ.shape[-1] - k_rope_BTr.shape[-1]
+    q_BHTQ = q_BTHQ.transpose(1, 2).mul(scale).contiguous()
+    rotate_(q_BHTQ[..., n_nope:], turns_BTR[:, None])
+    k_BHTQ = torch.empty_like(q_BHTQ)
+    k_BHTQ[..., :n_nope] = kv_BTHE[..., :n_nope].transpose(1, 2)
+    k_BHTQ[..., n_nope:] = rotate(k_rope_BTr, turns_BTR)[:, None]
+    return q_BHTQ, k_BHTQ, kv_BTHE[..., n_nope:].transpose(1, 2).contiguous()
+
+
+def _like(x_BHTX: Tensor) -> tuple[int, int, int, int]:
+    b, h, t, width = x_BHTX.shape
+    return b, t, h, width
+
+
+def flash_forward(
+    q_BHTQ: Tensor, k_BHTQ: Tensor, v_BHTV: Tensor, *, spans: tuple[Span, ...], y_BHTV: Tensor
+) -> list[tuple[Tensor, Tensor]]:
+    """Writes attention of these spans into `y_BHTV`; returns each one's padded output and log-sum-exp."""
+    n_value, kept = v_BHTV.shape[-1], []
+    for span in spans:
+        q, k, v = (_cut(x, span) for x in (q_BHTQ, k_BHTQ, v_BHTV))
+        v = F.pad(v, (0, q.shape[-1] - n_value))
+        y, lse_BHt = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True, scale=1.0)
+        _cut(y_BHTV, span).copy_(y[..., :n_value])
+        kept.append((y, lse_BHt))
+    return kept
+
+
+def flash_backward(
+    dy_BHTV: Tensor,
+    q_BHTQ: Tensor,
+    k_BHTQ: Tensor,
+    v_BHTV: Tensor,
     *,
     spans: tuple[Span, ...],
-    scale: float,
-    clip_threshold: float,
-) -> Tensor:
-    """For each head max(LSE) where that is below the threshold, else the exact largest scaled logit; fp32 [H]."""
-    bound_H = q_BTHQ.new_full((q_BTHQ.shape[2],), -torch.inf, dtype=torch.float32)
-    for lse_bHt in lse:
-        bound_H = torch.maximum(bound_H, lse_bHt.amax(dim=(0, 2)))
-    heads = (bound_H >= clip_threshold - LSE_GUARD).nonzero().flatten()
-    if heads.numel():
-        exact = max_logit(q_BTHQ[:, :, heads], k_BTHQ[:, :, heads], spans=spans, scale=scale)
-        bound_H[heads] = exact
-    return bound_H
-
-
-def max_logit(q_BTHQ: Tensor, k_BTHQ: Tensor, *, spans: tuple[Span, ...], scale: float) -> Tensor:
-    """The exact largest scaled, causal, same-span logit of each head [H], in blocks of queries."""
-    best_H = q_BTHQ.new_full((q_BTHQ.shape[2],), -torch.inf, dtype=torch.float32)
-    for span in spans:
-        q, k = _cut(q_BTHQ, span).float(), _cut(k_BTHQ, span).float()
-        for start in range(0, q.shape[2], _QUERY_BLOCK):
-            stop = min(start + _QUERY_BLOCK, q.shape[2])
-            logits_bHts = q[:, :, start:stop] @ k[:, :, :stop].transpose(-1, -2)
-            future = torch.ones(stop - start, stop, dtype=torch.bool, device=q.device).triu_(start + 1)
-            best_H = torch.maximum(best_H, logits_bHts.masked_fill_(future, -torch.inf).amax(dim=(0, 2, 3)))
-    return best_H * scale
+    kept: list[Tensor],
+    dq_BHTQ: Tensor,
+    dk_BHTQ: Tensor,
+    dv_BHTV: Tensor,
+) -> None:
+    """Writes the gradients of these spans."""
+    n_value = v_BHTV.shape[-1]
+    for span, y, lse_BHt in zip(spans, kept[::2], kept[1::2], strict=True):
+        dy, q, k, v = (_cut(x, span) for x in (dy_BHTV, q_BHTQ, k_BHTQ, v_BHTV))
+        dy, v = (F.pad(x, (0, q.shape[-1] - n_value)) for x in (dy, v))
+        dq, dk, dv = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            dy, q, k, v, y, lse_BHt, 0.0, True, scale=1.0
+        )
+        _cut(dq_BHTQ, span).copy_(dq)
+        _cut(dk_BHTQ, span).copy_(dk)
+        _cut(dv_BHTV, span).copy_(dv[..., :n_value])
 
 
 def flex_packed(
@@ -184,7 +186,7 @@ def flex_packed(
     k_rope_BTr: Tensor,
     *,
     turns_BTR: Tensor,
-    spans: tuple[Span, ...],
+    plan: Plan,
     scale: float,
     clip_threshold: float | None = None,
 ) -> Attended:
@@ -197,7 +199,7 @@ def flex_packed(
     k_rope = rotate(k_rope_BTr, turns_BTR)[:, :, None].expand(-1, -1, heads, -1)
     q = torch.cat([q_nope, rotate(q_rope, turns_BTR[:, :, None])], dim=-1).transpose(1, 2)
     k = torch.cat([k_nope, k_rope], dim=-1).transpose(1, 2)
-    owner_BT = owners(spans, rows=q_BTHQ.shape[0], length=q_BTHQ.shape[1]).to(device)
+    owner_BT = owners(plan.spans, rows=q_BTHQ.shape[0], length=q_BTHQ.shape[1]).to(device)
 
     def visible(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
         return (i >= j) & (owner_BT[b, i] == owner_BT[b, j]) & (owner_BT[b, i] >= 0)
@@ -206,23 +208,11 @@ def flex_packed(
     y, aux = flex_attention(q, k, v_BTHV.transpose(1, 2), scale=scale, block_mask=mask, return_aux=AuxRequest(lse=True))
     max_H = None
     if clip_threshold is not None and aux.lse is not None:
-        lse_BHT = aux.lse.detach().masked_fill((owner_BT < 0)[:, None], -torch.inf)
-        rotated = (q.detach().transpose(1, 2), k.detach().transpose(1, 2))
-        max_H = bounded_max_logit(*rotated, [lse_BHT], spans=spans, scale=scale, clip_threshold=clip_threshold)
+        lse_H = aux.lse.detach().masked_fill((owner_BT < 0)[:, None], -torch.inf).amax((0, 2))
+        q, k = q.detach() * scale, k.detach()
+        max_H = bounded_max_logit(q, k, lse_H, spans=plan.spans, clip_threshold=clip_threshold)
     return Attended(y.transpose(1, 2), max_H)
 
 
-def owners(spans: tuple[Span, ...], *, rows: int, length: int) -> Tensor:
-    """int32 [B, T]: the number of the span that a position belongs to, -1 for none."""
-    owner_BT = torch.full((rows, length), -1, dtype=torch.int32)
-    for number, span in enumerate(spans):
-        owner_BT[span.row : span.row + span.rows, span.start : span.stop] = number
-    return owner_BT
-
-
-def _cover(spans: tuple[Span, ...], x_BTHQ: Tensor) -> bool:
-    return sum(s.rows * (s.stop - s.start) for s in spans) == x_BTHQ.shape[0] * x_BTHQ.shape[1]
-
-
-def _cut(x_BTHQ: Tensor, span: Span) -> Tensor:
-    return x_BTHQ[span.row : span.row + span.rows, span.start : span.stop].transpose(1, 2)
+def _cut(x_BHTX: Tensor, span: Span) -> Tensor:
+    return x_BHTX[span.row : span.row + span.rows, :, span.start : span.stop]

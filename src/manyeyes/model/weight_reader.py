@@ -8,8 +8,9 @@ Report: §4.1 (native INT4). Shapes: O rows, I columns of one matrix.
 """
 
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ class WeightReader:
     def __init__(self, folder: str | Path) -> None:
         self.folder = find_checkpoint(Path(folder))
         self._contents = read_contents(self.folder)
-        self._file: BinaryIO | None = None
+        self._file: BufferedReader | None = None
 
     def __enter__(self) -> "WeightReader":
         return self
@@ -181,7 +182,7 @@ class WeightReader:
             raise CheckpointError(f"{stored.path} became shorter while it was read; copy or download it again")
         return tensor
 
-    def _open(self, path: Path) -> BinaryIO:
+    def _open(self, path: Path) -> BufferedReader:
         # Plain reads, not a memory map: the pages of a mapped file would count as a second copy of the model.
         if self._file is None or self._file.name != str(path):
             self.__exit__()

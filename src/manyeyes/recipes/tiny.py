@@ -44,7 +44,7 @@ HELD_OUT = (
     HeldOut("text", "package_prose", "loss", records=60),
     HeldOut("code", "package_repositories", "loss", records=60),
     HeldOut("knowledge", "country_questions", "answer", records=200),
-    HeldOut("vqa", "easy_vqa", "answer", records=0, quick=256, new_tokens=6, by_type=True),
+    HeldOut("vqa", "easy_vqa", "answer", records=2000, quick=256, new_tokens=6, by_type=True),
     HeldOut("ocr", "synthetic/ocr/digits", "reading", records=500, quick=128),
     HeldOut("counting", "synthetic/perception/counting", "count", records=300),
     HeldOut("grounding", "synthetic/perception/grounding", "boxes", records=200, new_tokens=40),

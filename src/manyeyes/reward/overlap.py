@@ -14,7 +14,6 @@ import numpy as np
 import shapely
 from numpy.typing import ArrayLike, NDArray
 from pycocotools import mask
-from shapely.geometry.base import BaseGeometry
 
 from manyeyes.core.coordinates import Floats, to_pixels
 
@@ -44,10 +43,11 @@ def box_iou(boxes_P4: ArrayLike, boxes_G4: ArrayLike) -> Floats:
 
 
 def polygon_iou(polygon_K2: ArrayLike, other_K2: ArrayLike) -> float:
-    """Exact IoU of two polygons; self-intersections follow the even-odd rule."""
-    one, other = _region(polygon_K2), _region(other_K2)
-    union = one.union(other).area
-    return float(one.intersection(other).area / union) if union > 0 else 1.0
+    """Exact IoU of two simple polygons. One whose edges cross is a ValueError: compare such in `rle_iou`."""
+    one, other = (shapely.Polygon(np.asarray(points_K2, float)) for points_K2 in (polygon_K2, other_K2))
+    if not (one.is_valid and other.is_valid):
+        raise ValueError("expected simple polygons, the edges of one cross or have no area; rasterise them instead")
+    return float(one.intersection(other).area / one.union(other).area)
 
 
 def mask_iou(mask_HW: NDArray[np.bool_], other_HW: NDArray[np.bool_]) -> float:
@@ -94,11 +94,6 @@ def rle_iou(rle: Rle, other: Rle) -> float:
     if not (coco.area(one) or coco.area(two)):
         return 1.0
     return float(coco.iou([one], [two], [0])[0, 0])
-
-
-def _region(points_K2: ArrayLike) -> BaseGeometry:
-    # buffer(0) leaves areas alone and drops the loose lines that make_valid keeps.
-    return shapely.make_valid(shapely.Polygon(np.asarray(points_K2, float))).buffer(0)
 
 
 def _area(boxes: Floats) -> Floats:

@@ -7,7 +7,6 @@ Source: V. Zhou, easy-VQA 1.0 (MIT). Report: App. B.3 (perception).
 """
 
 import json
-from pathlib import Path
 
 from manyeyes.core.media import Picture
 from manyeyes.data.collection import Domain, Split

@@ -1,6 +1,6 @@
 """Agent data: where to click, what a screen says, and whole traces of actions with a screenshot before each.
 
-    click([0.512, 0.250])   type("soap")   scroll(down)   done()
+    click(0.512, 0.250)   type("soap")   scroll(down)   done()
 
 Coordinates are `Located` points. `truth` of a click is the box of the element, written as coordinates: any point in it
 is right. Screens are invented (`screens`), every state is what the actions before it made of it.
@@ -94,7 +94,7 @@ class ClickTargets(ScreenGenerator[Aim]):
         turns: list[Turn] = []
         for i, element in enumerate(plan.elements):
             turns.append(user(*(() if i else (Shown(0),)), f"Click on {element.spoken}."))
-            turns.append(assistant("click(", Located(i), ")"))
+            turns.append(assistant("click", Located(i)))
         geometry = tuple(Geometry(middle(element)) for element in plan.elements)
         truth = written(plan.elements[-1].box, Size(self.width, self.height))
         return Record(name, tuple(turns), (plan.screen.picture,), geometry, allowed=PRINT, truth=truth)
@@ -193,7 +193,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Traces(ScreenGenerator[Task]):
-    """Whole tasks: each assistant turn is an action, each further user turn the screenshot after it; the last is done().
+    """Whole tasks: an assistant turn is an action, each further user turn the screenshot after it; the last is done().
 
     Attributes:
         goals: fewest and most things to do.
@@ -224,7 +224,7 @@ class Traces(ScreenGenerator[Task]):
             pieces: list[Piece] = [step.action]
             if step.element:
                 geometry.append(Geometry(middle(step.element), i))
-                pieces = ["click(", Located(len(geometry) - 1), ")"]
+                pieces = ["click", Located(len(geometry) - 1)]
             turns.append(assistant(*pieces))
         media = tuple(step.screen.picture for step in steps)
         truth = "\n".join(step.action for step in steps)
@@ -247,7 +247,7 @@ def solve(task: Task) -> tuple[Step, ...]:
             steps.append(Step(screen, f"scroll({way})"))
             screen = screen._replace(state=scrolled(screen, way))
         place = written(middle(element), Size(screen.width, screen.height))
-        steps.append(Step(screen, f"click({place})", element))
+        steps.append(Step(screen, f"click{place}", element))
         screen = screen._replace(state=tapped(screen, element))
         if goal.kind == "field":
             steps.append(Step(screen, f'type("{goal.text}")'))

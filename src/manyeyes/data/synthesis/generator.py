@@ -7,7 +7,6 @@ their seeds and sizes are, and a held-out string is held out from every generato
 Report: App. C.1 (determinism), B.3.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ import numpy as np
 from manyeyes.core.errors import ConfigError, DataError
 from manyeyes.core.seeds import stream
 from manyeyes.data.collection import Domain, Split
+from manyeyes.data.held_out import split_of
 from manyeyes.data.record import Change, Piece, Record, Turn
 
-HELD_OUT = 0.2
-"""Share of all possible contents that no train split ever shows."""
+HELD_OUT = 200
+"""Of a thousand possible contents, those that no train split ever shows."""
 
 PATIENCE = 5_000
 """Draws before a generator says that its split is empty."""
@@ -75,7 +75,7 @@ class Generator(ABC, Generic[P]):
         rng = stream(self.seed, f"data/synthesis/{self.name}/{self.split}", index)
         for _ in range(PATIENCE):
             plan = self._draw(rng)
-            if held_out(self._content(plan)) == (self.split == "test"):
+            if split_of(self._content(plan), per_mille=HELD_OUT) == self.split:
                 return self._write(plan, name)
         raise DataError(f"{self.name}: no content belongs to split {self.split!r}; allow more shapes, digits or words")
 
@@ -90,17 +90,6 @@ class Generator(ABC, Generic[P]):
     def _content(self, plan: P) -> str:
         """What decides the split. Everything, unless a subclass says less."""
         return repr(plan)
-
-
-def held_out(content: str) -> bool:
-    """True for the `HELD_OUT` share of contents that only test splits show.
-
-    Example:
-        >>> 0.17 < sum(held_out(f"{n:03d}") for n in range(1000)) / 1000 < 0.23
-        True
-    """
-    first = int.from_bytes(hashlib.blake2b(content.encode(), digest_size=4).digest(), "little")
-    return first < HELD_OUT * 2**32
 
 
 def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:

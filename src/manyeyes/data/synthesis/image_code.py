@@ -87,7 +87,7 @@ class SvgCode(CodeGenerator):
             placed = boxes(rng, [pick(rng, ("circle", "rectangle", "ellipse")) for _ in range(count)], width, height)
         lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}">']
         lines.append(f'<rect width="{width}" height="{height}" fill="{pick(rng, _PALE)}"/>')
-        lines += [_element(rng, *(int(side) for side in box)) for box in placed]
+        lines += [_element(rng, width, *(int(side) for side in box)) for box in placed]
         source = "\n".join((*lines, "</svg>"))
         return Code(source, source)
 
@@ -95,12 +95,12 @@ class SvgCode(CodeGenerator):
         return self._pair(plan, Picture.lazy(self.width, self.height, partial(svg_pixels, plan.rendered)), name)
 
 
-def _element(rng: np.random.Generator, x0: int, y0: int, x1: int, y1: int) -> str:
-    """One SVG element that fills a box (a word may be wider)."""
+def _element(rng: np.random.Generator, width: int, x0: int, y0: int, x1: int, y1: int) -> str:
+    """One SVG element that fills a box of a picture `width` wide; a word of four letters may be wider than its box."""
     colour, w, h = pick(rng, _NAMED), x1 - x0, y1 - y0
     if rng.random() < 0.2:
-        colour = pick(rng, _DARK)
-        return f'<text x="{x0}" y="{y1}" font-size="{max(h, 12)}" fill="{colour}">{pick(rng, _SHORT)}</text>'
+        x, size, word = max(min(x0, width - 48), 0), min(max(h, 12), 16), pick(rng, _SHORT)
+        return f'<text x="{x}" y="{y1}" font-size="{size}" fill="{pick(rng, _DARK)}">{word}</text>'
     paint = f'fill="{colour}"' if rng.random() < 0.8 else f'fill="none" stroke="{colour}" stroke-width="2"'
     if w == h:
         return f'<circle cx="{x0 + w / 2:g}" cy="{y0 + h / 2:g}" r="{w / 2:g}" {paint}/>'

@@ -85,8 +85,8 @@ class FactSheets(Generator[FactSheet]):
         needed = (self.rows[1] + 2 + 3 * self.paragraph) * line_height(self.font_size) + 12
         if self.height < needed:
             raise ConfigError(f"{self.name}: {self.rows[1]} rows need a height of {needed} pixels, got {self.height}")
-        if self.measures[1] > 3:
-            raise ConfigError(f"{self.name}: at most 3 measures, got {self.measures}")
+        if not 1 <= self.measures[0] <= self.measures[1] <= min(3, (self.width - 10) // 50):
+            raise ConfigError(f"{self.name}: 1 to 3 measures, 50 pixels of width for each; got {self.measures}")
 
     def _draw(self, rng: np.random.Generator) -> FactSheet:
         topic = pick(rng, TOPICS)
@@ -97,6 +97,8 @@ class FactSheets(Generator[FactSheet]):
             names += [name] if name not in names else []
         rows = tuple((n, tuple(between(rng, low, high) for _, _, low, high in shown.measures)) for n in names)
         title = f"{topic.plural.capitalize()} of {pseudo_word(rng, LANGUAGES['en'], 6).capitalize()}"
+        if advance(title, 10, "bold") > self.width - 10:
+            title = topic.plural.capitalize()
         asked = 1 if self.split == "test" else self.questions
         return FactSheet(title, shown, rows, tuple(some(rng, _facts(title, shown, rows), asked)))
 

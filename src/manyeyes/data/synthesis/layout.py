@@ -145,8 +145,9 @@ def wrapped(text: str, width: float, size: int, face: str, joint: str = " ") -> 
 
 
 def centred(text: str, box: Box, *, size: int, face: str = "sans", ink: Ink = BLACK) -> Run:
-    """A run whose ink lies in the middle of the box."""
-    left, top, right, bottom = extent(face, size, text)
+    """A run in the middle of the box: its ink from left to right, the height of a capital from top to bottom."""
+    left, _, right, _ = extent(face, size, text)
+    _, top, _, bottom = extent(face, size, "H")
     x = round((box.x0 + box.x1 - (right - left)) / 2) - left
     y = round((box.y0 + box.y1 - (bottom - top)) / 2) - top
     return Run(text, x, y, size, face, ink)

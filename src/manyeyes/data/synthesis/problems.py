@@ -51,7 +51,7 @@ class Problems(Generator[Problem]):
     """Square pictures of problems.
 
     Attributes:
-        side: of the picture, pixels; 64 is the least that stays legible.
+        side: of the picture, pixels; 64 is the least that stays legible, clocks and rulers want 96.
         kinds: keys of `KINDS`.
         largest: bound on the numbers drawn.
         working: write the steps, then "Answer: ..."; else the answer alone.

@@ -20,17 +20,13 @@ from manyeyes.data.synthesis.generator import PRINT, Generator, assistant, betwe
 from manyeyes.data.synthesis.words import LANGUAGES, pseudo_word
 
 _NOUNS = tuple(
-    """bear bird boat book box bread cake cat cloud coat cow deer desk dish dog door dress drum farm fish flag flower frog
-    garden goat hat hill horse house jar key kite lake lamp lion map market moon mouse nest owl park pig pond queen ring
-    river road roof rope rose ship shirt shop song spoon star stone street table tiger tower town train tree truck valley
-    wall wheel window wolf""".split()
+    """bear bird boat book box bread cake cat cloud coat cow deer desk dish dog door dress drum farm fish flag flower
+    frog garden goat hat hill horse house jar key kite lake lamp lion map market moon mouse nest owl park pig pond queen
+    ring river road roof rope rose ship shirt shop song spoon star stone street table tiger tower town train
+    tree truck valley wall wheel window wolf""".split()
 )
-_ADJECTIVES = tuple(
-    "big blue calm cold dark flat glad gray green happy long new old pink quick red slow small soft tall".split()
-)
-_VERBS = tuple(
-    "sees finds likes passes leaves meets follows draws moves keeps paints sells opens visits watches".split()
-)
+_ADJECTIVES = tuple("big blue calm cold dark flat glad gray green happy long new old pink quick red slow small".split())
+_VERBS = tuple("sees finds likes passes leaves meets follows draws moves keeps paints opens visits watches".split())
 _PLACES = tuple("near behind beside under before after without with".split())
 _THINGS = ("code", "number", "price", "age", "size", "year")
 

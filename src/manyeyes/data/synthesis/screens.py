@@ -22,6 +22,8 @@ RowKind = Literal["field", "tick", "link"]
 ROW, BAR, SIZE = 22, 20, 13
 """Heights of a row and a bar, and the font size: pixels."""
 GREY, DARK, ACCENT = (228, 228, 232), (60, 64, 72), (40, 90, 200)
+NOTICE: Ink = (0, 110, 50)
+"""Ground of the bar that covers the title after something was pressed."""
 
 FIELDS = ("Name", "City", "Mail", "Date", "Code", "Phone", "Title", "Note")
 TICKS = ("Sound", "Wifi", "Alarm", "Sync", "Night", "Photos", "Backup", "Tips")
@@ -73,7 +75,7 @@ class Element(NamedTuple):
     @property
     def spoken(self) -> str:
         """How a question names it: 'the button "Save"'."""
-        return f'the {self.kind} "{self.label}"'
+        return f'the {"tick box" if self.kind == "tick" else self.kind} "{self.label}"'
 
 
 def app(rng: np.random.Generator, style: Style, *, rows: tuple[int, int], width: int) -> App:
@@ -100,7 +102,8 @@ class Screen(NamedTuple):
     """An application in a state, on a screen of some size.
 
     Example:
-        >>> shown = Screen(App("web", "Mail", ("Home",), (Row("link", "Bear"),), ("Send",), (0, 0, 0)), State(), 112, 112)
+        >>> made = App("web", "Mail", ("Home",), (Row("link", "Bear"),), ("Send",), (0, 0, 0))
+        >>> shown = Screen(made, State(), 112, 112)
         >>> [element.label for element in shown.elements]
         ['Home', 'Bear', 'Send']
     """
@@ -182,16 +185,14 @@ class Screen(NamedTuple):
         items = [*self._head()]
         for element in self.elements:
             items += self._drawn(element)
-        if self.state.notice:
-            y = self.body.y1 + 2
-            left = min((element.box.x0 for element in self._buttons()), default=self.width)
-            items.append(_fit(self.state.notice, Box(4, y, left - 4, y + BAR), (10, 110, 40)))
         if len(self.app.rows) > self.capacity:
             items += self._scrollbar()
         return Page(self.width, self.height, tuple(items), (250, 250, 252))
 
     def _head(self) -> list[Item]:
         w, white = self.width, (255, 255, 255)
+        if self.state.notice:
+            return [Bar(Box(0, 0, w, BAR), fill=NOTICE), _fit(self.state.notice, Box(6, 0, w - 4, BAR), white)]
         if self.app.style == "web":
             address = _fit(f"{self.app.title.lower()}.com", Box(28, 0, w - 8, BAR), DARK)
             frame = Bar(Box(22, 3, w - 4, BAR - 3), white, DARK, 6)

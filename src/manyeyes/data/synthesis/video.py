@@ -261,8 +261,9 @@ class Blinking(VideoGenerator[Blinks]):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.beats < 2 * self.most - 1:
+            needed = 2 * self.most - 1
             raise ConfigError(
-                f"{self.name}: {self.most} blinks need {2 * self.most - 1} beats, {self.frames} frames have {self.beats}"
+                f"{self.name}: {self.most} blinks need {needed} beats, {self.frames} frames have {self.beats}"
             )
 
     def _draw(self, rng: np.random.Generator) -> Blinks:

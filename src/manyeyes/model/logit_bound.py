@@ -1,0 +1,49 @@
+"""The largest attention logit of each head, at no cost while it is small: the gate of QK-Clip.
+
+A row's log-sum-exp is at least its largest logit, and flash kernels return it. So max(LSE) of a head is kept; only if
+it reaches `clip_threshold - LSE_GUARD` (rounding) is the exact maximum computed, for that head. QK-Clip therefore
+never misses a head above its threshold, and pays only while it clips.
+
+Report: §4.1 (MuonClip, QK-Clip).
+
+Shapes: B rows, H heads, T positions, Q query width.
+"""
+
+import torch
+from torch import Tensor
+
+from manyeyes.model.spans import Span
+
+LSE_GUARD = 0.01
+"""Rounding of an fp32 log-sum-exp near 100 is about 1e-5; near 10,000 it is 1e-3."""
+
+_QUERY_BLOCK = 512
+
+
+def bounded_max_logit(
+    q_BHTQ: Tensor, k_BHTQ: Tensor, lse_H: Tensor, *, spans: tuple[Span, ...], clip_threshold: float
+) -> Tensor:
+    """For each head `lse_H`, its largest LSE, where that is below the threshold, else the exact largest logit; [H].
+
+    Queries come scaled.
+    """
+    heads = (lse_H >= clip_threshold - LSE_GUARD).nonzero().flatten()
+    if heads.numel():
+        lse_H = lse_H.clone()
+        lse_H[heads] = max_logit(q_BHTQ[:, heads], k_BHTQ[:, heads], spans=spans)
+    return lse_H
+
+
+def max_logit(q_BHTQ: Tensor, k_BHTQ: Tensor, *, spans: tuple[Span, ...]) -> Tensor:
+    """The exact largest causal, same-span product of each head [H], in blocks of queries."""
+    best_H = torch.full((q_BHTQ.shape[1],), -torch.inf, dtype=torch.float32, device=q_BHTQ.device)
+    for span in spans:
+        rows = slice(span.row, span.row + span.rows)
+        for start in range(span.start, span.stop, _QUERY_BLOCK):
+            stop = min(start + _QUERY_BLOCK, span.stop)
+            q_BHtQ, k_BHsQ = q_BHTQ[rows, :, start:stop].float(), k_BHTQ[rows, :, span.start : stop].float()
+            logits_BHts = q_BHtQ @ k_BHsQ.transpose(-1, -2)
+            future_ts = torch.ones(logits_BHts.shape[-2:], dtype=torch.bool, device=q_BHTQ.device)
+            future_ts = future_ts.triu_(start - span.start + 1)
+            best_H = torch.maximum(best_H, logits_BHts.masked_fill_(future_ts, -torch.inf).amax((0, 2, 3)))
+    return best_H
