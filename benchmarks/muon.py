@@ -31,7 +31,7 @@ from manyeyes.optim.muon import Muon
 from manyeyes.optim.newton_schulz import COEFFICIENTS, EPSILON, default_dtype
 
 TARGETS = {1: 1.25, 2: 2.0}
-SETTINGS = {"lr": 1e-3, "weight_decay": 0.1, "momentum": 0.95}
+SETTINGS: dict[str, Any] = {"lr": 1e-3, "weight_decay": 0.1, "momentum": 0.95}
 
 
 def shapes(moe_layers: int) -> Iterator[tuple[int, ...]]:

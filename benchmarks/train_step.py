@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from tests.model.transformers_peer import text_peer_of  # noqa: E402
+from tests.model.transformers_peer import text_peer_of
 
-from manyeyes.model.config import bench_22m  # noqa: E402
-from manyeyes.model.cross_entropy import chunked_cross_entropy  # noqa: E402
-from manyeyes.model.multimodal import K25, build  # noqa: E402
-from manyeyes.model.precision import fast_bf16  # noqa: E402
+from manyeyes.model.config import bench_22m
+from manyeyes.model.cross_entropy import chunked_cross_entropy
+from manyeyes.model.multimodal import K25, build
+from manyeyes.model.precision import fast_bf16
 
 RESULT = Path(__file__).parent / "results" / "train_step.json"
 FLOPS_PER_TOKEN = 41.7e6

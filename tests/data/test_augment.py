@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
 
 from manyeyes.core import seeds
 from manyeyes.core.media import Clip, Picture
@@ -36,13 +36,13 @@ def a_record(shape, width, height, *, picture=None, allowed=GEOMETRIC, text="at 
 
 
 def a_mask(shape, width, height) -> Picture:
-    image = Image.new("RGB", (width, height))
     if isinstance(shape, Box):
         array = np.zeros((height, width, 3), np.uint8)
         array[int(shape.y0) : int(shape.y1), int(shape.x0) : int(shape.x1)] = 255
         return Picture.of(array)
-    ImageDraw.Draw(image).polygon([(x - 0.5, y - 0.5) for x, y in shape.points], fill="white")
-    return Picture.of(np.asarray(image))
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    inside = shapely.contains_xy(shapely.Polygon(shape.points), columns, rows)
+    return Picture.of(inside.astype(np.uint8) * 255)
 
 
 def box_of(mask) -> tuple[int, int, int, int]:
@@ -83,7 +83,8 @@ def test_polygons_agree_with_the_warped_pixels_of_their_mask(seed, data):
     warped = changed.media[0].pixels()[:, :, 0] > 127
     size = size_of(changed.media[0])
     told = a_mask(changed.geometry[0].shape, *size).pixels()[:, :, 0] > 127
-    assert (warped & told).sum() / (warped | told).sum() > 0.85
+    along_the_edge = shapely.Polygon(changed.geometry[0].shape.points).length
+    assert (warped ^ told).sum() <= 0.5 * along_the_edge + 4
 
 
 @given(st.integers(0, 10**6))
@@ -93,8 +94,10 @@ def test_points_stay_on_their_spot(seed):
     array[30:39, 60:69] = 255
     record = a_record(Point(64.5, 34.5), 100, 80, picture=Picture.of(array))
     changed = augment(record, seeds.stream(seed, "test"), rules=ALWAYS)
+    point, size = changed.geometry[0].shape, size_of(changed.media[0])
+    if min(point.x, point.y, size.width - point.x, size.height - point.y) < 9:
+        return  # the window's edge may cut the spot in two
     rows, columns = np.nonzero(changed.media[0].pixels()[:, :, 0] > 127)
-    point = changed.geometry[0].shape
     np.testing.assert_allclose((columns.mean() + 0.5, rows.mean() + 0.5), point, atol=1.0)
 
 

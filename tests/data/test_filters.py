@@ -51,7 +51,7 @@ def test_minima_estimate_the_jaccard_similarity(first, second):
 
 def test_copies_are_dropped_and_others_are_not():
     near = GOOD.replace("village", "town")
-    far = "A recipe: take two eggs, some flour and milk, stir well, add salt and fry the mixture in butter until it is brown on both sides."
+    far = "A recipe: take two eggs, flour and milk, stir well, add salt and fry it in butter until it is brown."
     kept, report = filtered([("a", GOOD), ("b", GOOD.upper()), ("c", near), ("d", far), ("e", "short")])
     assert [name for name, _ in kept] == ["a", "d"]
     assert report.dropped == {"b": "copy: of a", "c": "copy: of a", "e": "fewer than 20 words"}

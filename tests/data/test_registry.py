@@ -3,8 +3,10 @@ import dataclasses
 import pytest
 
 from manyeyes.core.errors import DataError
+from manyeyes.data.collection import VISUAL_KINDS
 from manyeyes.data.packages import Package
 from manyeyes.data.registry import REGISTRY, Registry
+from manyeyes.data.synthetic_sources import SYNTHETIC_SOURCES
 from manyeyes.data.tiny_sources import TINY_SOURCES
 
 
@@ -22,6 +24,18 @@ def test_every_source_says_where_it_comes_from():
 
 def test_tiny_covers_the_four_domains_of_text():
     assert {info.kind for info in TINY_SOURCES if info.domain == "text"} == {"web", "code", "maths", "knowledge_text"}
+
+
+def test_the_seven_kinds_of_visual_data_are_covered():
+    kinds = {info.kind for info in REGISTRY if info.domain == "vision" and not info.archives}
+    assert kinds == set(VISUAL_KINDS)
+
+
+@pytest.mark.parametrize("info", SYNTHETIC_SOURCES, ids=lambda info: info.name)
+def test_generators_are_described_as_they_are(info):
+    collection = info.open("train", seed=3)
+    assert (collection.name, collection.domain, collection.kind) == (info.name, info.domain, info.kind)
+    assert info.synthetic and info.about and len(collection) > 0
 
 
 def test_an_unknown_name_is_answered_with_near_ones():

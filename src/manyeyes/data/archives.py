@@ -1,7 +1,7 @@
 """Downloaded archives as data: a Debian or npm package lying in a folder, opened without installing it.
 
-`apt-get download` and `npm pack` write one file each into the current folder; that file is read where it lies. A Debian
-package is an `ar` archive around a compressed tar, an npm package a gzipped tar. Nothing in it is ever run.
+`apt-get download` and `npm pack` write one file each into the current folder; that file is read where it lies. A
+Debian package is an `ar` archive around a compressed tar, an npm package a gzipped tar. Nothing in it is ever run.
 """
 
 import fnmatch

@@ -1,10 +1,10 @@
-"""Seeded augmentation of a record: pictures, shapes, direction words and prompts change together, so its words stay true.
+"""Seeded augmentation of a record: pictures, shapes, direction words and prompts change together, and stay true.
 
-Each picture gets one 3x3 matrix, composed of a cut, a flip, quarter turns, a tilt and a scale. Shapes follow the matrix, words
-for directions are rewritten, pixels are warped only when asked for. Which changes a record bears is `Record.allowed`;
-text that names directions without marking them forbids all changes that would make it false. A shape that the text
-refers to is never cut: windows are drawn around it, a tilt that would push it out is not taken. Boxes forbid tilts, since
-the box around a turned box is no longer the box around the object.
+Each picture gets one 3x3 matrix, composed of a cut, a flip, quarter turns, a tilt and a scale. Shapes follow the
+matrix, words for directions are rewritten, pixels are warped only when asked for. Which changes a record bears is
+`Record.allowed`; text that names directions without marking them forbids all changes that would make it false. A shape
+that the text refers to is never cut: windows are drawn around it, a tilt that would push it out is not taken. Boxes
+forbid tilts, since the box around a turned box is no longer the box around the object.
 
 Report: App. C.1 (augmentation of both modalities that keeps coordinates and orientation metadata).
 """
@@ -68,7 +68,9 @@ def augment(record: Record, rng: np.random.Generator, *, rules: Augmentation) ->
     allowed = permitted(record)
     if not allowed:
         return record
-    chosen = {change: rng.random() < getattr(rules, change) for change in CHANGES if change in allowed}
+    chosen: dict[Change, bool] = {
+        change: rng.random() < getattr(rules, change) for change in CHANGES if change in allowed
+    }
     record = _said_otherwise(record, rng, chosen)
     if not record.media or not any(chosen.get(change) for change in (*GEOMETRIC, "colour")):
         return record

@@ -1,7 +1,7 @@
-"""`Collection`: records of one origin, numbered from 0; the seam between data that exists and the planner that orders it.
+"""`Collection`: records of one origin, numbered from 0; the seam between data that exists and the plan that orders it.
 
-A collection knows nothing of tokens, epochs or augmentation. `record(i)` is a pure function of i: the same call gives an
-equal record on every machine, so a run may ask for any record, in any order, from any thread.
+A collection knows nothing of tokens, epochs or augmentation. `record(i)` is a pure function of i: the same call gives
+an equal record on every machine, so a run may ask for any record, in any order, from any thread.
 
 Report: App. B.2 (four text domains), B.3 (seven kinds of visual data), C.1.
 """
@@ -20,22 +20,22 @@ TEXT_KINDS = ("web", "code", "maths", "knowledge_text")
 
 
 class Collection(Protocol):
-    """What every source of records offers; generators and readers alike.
-
-    Attributes:
-        name: unique in the registry, the first part of each record's name.
-        domain: "vision" when its records carry media; the mixture's vision ratio counts by this word.
-        kind: one of `VISUAL_KINDS` or `TEXT_KINDS`.
-    """
+    """What every source of records offers; generators and readers alike."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Unique in the registry, the first part of each record's name."""
+        ...
 
     @property
-    def domain(self) -> Domain: ...
+    def domain(self) -> Domain:
+        """ "vision" when its records carry media; the mixture's vision ratio counts by this word."""
+        ...
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """One of `VISUAL_KINDS` or `TEXT_KINDS`."""
+        ...
 
     def __len__(self) -> int: ...
 

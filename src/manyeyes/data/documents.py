@@ -1,8 +1,8 @@
 """`DocumentSource`: long texts split over samples without losing or repeating a target.
 
-A document's ids x_0 … x_{n-1} are cut at multiples of L - 1 into parts of at most L tokens; neighbours share one token, whose weight
-is 0 where it opens a part. So every token but the first is predicted exactly once, and lengths are known at once.
-Ids are kept in memory (4 bytes a token; 2 below 65,536 entries of vocabulary).
+A document's ids x_0 … x_{n-1} are cut at multiples of L - 1 into parts of at most L tokens; neighbours share one
+token, whose weight is 0 where it opens a part. So every token but the first is predicted exactly once, and lengths are
+known at once. Ids are kept in memory (4 bytes a token; 2 below 65,536 entries of vocabulary).
 
 Report: App. C.1 (packing from lengths known beforehand).
 """

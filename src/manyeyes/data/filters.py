@@ -1,9 +1,9 @@
-"""What is dropped from text before it is learned from: poor text by plain rules, and near-copies; all counted, with reasons.
+"""What is dropped from text before it is learned from: poor text by plain rules, and near-copies, with reasons.
 
-Rules in the manner of C4, Gopher and RefinedWeb: too short, too few letters, a line or phrase repeated over and over, words of
-impossible length, replacement characters, machine output. Near-copies: 64 minima of hashed 5-word shingles (MinHash);
-documents that agree in a band of 4 minima are compared, and the later one is dropped when the estimated Jaccard
-similarity is at least 0.7.
+Rules in the manner of C4, Gopher and RefinedWeb: too short, too few letters, a line or phrase repeated over and over,
+words of impossible length, replacement characters, machine output. Near-copies: 64 minima of hashed 5-word shingles
+(MinHash); documents that agree in a band of 4 minima are compared, and the later one is dropped when the estimated
+Jaccard similarity is at least 0.7.
 
 Report: App. B.2, B.3 (strict filtering, de-duplication and quality control). MinHash: Broder, 1997.
 """
@@ -172,7 +172,7 @@ def normalised(text: str) -> str:
 
 
 def minima(normal: str, *, words: int = 5) -> NDArray[np.uint64]:
-    """MinHash signature uint64 [64] of the shingles of so many words; equal shares of minima estimate Jaccard similarity."""
+    """MinHash signature uint64 [64] of the shingles of so many words; the share of equal minima estimates Jaccard."""
     parts = normal.split()
     shingles = {" ".join(parts[i : i + words]) for i in range(max(1, len(parts) - words + 1))}
     hashes = [hashlib.blake2b(s.encode("utf-8", "surrogatepass"), digest_size=8).digest() for s in shingles]

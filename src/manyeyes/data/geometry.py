@@ -1,7 +1,8 @@
 """Where things are after a picture has been cut, turned and scaled: 3x3 matrices on shapes and on words for directions.
 
-Coordinates are continuous: pixel (column i, row j) covers [i, i+1) x [j, j+1), x to the right, y down. A matrix maps a point
-of the old picture to the new one, so steps compose by the matrix product `later @ earlier` and undo by the inverse.
+Coordinates are continuous: pixel (column i, row j) covers [i, i+1) x [j, j+1), x to the right, y down. A matrix maps a
+point of the old picture to the new one, so steps compose by the matrix product `later @ earlier` and undo by the
+inverse.
 
 Report: App. C.1 (augmentation keeps two-dimensional coordinates and orientation metadata).
 """
@@ -17,7 +18,7 @@ from manyeyes.core.coordinates import write_box, write_point, write_polygon
 from manyeyes.core.errors import DataError
 from manyeyes.data.record import Box, Point, Polygon, Shape
 
-Matrix: TypeAlias = NDArray[np.float64]
+Matrix: TypeAlias = NDArray[np.floating]
 """float64 [3, 3], last row 0 0 1."""
 
 
@@ -76,7 +77,12 @@ def move(shape: Shape, matrix: Matrix) -> Shape:
         return Point(*_apply(matrix, [shape])[0])
     if isinstance(shape, Polygon):
         return Polygon(tuple(Point(x, y) for x, y in _apply(matrix, shape.points)))
-    x0, y0, x1, y1 = shape
+    return move_box(shape, matrix)
+
+
+def move_box(box: Box, matrix: NDArray[np.floating]) -> Box:
+    """The box around the four corners of `box` in the new picture."""
+    x0, y0, x1, y1 = box
     corners = _apply(matrix, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
     xs, ys = zip(*corners, strict=True)
     return Box(min(xs), min(ys), max(xs), max(ys))
@@ -130,7 +136,8 @@ _WORDS = (
 def orient(word: str, matrix: Matrix) -> str:
     """The word for the same direction in the new picture.
 
-    Words are left, right, top, bottom, up, down, upper, lower, above, below and pairs with a space or hyphen ("top left", "up-right").
+    Words are left, right, top, bottom, up, down, upper, lower, above, below and pairs with a space or hyphen
+    ("top left", "up-right").
     The case of the first letter is kept. Turned sideways, "left" becomes "top" or "bottom", and "up" becomes "left".
 
     Raises:

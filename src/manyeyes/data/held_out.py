@@ -1,8 +1,8 @@
-"""Which records are never trained on: decided by a hash of what a record is about, so it holds on every machine and run.
+"""Which records are never trained on: decided by a hash of what a record is about, the same on every machine.
 
 A data set's own test split is used where it has one. Everywhere else an item belongs to the test split when
-blake2b(key) mod 1000 falls below a share of 1000. The key names the content (a page, a writer, a fact), never a position
-in a list, so items that are added or re-ordered later do not move others across the line.
+blake2b(key) mod 1000 falls below a share of 1000. The key names the content (a page, a writer, a fact), never a
+position in a list, so items that are added or re-ordered later do not move others across the line.
 """
 
 import hashlib

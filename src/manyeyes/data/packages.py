@@ -1,4 +1,4 @@
-"""Files of installed packages as data: found without importing the package, refused when the version is not the pinned one.
+"""Files of installed packages as data: found without importing them, refused when the version is not the pinned one.
 
 A package's files are the data set, so another version is another data set. Nothing here runs a line of the package.
 """

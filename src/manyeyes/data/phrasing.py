@@ -1,7 +1,7 @@
-"""Text augmentation: a user's prompt said in other words, typed more carelessly, its independent questions in another order.
+"""Text augmentation: a user's prompt said in other words or typed carelessly, independent questions in another order.
 
-Prompts that a source takes from a family below (`DESCRIBE[0]`, or one with a name in it) may be exchanged for another of the
-same family. Only what users say changes; what the assistant says, and documents, stay as they are.
+Prompts that a source takes from a family below (`DESCRIBE[0]`, or one with a name in it) may be exchanged for another
+of the same family. Only what users say changes; what the assistant says, and documents, stay as they are.
 
 Report: App. C.1 (random augmentation of the visual and the text modality).
 """

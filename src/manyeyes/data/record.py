@@ -2,8 +2,8 @@
 
 A record's text is a sequence of pieces. Most are plain strings; three kinds are filled in late, because augmentation
 may change them: `Shown` (a picture or clip stands here), `Located` (coordinates of a box, point or polygon) and
-`Oriented` (an orientation word such as "left", which a flip rewrites). Sizes are known without decoding, so the planner
-can compute the exact token length of an augmented record and only the executor touches pixels.
+`Oriented` (an orientation word such as "left", which a flip rewrites). Sizes are known without decoding, so the
+planner can compute the exact token length of an augmented record and only the executor touches pixels.
 
 Report: App. C.1 (native formats; augmentation keeps coordinates and orientation metadata), B.3.
 """
@@ -59,7 +59,7 @@ class Located(NamedTuple):
 
 
 class Oriented(NamedTuple):
-    """An orientation word about media number `media`: left, right, top, bottom, up, down, or a corner like "top left"."""
+    """An orientation word about media number `media`: left, right, top, bottom, up, down, or a corner: "top left"."""
 
     word: str
     media: int = 0
@@ -68,8 +68,8 @@ class Oriented(NamedTuple):
 Piece: TypeAlias = str | Shown | Located | Oriented
 
 Change: TypeAlias = Literal["crop", "flip", "rotate", "tilt", "scale", "colour", "text", "order"]
-"""One way to augment: cut a window, mirror left and right, turn by 90 degree steps, turn by a few degrees, resize, jitter
-brightness, contrast and saturation, rephrase the user's prompt, shuffle independent question-answer pairs."""
+"""One way to augment: cut a window, mirror left and right, turn by 90 degree steps, turn by a few degrees, resize,
+jitter brightness, contrast and saturation, rephrase the user's prompt, shuffle independent question-answer pairs."""
 
 GEOMETRIC: frozenset[Change] = frozenset({"crop", "flip", "rotate", "tilt", "scale"})
 OF_PHOTOGRAPHS: frozenset[Change] = frozenset({"crop", "flip", "tilt", "scale", "colour", "text"})
@@ -117,4 +117,5 @@ class Record:
 
     @property
     def is_document(self) -> bool:
+        """True for raw text (with pictures), False for a conversation."""
         return self.turns[0].role == "document"

@@ -1,11 +1,11 @@
-"""`RecordSource`: a collection as the planner's source: augment with the record's own stream, render, and nothing remembered.
+"""`RecordSource`: a collection as the planner's source: augment with the record's own stream, render, remember nothing.
 
     sample(index, epoch) = render(augment(record(index), stream(seed, "data/augment/<name>", epoch, index)))
 
-`length` does the same without touching a pixel. A record that is longer than a row is made to fit by the first of these
-steps that suffices, always the same one for the same record: no augmentation; fewer question-answer pairs; smaller pictures;
-for documents, a cut between two tokens after the last picture. What fits by none of them is a `RecordError`. Long text
-documents are not cut but split without loss: see `data.documents`.
+`length` does the same without touching a pixel. A record that is longer than a row is made to fit by the first of
+these steps that suffices, always the same one for the same record: no augmentation; fewer question-answer pairs;
+smaller pictures; for documents, a cut between two tokens after the last picture. What fits by none of them is a
+`RecordError`. Long text documents are not cut but split without loss: see `data.documents`.
 
 Report: App. C.1 (tokenization, loss masks and augmentation happen while training).
 """

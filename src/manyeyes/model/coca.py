@@ -61,6 +61,7 @@ class CocaConfig:
 
     @property
     def head_dim(self) -> int:
+        """Width of an attention head."""
         return self.hidden_size // self.num_attention_heads
 
     @classmethod
@@ -96,6 +97,7 @@ class SelfAttention(nn.Module):
         self.wo = Linear(config.hidden_size, config.hidden_size, bias=False)
 
     def forward(self, x_BTD: Tensor, turns_T1R: Tensor) -> Tensor:
+        """[B, T, D] → [B, T, D]."""
         q, k, v = self.wqkv(x_BTD).unflatten(-1, (3, self.heads, -1)).unbind(2)
         q, k = rotate(q, turns_T1R), rotate(k, turns_T1R)
         y = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), is_causal=True)
@@ -113,6 +115,7 @@ class CrossAttention(nn.Module):
         self.wo = Linear(config.hidden_size, config.hidden_size, bias=False)
 
     def forward(self, x_BTD: Tensor, image_BSD: Tensor, visible_BS: Tensor | None) -> Tensor:
+        """Looks at image tokens where `visible_BS` (None: everywhere)."""
         q = self.wq(x_BTD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         k, v = self.wkv(image_BSD).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         mask = None if visible_BS is None else visible_BS[:, None, None].expand(-1, -1, x_BTD.shape[1], -1)
@@ -131,6 +134,7 @@ class DecoderLayer(nn.Module):
         self.norm1, self.mlp = RMSNorm(width, eps), FeedForward(width, config.intermediate_size)
 
     def forward(self, x_BTD: Tensor, turns_T1R: Tensor, image: tuple[Tensor, Tensor | None] | None = None) -> Tensor:
+        """`image` is what `padded_images` returns, for multimodal layers."""
         x_BTD = x_BTD + self.attn(self.norm0(x_BTD), turns_T1R)
         if image is not None:
             x_BTD = x_BTD + self.look["attn"](self.look["norm"](x_BTD), *image)

@@ -93,10 +93,12 @@ class TextConfig:
 
     @property
     def qk_head_dim(self) -> int:
+        """Width of a query or key head."""
         return self.qk_nope_head_dim + self.qk_rope_head_dim
 
     @property
     def shared_intermediate_size(self) -> int:
+        """Width of the shared expert."""
         return self.moe_intermediate_size * self.n_shared_experts
 
     def with_context(self, length: int, *, factor: float = 1.0, original: int | None = None) -> Self:
@@ -133,14 +135,17 @@ class VisionConfig:
 
     @property
     def head_dim(self) -> int:
+        """Width of a vision head."""
         return self.vt_hidden_size // self.vt_num_attention_heads
 
     @property
     def patches_per_token(self) -> int:
+        """Patches that the projector joins."""
         return self.merge_kernel_size[0] * self.merge_kernel_size[1]
 
     @property
     def mm_hidden_size(self) -> int:
+        """Width of the projector's input a patch."""
         return self.vt_hidden_size
 
 
@@ -165,18 +170,22 @@ class ModelConfig:
 
     @property
     def bos_token_id(self) -> int:
+        """`[BOS]`, the first special slot."""
         return self.text.vocab_size - N_SPECIAL
 
     @property
     def eos_token_id(self) -> int:
+        """`[EOS]`."""
         return self.bos_token_id + 1
 
     @property
     def pad_token_id(self) -> int:
+        """`[PAD]`, the last special slot."""
         return self.text.vocab_size - 1
 
     @property
     def media_placeholder_token_id(self) -> int:
+        """`<|media_pad|>`."""
         return self.bos_token_id + MEDIA_PAD_SLOT
 
     def with_context(self, length: int, *, factor: float = 1.0, original: int | None = None) -> Self:
@@ -343,7 +352,7 @@ def small() -> ModelConfig:
         n_routed_experts=48,
         num_experts_per_tok=4,
         moe_intermediate_size=192,
-        routed_scaling_factor=1.992,
+        routed_scaling_factor=1.998,
         rope_scaling=None,
         max_position_embeddings=1024,
     )

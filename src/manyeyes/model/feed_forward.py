@@ -28,6 +28,7 @@ class FeedForward(nn.Module):
         self.down_proj = Linear(intermediate, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., D] → [..., D]."""
         gate, up = self.gate_proj(x), self.up_proj(x)
         return self.down_proj(swiglu(gate, up))
 

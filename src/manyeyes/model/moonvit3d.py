@@ -38,6 +38,7 @@ class Group(NamedTuple):
 
     @property
     def patches(self) -> int:
+        """Rows of all items together."""
         return self.items * self.grid.patches
 
 
@@ -66,6 +67,7 @@ class PatchEmbed(nn.Module):
         self.pos_emb = PositionTable(config)
 
     def forward(self, patches_NCPP: Tensor, groups: tuple[Group, ...]) -> Tensor:
+        """Normalised patches to [N, D]."""
         x_ND = linear(patches_NCPP.flatten(1), self.proj.weight.flatten(1), self.proj.bias)
         positions = [self._positions(group.grid).repeat(group.items, 1) for group in groups]
         return x_ND + torch.cat(positions).to(x_ND.dtype)
@@ -85,6 +87,7 @@ class VisionMlp(nn.Module):
         self.fc1 = Linear(config.vt_intermediate_size, config.vt_hidden_size)
 
     def forward(self, x_ND: Tensor) -> Tensor:
+        """[N, D] → [N, D]."""
         inner = F.gelu(self.fc0(x_ND), approximate="tanh")
         return self.fc1(inner)
 
@@ -103,6 +106,7 @@ class VisionBlock(nn.Module):
         self.mlp = VisionMlp(config)
 
     def forward(self, x_ND: Tensor, packed: Packed) -> Tensor:
+        """[N, D] → [N, D]."""
         x_ND = x_ND + self._attend(self.norm0(x_ND), packed)
         return x_ND + self.mlp(self.norm1(x_ND))
 
@@ -126,6 +130,7 @@ class Encoder(nn.Module):
         self.final_layernorm = LayerNorm(config.vt_hidden_size, eps=1e-5)
 
     def forward(self, x_ND: Tensor, packed: Packed) -> Tensor:
+        """[N, D] → [N, D]."""
         for block in self.blocks:
             x_ND = block(x_ND, packed)
         return self.final_layernorm(x_ND)

@@ -20,6 +20,7 @@ class ParameterCount(NamedTuple):
 
     @property
     def total(self) -> int:
+        """All parameters."""
         return self.text + self.vision + self.projector
 
 

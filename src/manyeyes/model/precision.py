@@ -35,6 +35,7 @@ class Linear(nn.Linear):
     """`nn.Linear` that computes in the format of its input."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """[..., in] → [..., out]."""
         return linear(input, self.weight, self.bias)
 
 
@@ -42,5 +43,6 @@ class LayerNorm(nn.LayerNorm):
     """`nn.LayerNorm` that computes in the format of its input."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Normalises the last dimension."""
         weight, bias = self.weight.to(input.dtype), self.bias.to(input.dtype)
         return F.layer_norm(input, self.normalized_shape, weight, bias, self.eps)

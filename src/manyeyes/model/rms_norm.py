@@ -25,6 +25,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalises the last dimension."""
         return rms_norm(x, self.weight, self.eps)
 
 

@@ -25,6 +25,7 @@ class Span(NamedTuple):
 
     @property
     def length(self) -> int:
+        """Positions of the sample."""
         return self.stop - self.start
 
 

@@ -34,7 +34,8 @@ def table_at(table_HWD: Tensor, h: int, w: int) -> Tensor:
 @lru_cache(maxsize=4096)
 def bicubic_weights(size_in: int, size_out: int) -> NDArray[np.float32]:
     """[size_out, size_in]: output i = sum_j weights[i, j] * input j."""
-    at = (np.arange(size_out, dtype=np.float32) + np.float32(0.5)) * np.float32(size_in / size_out) - np.float32(0.5)
+    scale = np.float64(np.float32(size_in / size_out))
+    at = ((np.arange(size_out) + 0.5) * scale - 0.5).astype(np.float32)  # rounded once, as torch does
     floor = np.floor(at)
     t = (at - floor).astype(np.float64)
     taps = np.stack([_outer(t + 1), _inner(t), _inner(1 - t), _outer(2 - t)], axis=1)

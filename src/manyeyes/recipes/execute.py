@@ -3,16 +3,11 @@
 `execute` starts a run or goes on with one, whatever ended it; the same call always finishes the same work.
 """
 
-import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
-
-from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.seeds import key
 from manyeyes.core.tokenizer import Tokenizer
@@ -23,9 +18,11 @@ from manyeyes.data.registry import REGISTRY
 from manyeyes.data.source import Source
 from manyeyes.model import checkpoint as weights
 from manyeyes.model.coca import CocaConfig
+from manyeyes.model.precision import default_dtype
 from manyeyes.recipes.evaluation import Evaluation
 from manyeyes.recipes.run import Run
 from manyeyes.recipes.starting_points import start_from
+from manyeyes.recipes.vocabularies import vocabulary_of
 from manyeyes.train.flops import measured_peak
 from manyeyes.train.loop import Trainer
 from manyeyes.train.meter import StepReport
@@ -54,9 +51,8 @@ def execute(
         stop: asked after each step; True saves and returns.
         data_folder: where fetched data lies.
     """
-    tokenizer = vocabulary(run)
-    folder.tokenizer_path.exists() or tokenizer.save(folder.tokenizer_path)
-    dtype = _dtype(device)
+    tokenizer = vocabulary_of(run, folder, data_folder=data_folder)
+    dtype = default_dtype(device)
     peak = measured_peak(device, dtype)
     coca = CocaConfig.beside(run.model) if any(stage.objective == "coca" for stage in run.stages) else None
     system = System.build(run.model, run.align, coca, seed=run.seed, device=device, compute_dtype=dtype)
@@ -78,29 +74,12 @@ def execute(
     return True
 
 
-def vocabulary(run: Run) -> Tokenizer:
-    """The run's tokenizer. Raises ConfigError when it does not match the model."""
-    tokenizer = Tokenizer.tiny() if run.vocabulary == "tiny" else Tokenizer.load(run.vocabulary)
-    if tokenizer.n_vocab != run.model.text.vocab_size:
-        raise ConfigError(
-            f"vocabulary {run.vocabulary!r} has {tokenizer.n_vocab} entries, the model {run.model.text.vocab_size}; "
-            "set model.text.vocab_size to match"
-        )
-    return tokenizer
-
-
 def export(run: Run, system: System, tokenizer: Tokenizer, folder: RunFolder) -> Path:
     """The finished model in the official layout: config.json, safetensors with official names, the vocabulary."""
     path = folder.path / MODEL_FOLDER
     weights.save(system.main, path, system.main.config, dtype=torch.float32, replace=True)
     tokenizer.save(path / "tiktoken.model")
     return path
-
-
-def _dtype(device: torch.device) -> torch.dtype:
-    from manyeyes.model.precision import default_dtype
-
-    return default_dtype(device)
 
 
 class _Sources:
@@ -120,7 +99,7 @@ class _Sources:
             planner = Planner(sources, stage.mixture, **settings)
         else:
             planner = Planner.from_state(state, sources, stage.mixture, **settings)
-        quarantine = Quarantine(self.folder.path / "quarantine.jsonl")
+        quarantine = Quarantine(self.folder.path / "quarantine")
         return Loader(planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, workers=1, quarantine=quarantine)
 
     def _source(self, name: str, stage: Stage) -> Source:

@@ -59,7 +59,8 @@ class Run:
         held_out: sets that stages score.
         examples: held-out questions per set that the report shows with pictures.
         seed: of every random stream.
-        vocabulary: "tiny" (2,048 entries, ships with the package), or a path to a tiktoken file.
+        vocabulary: "tiny" (2,048 entries, ships with the package), "learn" (from the run's own text), or a path to a
+            tiktoken file.
         start_text, start_vision: checkpoints to start from, as the report does (K2/Moonlight, SigLIP); "" from scratch.
         augmentation: how records are changed in training.
         loop: optimiser, clipping, checkpoints.

@@ -10,6 +10,7 @@ callbacks that a recipe wires; nothing here knows what is evaluated or how progr
 Report: §4.3 and table 3 (stages and what is carried over), App. C.1 (seamless resume).
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -99,6 +100,8 @@ class Trainer:
         self.stage_number, self.step = saved.state["stage"], saved.state["step"]
         self.seconds = saved.state["seconds"]
         self._planner_state = saved.state["planner"]
+        for stage in self.stages[: self.stage_number]:
+            self._set_context(stage)
         self.folder.rewind(saved.state["log"])
         return True
 
@@ -139,15 +142,20 @@ class Trainer:
             for component in stage.reset:
                 self.system.reset(component, seed=torch_seed(self.seed, f"reset/{stage.name}"))
                 self._momentum = {n: t for n, t in self._momentum.items() if not n.startswith(component + ".")}
-        if stage.context:
-            model = self.system.model_of(stage)
-            model.set_context(model.config.with_context(stage.context, factor=stage.yarn_factor, original=stage.yarn_original))
+        self._set_context(stage)
         self.system.train_only(stage.trainable)
         optimizer = MuonClip.from_named_parameters(
             self.system.named_parameters(stage.trainable), self.config.optimizer, model=self.system.model_of(stage)
         )
         optimizer.load_named_state(self._momentum)
         return optimizer
+
+    def _set_context(self, stage: Stage) -> None:
+        if stage.context:
+            model = self.system.model_of(stage)
+            model.set_context(
+                model.config.with_context(stage.context, factor=stage.yarn_factor, original=stage.yarn_original)
+            )
 
     def _step(self, stage: Stage, optimizer: MuonClip, loaded: LoadedBatch, started: float) -> None:
         optimizer.zero_grad(set_to_none=True)
@@ -163,6 +171,7 @@ class Trainer:
         batch = loaded.batch
         flops = step_flops(batch, stage, self.system.model_of(stage).config)
         self._log(
+            loaded,
             StepReport(
                 stage=stage.name, step=self.step, steps=stage.steps, run_step=self.run_step, run_steps=self.run_steps,
                 tokens=batch.tokens, seconds=seconds, mfu=flops / seconds / self.peak, parts=learned.parts,
@@ -190,11 +199,11 @@ class Trainer:
         backbone.update_router_bias(learned.expert_counts_LE, stage.bias_rate)
         return optimizer.clip(learned.max_logit_LH)
 
-    def _log(self, step: StepReport) -> None:
+    def _log(self, loaded: LoadedBatch, step: StepReport) -> None:
         self.folder.log(
             "train", step.run_step, stage=step.stage, stage_step=step.step, tokens=step.tokens, seconds=round(step.seconds, 4),
             mfu=round(step.mfu, 4), max_logit=step.max_logit, clipped=step.clipped, load=step.load,
-            learning_rate=step.learning_rate, gradient_norm=step.gradient_norm, fill=round(step.fill, 4), **step.parts,
+            learning_rate=step.learning_rate, gradient_norm=step.gradient_norm, fill=round(step.fill, 4), samples=digest(loaded.batch.names), **step.parts,
         )  # fmt: skip
         self.report(step)
 
@@ -216,3 +225,8 @@ class Trainer:
         checkpoint.save(
             self.folder.checkpoints, self.run_step, state=state, weights=self.system.tensors(), optimizer=self._momentum
         )
+
+
+def digest(names: tuple[tuple[str, ...], ...]) -> str:
+    """A short hash of a step's sample names in order: two runs that saw the same data agree in it."""
+    return hashlib.blake2b(repr(names).encode(), digest_size=8).hexdigest()

@@ -13,7 +13,8 @@ from manyeyes.data.fetched.clip_art import texts_of
 from manyeyes.data.fetched.drawings import aspect, drawing
 from manyeyes.data.record import Shown
 
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="20mm" height="10mm"><rect width="100%" height="100%" fill="red"/></svg>'
+SVG = """<svg xmlns="http://www.w3.org/2000/svg" width="20mm" height="10mm">
+<rect width="100%" height="100%" fill="red"/></svg>"""
 
 
 @pytest.fixture
@@ -106,7 +107,8 @@ def test_stamps_have_captions_in_both_languages(unpacked):
 
 PAGE = """<html><head><title>T</title></head><body><div id="banner">Get it</div><ul class="docnav"><li>Next</li></ul>
 <h1>Booting</h1><div class="para">First <b>text</b>.</div><div class="figure"><img src="images/boot.png"/></div>
-<p class="title">Figure 1. Boot</p><img src="Common_Content/images/logo.png"/><img src="images/none.png"/><p>Last.</p></body></html>"""
+<p class="title">Figure 1. Boot</p><img src="Common_Content/images/logo.png"/><img src="images/none.png"/>
+<p>Last.</p></body></html>"""
 
 
 def test_handbook_pages_become_text_and_pictures_in_order(unpacked):
@@ -155,7 +157,7 @@ def test_animations_become_clips_and_still_pictures_do_not(unpacked):
 
 
 def test_python_docs_are_filtered_and_split(unpacked):
-    text = "The module offers functions to read and write files in many ways, and each of them is described below with care. "
+    text = "The module offers functions to read and write files in many ways, and each is described below with care. "
     for i in range(30):
         write(
             unpacked / f"usr/share/doc/python3.11/html/_sources/library/m{i}.rst.txt",

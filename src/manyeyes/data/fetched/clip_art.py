@@ -41,7 +41,7 @@ def texts_of(source: str) -> tuple[str, ...]:
     """Title with keywords, title, description of a drawing, as far as they say something; empty without a title.
 
     Example:
-        >>> texts_of("<dc:title>Baby-Tux</dc:title><rdf:li>penguin</rdf:li><dc:description>Made with Sodipodi</dc:description>")
+        >>> texts_of("<dc:title>Baby-Tux</dc:title><rdf:li>penguin</rdf:li><dc:description>Made with Inkscape<")
         ('Baby-Tux: penguin', 'Baby-Tux')
     """
     title = _text(_TITLE, source)

@@ -27,7 +27,12 @@ CLIPS = Archive(
     "pypi",
     "ddc94f46da4987ec6e9a4ced6007eaaca126899beea6242ece786e49cd14b065",
 )
-TITLES = Archive("comfyui-workflow-templates-json", "0.1.123", "pypi")
+TITLES = Archive(
+    "comfyui-workflow-templates-json",
+    "0.1.123",
+    "pypi",
+    "fc321960cfc4f52dddc3ee111f33489b167eb7958028eb5b6a7f3fa8865a385e",
+)
 
 
 class Clips:

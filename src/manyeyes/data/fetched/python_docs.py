@@ -11,7 +11,9 @@ from manyeyes.data.filters import PROSE, filtered
 from manyeyes.data.held_out import split_of
 from manyeyes.data.packaged.package_text import Texts
 
-PYTHON_DOCS = Archive("python3.11-doc", "3.11.2-6+deb12u9", "debian")
+PYTHON_DOCS = Archive(
+    "python3.11-doc", "3.11.2-6+deb12u9", "debian", "5b3594189d6ef9a6963ce0347fd307a1cc67620ad697e144db366070e2e146be"
+)
 
 
 def python_docs(split: Split, folder: Path) -> Texts:

@@ -1,4 +1,4 @@
-"""Problems as collections: documents of worked examples, conversations, and conversations that think before they answer.
+"""Problems as collections: documents of worked examples, conversations, and conversations that think first.
 
 A problem belongs to the test split when a hash of its question says so; a draw of the other split is drawn again. So
 no test question is ever trained on, whatever the seeds.

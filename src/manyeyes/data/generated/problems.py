@@ -194,7 +194,10 @@ def sharing(rng: np.random.Generator) -> Problem:
     people, each, boxes = (int(v) for v in rng.integers((2, 2, 2), (7, 10, 7)))
     in_box = people * each
     total = in_box * boxes
-    question = f"There are {boxes} boxes with {in_box} {thing} each. {people} friends share all {thing} evenly. How many does each get?"
+    question = (
+        f"There are {boxes} boxes with {in_box} {thing} each. "
+        f"{people} friends share all {thing} evenly. How many does each get?"
+    )
     return Problem(
         question, (f"{boxes} * {in_box} = {total}", f"{total} / {people} = {total // people}"), str(total // people)
     )
@@ -207,7 +210,10 @@ def shopping(rng: np.random.Generator) -> Problem:
     n, m, p, q = (int(v) for v in rng.integers(2, 10, 4))
     cost = n * p + m * q
     paid = cost + int(rng.integers(1, 30))
-    question = f"{name} buys {n} {first} at {p} euros each and {m} {second} at {q} euros each and pays with {paid} euros. How much change is due?"
+    question = (
+        f"{name} buys {n} {first} at {p} euros each and {m} {second} at {q} euros each "
+        f"and pays with {paid} euros. How much change is due?"
+    )
     steps = (
         f"{n} * {p} = {n * p}",
         f"{m} * {q} = {m * q}",

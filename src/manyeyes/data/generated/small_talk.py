@@ -47,10 +47,10 @@ GREETINGS = {
 }
 
 WORDS = (
-    "apple", "bread", "bridge", "cat", "chair", "cloud", "dog", "door", "eagle", "fish", "flower", "forest", "garden",
-    "glass", "horse", "house", "island", "lamp", "leaf", "lemon", "moon", "mountain", "mouse", "ocean", "orange", "paper",
-    "pencil", "piano", "planet", "rabbit", "rain", "river", "ship", "snow", "spoon", "star", "stone", "summer", "table",
-    "tiger", "train", "tree", "water", "window", "winter", "wolf",
+    "apple", "bread", "bridge", "cat", "chair", "cloud", "dog", "door", "eagle", "fish", "flower", "forest",
+    "garden", "glass", "horse", "house", "island", "lamp", "leaf", "lemon", "moon", "mountain", "mouse", "ocean",
+    "orange", "paper", "pencil", "piano", "planet", "rabbit", "rain", "river", "ship", "snow", "spoon", "star",
+    "stone", "summer", "table", "tiger", "train", "tree", "water", "window", "winter", "wolf",
 )  # fmt: skip
 OPPOSITES = {
     "big": "small", "hot": "cold", "up": "down", "day": "night", "fast": "slow", "happy": "sad", "new": "old",
@@ -66,7 +66,8 @@ KINDS = {
 }
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
 )  # fmt: skip
 
 

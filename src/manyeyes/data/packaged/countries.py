@@ -13,7 +13,8 @@ from manyeyes.data.packages import COUNTRYINFO
 
 LANGUAGES = {
     "ar": "Arabic", "de": "German", "en": "English", "es": "Spanish", "fr": "French", "it": "Italian", "ja": "Japanese",
-    "ko": "Korean", "nl": "Dutch", "pt": "Portuguese", "ru": "Russian", "sv": "Swedish", "tr": "Turkish", "zh": "Chinese",
+    "ko": "Korean", "nl": "Dutch", "pt": "Portuguese", "ru": "Russian", "sv": "Swedish", "tr": "Turkish",
+    "zh": "Chinese",
     "da": "Danish", "fi": "Finnish", "no": "Norwegian", "is": "Icelandic", "el": "Greek", "pl": "Polish", "hi": "Hindi",
     "cs": "Czech", "hu": "Hungarian", "ro": "Romanian", "bg": "Bulgarian", "uk": "Ukrainian", "vi": "Vietnamese",
     "th": "Thai", "id": "Indonesian", "ms": "Malay", "fa": "Persian", "ur": "Urdu", "sw": "Swahili", "he": "Hebrew",

@@ -1,8 +1,8 @@
 """Handwritten digits of 43 people: single ones, and strings put together from them, to be read aloud digit by digit.
 
-The scans are 8x8 with 17 grey levels (UCI "Optical Recognition of Handwritten Digits"); they are shown enlarged. A string
-is drawn from a named stream, with its own scale, spacing and slope, from scans of its split only, so the handwriting in the
-test split was never seen in training.
+The scans are 8x8 with 17 grey levels (UCI "Optical Recognition of Handwritten Digits"); they are shown enlarged. A
+string is drawn from a named stream, with its own scale, spacing and slope, from scans of its split only, so the
+handwriting in the test split was never seen in training.
 
 Source: scikit-learn 1.9.1, `digits.csv.gz` (BSD-3; data CC-BY-4.0). Report: App. B.3 (OCR).
 """

@@ -11,10 +11,13 @@ import json
 from manyeyes.core.media import Picture
 from manyeyes.data.collection import Domain, Split
 from manyeyes.data.packages import EASY_VQA
-from manyeyes.data.record import Record, Shown, Turn
+from manyeyes.data.record import Change, Record, Shown, Turn
 
 COLOURS = ("teal", "black", "green", "blue", "gray", "yellow", "red", "brown")
 SHAPES = ("rectangle", "circle", "triangle")
+
+ALLOWED: frozenset[Change] = frozenset({"flip", "rotate", "order"})
+"""Colours are asked for, so none is changed; 64 pixels stay 64, so every picture costs the same."""
 
 
 def question_type(answer: str) -> str:
@@ -58,8 +61,7 @@ class EasyVqa:
     def record(self, index: int) -> Record:
         """Record number `index`; a test record's `truth` is its one-word answer."""
         name, number, turns, truth = self._records[index]
-        allowed = frozenset({"flip", "rotate", "order"})
-        return Record(name, turns, (self._pictures[number],), allowed=allowed, truth=truth)
+        return Record(name, turns, (self._pictures[number],), allowed=ALLOWED, truth=truth)
 
 
 def _by_picture(rows: list) -> dict[int, list[tuple[str, str]]]:

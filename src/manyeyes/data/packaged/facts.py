@@ -1,8 +1,8 @@
 """Tables as knowledge: each entity a page of sentences, and conversations that ask for the same facts.
 
-A page states every fact of an entity. Questions about a twentieth of the facts are held out: what a model answers there it
-can only have read on a page, which is what a test of text knowledge should measure. Another twentieth of the entities is
-held out altogether: their pages are the test split of the pages, and nobody asks about them.
+A page states every fact of an entity. Questions about a twentieth of the facts are held out: what a model answers
+there it can only have read on a page, which is what a test of text knowledge should measure. Another twentieth of the
+entities is held out altogether: their pages are the test split of the pages, and nobody asks about them.
 
 Report: App. B.2 (knowledge).
 """
@@ -13,14 +13,14 @@ from typing import NamedTuple
 from manyeyes.core import seeds
 from manyeyes.data.collection import Domain, Split
 from manyeyes.data.held_out import split_of
-from manyeyes.data.record import Record, Turn
+from manyeyes.data.record import Change, Record, Turn
 
 
 class Fact(NamedTuple):
     """One thing known about an entity; without questions when it is only told.
 
     Example:
-        >>> Fact("capital", ("What is the capital of Iceland?",), "Reykjavik", "The capital of Iceland is Reykjavik.").answer
+        >>> Fact("capital", ("What is the capital of Iceland?",), "Reykjavik", "It is Reykjavik.").answer
         'Reykjavik'
     """
 
@@ -44,7 +44,7 @@ def entity_split(kind: str, name: str) -> Split:
 
 
 class FactPages:
-    """One document for each entity of a split: a heading and its facts as prose; then tables that line up many entities.
+    """One document for each entity of a split, a heading and its facts as prose; then tables of many entities.
 
     Args:
         name: of the collection.
@@ -136,5 +136,5 @@ class FactQuestions:
             turns.append(Turn("user", (fact.questions[int(which * len(fact.questions))],)))
             turns.append(Turn("assistant", (fact.answer,)))
         truth = facts[0].answer if self._split == "test" else None
-        allowed = frozenset({"text", "order"})
+        allowed: frozenset[Change] = frozenset({"text", "order"})
         return Record(f"{self.name}/{self._split}/{index}", tuple(turns), allowed=allowed, truth=truth)

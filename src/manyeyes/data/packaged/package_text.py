@@ -1,7 +1,7 @@
 """Text of the pinned packages as collections: documentation prose (web) and source code as whole repositories (code).
 
-Held out: a tenth of the sub-packages, with their prose and their code, by hash of their name. Near-copies are removed before
-the split, so that no copy of a held-out text is learned from.
+Held out: a tenth of the sub-packages, with their prose and their code, by hash of their name. Near-copies are removed
+before the split, so that no copy of a held-out text is learned from.
 
 Sources: scikit-learn 1.9.1, scikit-image 0.26.0 (BSD-3). Report: App. B.2 (web, code).
 """

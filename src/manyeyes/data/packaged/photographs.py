@@ -1,10 +1,12 @@
-"""Photographs and scientific pictures of two packages, with true captions and questions written by hand for this project.
+"""Photographs and scientific pictures of two packages, with true captions and questions written for this project.
 
-Few pictures, all real: each gives its captions as documents (alt text after the picture), a description on request and a
-conversation about what is in it. They are shown at most `side` pixels wide and high, so that they are affordable for a small model.
+Few pictures, all real: each gives its captions as documents (alt text after the picture), a description on request and
+a conversation about what is in it. They are shown at most `side` pixels wide and high, to be affordable for a small
+model.
 
-Sources: scikit-image 0.26.0 (BSD-3 and the licences its `data/README.txt` and documentation name: public domain NASA, CC0),
-scikit-learn 1.9.1 (china, flower: CC-BY 2.0, D. Büchele and a Flickr user "vultilion"). Report: App. B.3 (captions, real before synthetic).
+Sources: scikit-image 0.26.0 (BSD-3; pictures public domain, CC0 or as its documentation says), scikit-learn 1.9.1
+(china.jpg, flower.jpg: CC-BY 2.0, see its `datasets/images/README.txt`). Report: App. B.3 (captions, real before
+synthetic).
 """
 
 import functools
@@ -23,6 +25,7 @@ from manyeyes.data.record import OF_PHOTOGRAPHS, Change, Record, Shown, Turn
 
 WHOLE: frozenset[Change] = OF_PHOTOGRAPHS - {"crop", "tilt"}
 """For pictures in which something is counted or fills the frame."""
+ORDER: frozenset[Change] = frozenset({"order"})
 COLOURLESS: frozenset[Change] = frozenset({"crop", "flip", "rotate", "tilt", "scale", "colour", "text", "order"})
 
 
@@ -331,11 +334,11 @@ class Photographs:
 
 def _records(item: Photograph, split: Split, picture: Picture) -> list[Record]:
     stem = f"photographs/{split}/{Path(item.path).stem}"
-    turns = [(Turn("document", (Shown(0), caption)),) for caption in item.captions]
+    turns: list[tuple[Turn, ...]] = [(Turn("document", (Shown(0), caption)),) for caption in item.captions]
     turns += [(Turn("user", (Shown(0), DESCRIBE[0])), Turn("assistant", (caption,))) for caption in item.captions]
     talk = [turn for asked, answer in item.asked for turn in (Turn("user", (asked,)), Turn("assistant", (answer,)))]
     turns.append((Turn("user", (Shown(0), *talk[0].pieces)), *talk[1:]))
-    changes = item.allowed | {"order"}
+    changes: frozenset[Change] = item.allowed | ORDER
     return [Record(f"{stem}/{n}", told, (picture,), allowed=changes) for n, told in enumerate(turns)]
 
 

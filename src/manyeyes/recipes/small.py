@@ -1,0 +1,95 @@
+"""`small`: 120M parameters (25M active) on larger pictures and more text; for one GPU, or a patient CPU.
+
+    command      manyeyes recipes small --fetch      prints what to fetch, once
+                 manyeyes run small
+    hardware     one GPU with 16 GB: a few hours (not run here); 2 CPU cores: an hour shows the loss curve
+
+Pictures are cut into the released model's 14-pixel patches, so one token shows 28 x 28 pixels.
+"""
+
+import dataclasses
+
+from manyeyes.data.mixture import constant
+from manyeyes.model import config as models
+from manyeyes.optim.schedule import Schedule
+from manyeyes.recipes import tiny as t
+from manyeyes.recipes.run import HeldOut, Run
+from manyeyes.train.stages import Component, Stage
+
+FETCHED_CAPTIONS = {"openmoji": 1.0, "open_clip_art": 2.0, "stamps": 1.0, "preview_clips": 0.2}
+FETCHED_PAGES = {"debian_handbook": 1.0}
+FETCHED_TEXT = {"python_docs": 3.0}
+ALL: tuple[Component, ...] = ("vision_tower", "mm_projector", "language_model")
+
+
+def small() -> Run:
+    """The recipe."""
+    model = models.small()
+    align = dataclasses.replace(
+        model,
+        text=dataclasses.replace(
+            model.text, hidden_size=192, num_hidden_layers=4, intermediate_size=576, num_attention_heads=3,
+            q_lora_rank=128, kv_lora_rank=64, n_routed_experts=16, moe_intermediate_size=96,
+        ),
+    )  # fmt: skip
+    text = t.TEXT | FETCHED_TEXT
+    captions = t.CAPTIONS | FETCHED_CAPTIONS
+    sight = t.SIGHT | FETCHED_CAPTIONS | FETCHED_PAGES
+    held_out: tuple[HeldOut, ...] = tuple(dataclasses.replace(h, length=1024) if h.scorer == "loss" else h for h in t.HELD_OUT)
+    rate = 1e-3
+    return Run(
+        name="small",
+        about="120M parameters, 25M active, on fetched pictures and text",
+        hardware="one GPU; on 2 CPU cores an hour is a start",
+        model=model,
+        align=align,
+        vocabulary="learn",
+        held_out=held_out,
+        stages=(
+            _stage("align_lm", ("align.language_model",), 500, rate, vision=0.0, weights=text, language="align"),
+            _stage("text", ("language_model",), 4000, rate, vision=0.0, weights=text, held_out=("text", "code")),
+            _stage("vit", ("vision_tower", "coca"), 3000, rate, vision=1.0, weights=captions, objective="coca"),
+            _stage(
+                "vit_align", ("vision_tower", "align.mm_projector"), 1000, rate, vision=1.0, weights=captions,
+                language="align",
+            ),
+            _stage(
+                "projector", ("mm_projector",), 100, rate, vision=1.0, weights=captions, reset=("mm_projector",)
+            ),
+            _stage(
+                "joint", ALL, 10_000, rate, vision=0.3, weights=text | sight, held_out=tuple(h.name for h in held_out),
+                evaluate_every=500,
+            ),
+            _stage("long_4k", ALL, 500, rate / 5, vision=0.3, weights=text | sight, length=4096, context=4096, yarn=4.0),
+            _stage("long_16k", ALL, 200, rate / 10, vision=0.3, weights=text | sight, length=16_384, context=16_384, yarn=16.0),
+        ),
+    )  # fmt: skip
+
+
+def _stage(
+    name: str,
+    trainable: tuple[Component, ...],
+    steps: int,
+    rate: float,
+    *,
+    vision: float,
+    weights: dict[str, float],
+    length: int = 1024,
+    yarn: float = 1.0,
+    **settings: object,
+) -> Stage:
+    """A stage of steps of 16,384 tokens."""
+    return Stage(
+        name=name,
+        objective=settings.pop("objective", "language"),  # pyright: ignore[reportArgumentType]
+        trainable=trainable,
+        steps=steps,
+        row_length=length,
+        rows=max(1, 16_384 // length),
+        micro_rows=max(1, 4096 // length),
+        mixture=constant(vision, weights=weights),
+        schedule=Schedule(peak=rate, warmup=min(100, steps // 10), decay=0.3),
+        yarn_factor=yarn,
+        yarn_original=1024,
+        **settings,  # pyright: ignore[reportArgumentType]
+    )

@@ -1,0 +1,59 @@
+"""A run's vocabulary: the one that ships with the package, a file, or one learned from the run's own text.
+
+    "tiny"    2,048 entries, package data
+    "learn"   as many entries as the model has, learned once from the run's text sources and kept in the run folder
+    a path    any tiktoken-format file or folder, such as a K2.5 checkpoint's
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from manyeyes.core.errors import ConfigError
+from manyeyes.core.runlog import RunFolder
+from manyeyes.core.tokenizer import SPECIAL_SLOTS, Tokenizer
+from manyeyes.core.tokenizer_training import train
+from manyeyes.data.record import Record
+from manyeyes.data.registry import REGISTRY
+from manyeyes.data.rendered import text_of
+from manyeyes.recipes.run import Run
+
+RECORDS = 4_000
+"""Records of each source that a vocabulary is learned from."""
+
+
+def vocabulary_of(run: Run, folder: RunFolder, *, data_folder: Path | None) -> Tokenizer:
+    """The run's tokenizer, saved in its folder.
+
+    Raises:
+        ConfigError: it does not match the model.
+    """
+    if folder.tokenizer_path.exists():
+        return Tokenizer.load(folder.tokenizer_path)
+    tokenizer = _made(run, data_folder)
+    if tokenizer.n_vocab != run.model.text.vocab_size:
+        raise ConfigError(
+            f"vocabulary {run.vocabulary!r} has {tokenizer.n_vocab} entries, the model {run.model.text.vocab_size}; "
+            f"set model.text.vocab_size={tokenizer.n_vocab}, or vocabulary=learn"
+        )
+    tokenizer.save(folder.tokenizer_path)
+    return tokenizer
+
+
+def _made(run: Run, data_folder: Path | None) -> Tokenizer:
+    if run.vocabulary == "tiny":
+        return Tokenizer.tiny()
+    if run.vocabulary == "learn":
+        return train(_texts(run, data_folder), run.model.text.vocab_size - SPECIAL_SLOTS)
+    return Tokenizer.load(run.vocabulary)
+
+
+def _texts(run: Run, data_folder: Path | None) -> Iterator[str]:
+    names = sorted({name for stage in run.stages for name in stage.sources})
+    for name in names:
+        collection = REGISTRY.open(name, "train", seed=run.seed, folder=data_folder)
+        for index in range(0, len(collection), max(1, len(collection) // RECORDS)):
+            yield _text(collection.record(index))
+
+
+def _text(record: Record) -> str:
+    return "\n".join("".join(text_of(piece, record) for piece in turn.pieces) for turn in record.turns)

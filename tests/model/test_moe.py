@@ -1,0 +1,149 @@
+"""Laws of the mixture of experts: routing, moving rows, grouped products, balance."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from manyeyes.model.backbone import samples_of
+from manyeyes.model.config import tiny
+from manyeyes.model.feed_forward import swiglu, weighted_swiglu
+from manyeyes.model.grouped_linear import combine, dispatch, grouped_linear, sort_by_expert
+from manyeyes.model.initial_weights import initialise
+from manyeyes.model.moe import Choice, MoE, Samples, balance_loss, count, route, sorted_weights, update_bias
+from manyeyes.model.spans import spans_of
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_layer_equals_a_loop_over_tokens() -> None:
+    config = tiny().text
+    moe = MoE(config)
+    initialise(moe, std=0.2, seed=0)
+    moe.gate.e_score_correction_bias.copy_(0.3 * draw(config.n_routed_experts, seed=1))
+    x_ND = draw(9, config.hidden_size)
+    expected = torch.stack([one_token(moe, x_D) for x_D in x_ND])
+    torch.testing.assert_close(moe(x_ND).y_ND, expected, atol=1e-5, rtol=1e-5)
+
+
+def one_token(moe: MoE, x_D: Tensor) -> Tensor:
+    scores = torch.sigmoid(moe.gate.weight @ x_D)
+    chosen = (scores + moe.gate.e_score_correction_bias).topk(moe.config.num_experts_per_tok).indices.tolist()
+    y_D = moe.shared_experts(x_D)
+    for e in chosen:
+        gate, up, down = (getattr(moe.experts, f"{part}_proj")[e] for part in ("gate", "up", "down"))
+        share = scores[e] / sum(scores[i] for i in chosen) * moe.config.routed_scaling_factor
+        y_D = y_D + share * (down @ (torch.nn.functional.silu(gate @ x_D) * (up @ x_D)))
+    return y_D
+
+
+def test_bias_chooses_but_does_not_weigh() -> None:
+    x_ND, gate_ED, bias_E = draw(20, 8), draw(6, 8, seed=1), torch.zeros(6)
+    bias_E[5] = 100.0
+    choice = route(x_ND, gate_ED, bias_E, top_k=2, scale=1.0)
+    assert bool((choice.expert_NK == 5).any(1).all())
+    torch.testing.assert_close(choice.weight_NK.sum(1), torch.ones(20))
+    share = choice.score_NE.gather(1, choice.expert_NK)
+    torch.testing.assert_close(choice.weight_NK, share / share.sum(1, keepdim=True))
+
+
+@given(n=st.integers(1, 30), k=st.integers(1, 4), seed=st.integers(0, 99))
+def test_rows_return_to_their_tokens(n: int, k: int, seed: int) -> None:
+    experts = torch.rand(n, 5, generator=torch.Generator().manual_seed(seed)).topk(k).indices
+    routing = sort_by_expert(experts, 5)
+    x_ND, weight_NK = draw(n, 3, seed=seed), draw(n, k, seed=seed + 1)
+    rows_MD = dispatch(x_ND, routing)
+    torch.testing.assert_close(combine(rows_MD, routing), k * x_ND)
+    expert_M = torch.arange(5).repeat_interleave(routing.counts_E)
+    weight_M = sorted_weights(weight_NK, routing.row_NK)
+    for row, (token, expert) in enumerate(zip(routing.token_M.tolist(), expert_M.tolist(), strict=True)):
+        choice = experts[token].tolist().index(expert)
+        assert weight_M[row] == weight_NK[token, choice]
+
+
+def test_moves_are_each_others_gradient() -> None:
+    """<combine(y), x> = <y, dispatch(x)>, and autograd uses just that."""
+    routing = sort_by_expert(torch.rand(7, 5).topk(3).indices, 5)
+    x_ND, y_MD = draw(7, 4).requires_grad_(), draw(21, 4, seed=1).requires_grad_()
+    (left,) = torch.autograd.grad((combine(y_MD, routing) * x_ND).sum(), y_MD)
+    torch.testing.assert_close(left, dispatch(x_ND, routing))
+    (right,) = torch.autograd.grad((dispatch(x_ND, routing) * y_MD).sum(), x_ND)
+    torch.testing.assert_close(right, combine(y_MD, routing))
+
+
+def test_grouped_product_and_gradients_equal_einsum() -> None:
+    counts_E = torch.tensor([3, 0, 5, 1])
+    expert_M = torch.arange(4).repeat_interleave(counts_E)
+    inputs = (draw(9, 6), draw(4, 7, 6, seed=1))
+    ours, naive = ([x.clone().requires_grad_() for x in inputs] for _ in range(2))
+    y = grouped_linear(ours[0], ours[1], counts_E)
+    expected = torch.einsum("md,mod->mo", naive[0], naive[1][expert_M])
+    torch.testing.assert_close(y, expected)
+    dy = draw(9, 7, seed=2)
+    y.backward(dy)
+    expected.backward(dy)
+    for mine, other in zip(ours, naive, strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
+def test_activations_equal_their_formula() -> None:
+    inputs = (draw(5, 6), draw(5, 6, seed=1), draw(5, seed=2))
+    ours, naive = ([x.clone().requires_grad_() for x in inputs] for _ in range(2))
+    y = weighted_swiglu(ours[0], ours[1], ours[2])
+    expected = torch.nn.functional.silu(naive[0]) * naive[1] * naive[2][:, None]
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(swiglu(*inputs[:2]) * inputs[2][:, None], expected)
+    dy = draw(5, 6, seed=3)
+    y.backward(dy)
+    expected.backward(dy)
+    for mine, other in zip(ours, naive, strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
+
+
+def test_even_load_has_balance_loss_one() -> None:
+    scores = torch.full((8, 4), 0.5)
+    chosen = torch.tensor([[0, 1], [2, 3]]).repeat(4, 1)
+    choice = Choice(chosen, torch.ones(8, 2), scores)
+    assert float(balance_loss(choice, Samples(None, torch.tensor([8])))) == pytest.approx(1.0)
+
+
+def test_balance_loss_equals_the_formula_sample_by_sample() -> None:
+    segments = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1, -1, -1], [2, 2, 2, 2, 3, 3, 3, -1, -1, -1]])
+    samples = samples_of(spans_of(segments, rows=2, length=10), segments)
+    choice = route(draw(20, 8), draw(6, 8, seed=1), torch.zeros(6), top_k=2, scale=1.0)
+    parts = []
+    for sample in range(4):
+        rows = (segments.flatten() == sample).nonzero().flatten()
+        share = choice.score_NE[rows] / choice.score_NE[rows].sum(1, keepdim=True)
+        fraction = torch.bincount(choice.expert_NK[rows].flatten(), minlength=6) * 6 / (2 * len(rows))
+        parts.append(len(rows) * (fraction * share.mean(0)).sum())
+    torch.testing.assert_close(balance_loss(choice, samples), sum(parts) / 15)
+    assert int(count(choice, samples).sum()) == 15 * 2
+
+
+def test_balance_loss_pushes_load_down() -> None:
+    gate_ED = draw(6, 8, seed=1).requires_grad_()
+    choice = route(draw(50, 8), gate_ED, torch.zeros(6), top_k=2, scale=1.0)
+    (gradient,) = torch.autograd.grad(balance_loss(choice, Samples(None, torch.tensor([50]))), gate_ED)
+    better = route(draw(50, 8), gate_ED - 2.0 * gradient, torch.zeros(6), top_k=2, scale=1.0)
+    lengths = Samples(None, torch.tensor([50]))
+    assert float(balance_loss(better, lengths)) < float(balance_loss(choice, lengths))
+
+
+def test_bias_update_evens_the_load() -> None:
+    x_ND, gate_ED, bias_E = draw(400, 8) + 0.5, draw(6, 8, seed=1), torch.zeros(6)
+
+    def load() -> Tensor:
+        chosen = route(x_ND, gate_ED, bias_E, top_k=2, scale=1.0).expert_NK
+        return torch.bincount(chosen.flatten(), minlength=6)
+
+    before = load().float().std()
+    for _ in range(300):
+        update_bias(bias_E, load(), 1e-2)
+    assert load().float().std() < 0.2 * before
+    stacked = torch.zeros(2, 3)
+    update_bias(stacked, torch.tensor([[1, 2, 3], [5, 5, 5]]), 0.1)
+    torch.testing.assert_close(stacked, torch.tensor([[0.1, 0.0, -0.1], [0.0, 0.0, 0.0]]))
