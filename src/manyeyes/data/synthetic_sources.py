@@ -29,6 +29,7 @@ from manyeyes.data.synthesis import (
     video,
 )
 from manyeyes.data.synthesis.generator import Generator
+from manyeyes.data.synthesis.words import ALPHABETIC
 
 SIZE = 20_000
 """Records of one epoch."""
@@ -69,4 +70,30 @@ MODULES = (
     agent, caption, image_code, interleaved, knowledge, ocr, perception, printed_pages, problems, retrieval, video,
 )  # fmt: skip
 
-SYNTHETIC_SOURCES = tuple(described(kind) for kind in generators(MODULES))
+LENGTHS = (256, 1024, 4096)
+"""Row lengths of `tiny`'s stages; the filler sentences that fill them follow."""
+
+
+def at_each_length(kind: type[Generator], *sentences: int) -> list[SourceInfo]:
+    """A long-text generator once for each length, named after it."""
+    return [
+        described(kind, name=f"{kind.name}_{length}", sentences=count)
+        for length, count in zip(LENGTHS, sentences, strict=True)
+    ]
+
+
+VARIANTS = (
+    described(caption.SceneCaptions, name="synthetic/caption/several", figures=(2, 3)),
+    described(ocr.Digits, name="synthetic/ocr/digits_text", form="document"),
+    described(ocr.Digits, name="synthetic/ocr/two_digits_text", form="document", digits=2, width=32),
+    described(ocr.Digits, name="synthetic/ocr/one_digit_text", form="document", digits=1, width=32),
+    described(ocr.Words, name="synthetic/ocr/six_languages", languages=ALPHABETIC, width=96, longest=8),
+    described(printed_pages.PrintedPages, name="synthetic/ocr/several_pages", pages=(2, 3)),
+    described(video.LongVideos, name="synthetic/video/long_480", frames=480),
+    *at_each_length(retrieval.Needles, 5, 42, 180),
+    *at_each_length(retrieval.KeyValues, 18, 88, 390),
+    *at_each_length(retrieval.Variables, 5, 42, 180),
+)
+"""Other sizes of the same generators that recipes use by name."""
+
+SYNTHETIC_SOURCES = (*(described(kind) for kind in generators(MODULES)), *VARIANTS)

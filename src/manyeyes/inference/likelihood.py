@@ -102,7 +102,6 @@ def _read_options(model: K25, options: list[NDArray[np.int32]], cache: MlaCache,
     out = model(
         ids_NT.to(device),
         segments_BT=_segments(lengths_N, ids_NT.shape[1]).to(device),
-        positions_BT=(cache.lengths_B[owner_N[longer].to(device), None] + torch.arange(ids_NT.shape[1], device=device)),
         cache=cache.select(owner_N[longer].to(device)),
     )
     real_NT = torch.arange(ids_NT.shape[1]) < lengths_N[:, None]

@@ -43,28 +43,41 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         d_head_VD = torch.zeros_like(head_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         for start in range(0, hidden_ND.shape[0], chunk):
             part = slice(start, start + chunk)
-            hidden_nD, targets_n1, weights_n = hidden_ND[part], targets_N[part, None], weights_N[part]
-            log_p_nV = torch.log_softmax((hidden_nD @ head_VD.T).float(), dim=-1)
-            loss -= weights_n @ log_p_nV.gather(1, targets_n1)[:, 0]
+            hidden_nD, targets_n1, weights_n1 = hidden_ND[part], targets_N[part, None], weights_N[part, None]
+            nll_n1, p_nV = _loss_and_probabilities((hidden_nD @ head_VD.T).float(), targets_n1)
+            loss += (weights_n1 * nll_n1).sum()
             if d_hidden_ND is None and d_head_VD is None:
                 continue
-            d_logits_nV = log_p_nV.exp_().mul_(weights_n[:, None])
-            d_logits_nV.scatter_add_(1, targets_n1, -weights_n[:, None])
-            d_logits_nV = d_logits_nV.to(hidden_nD.dtype)
+            # The gradient of logits is weight * (p - onehot); the weight multiplies where rows are narrow.
+            d_logits_nV = p_nV.scatter_add_(1, targets_n1, -torch.ones_like(weights_n1)).to(hidden_nD.dtype)
             if d_hidden_ND is not None:
-                torch.mm(d_logits_nV, head_VD, out=d_hidden_ND[part])
+                torch.mm(d_logits_nV, head_VD, out=d_hidden_ND[part]).mul_(weights_n1)
             if d_head_VD is not None:
-                _add_product_(d_head_VD, d_logits_nV.T, hidden_nD)
+                _add_product_(d_head_VD, d_logits_nV.T, hidden_nD * weights_n1.to(hidden_nD.dtype))
         ctx.save_for_backward(d_hidden_ND, d_head_VD)
         ctx.head_dtype = head_VD.dtype
         return loss
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        d_hidden_ND, d_head_VD = ctx.saved_tensors
-        scaled_hidden = None if d_hidden_ND is None else d_hidden_ND * grads[0].to(d_hidden_ND.dtype)
-        scaled_head = None if d_head_VD is None else (d_head_VD * grads[0]).to(ctx.head_dtype)
-        return scaled_hidden, scaled_head, None, None, None
+        d_hidden_ND, d_head_VD = (_times(x, grads[0]) for x in ctx.saved_tensors)
+        return d_hidden_ND, None if d_head_VD is None else d_head_VD.to(ctx.head_dtype), None, None, None
+
+
+def _loss_and_probabilities(logits_nV: Tensor, targets_n1: Tensor) -> tuple[Tensor, Tensor]:
+    """-log p(target) [n, 1], and probabilities in the buffer of the logits.
+
+    The largest probability is at least 1/V, so log-sum-exp = largest logit - log(largest probability) never underflows.
+    """
+    top_n1, target_n1 = logits_nV.amax(1, keepdim=True), logits_nV.gather(1, targets_n1)
+    p_nV = torch.softmax(logits_nV, 1, out=logits_nV)
+    return top_n1 - p_nV.amax(1, keepdim=True).log_() - target_n1, p_nV
+
+
+def _times(x: Tensor | None, factor: Tensor) -> Tensor | None:
+    if x is None or (factor.device.type == "cpu" and float(factor) == 1.0):
+        return x
+    return x * factor.to(x.dtype)
 
 
 def _add_product_(total: Tensor, a: Tensor, b: Tensor) -> None:

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from manyeyes.model.config import TextConfig
-from manyeyes.model.feed_forward import FeedForward, weighted_swiglu
-from manyeyes.model.grouped_linear import combine, dispatch, grouped_linear, sort_by_expert
+from manyeyes.model.experts import expert_outputs
+from manyeyes.model.feed_forward import FeedForward
+from manyeyes.model.grouped_linear import combine, dispatch, sort_by_expert
 from manyeyes.model.precision import linear
 
 
@@ -73,9 +74,8 @@ class Experts(nn.Module):
 
     def forward(self, x_MD: Tensor, weight_M: Tensor, counts_E: Tensor) -> Tensor:
         """Rows sorted by expert in, weighted outputs in the same order out."""
-        gate_MI = grouped_linear(x_MD, self.gate_proj, counts_E)
-        up_MI = grouped_linear(x_MD, self.up_proj, counts_E)
-        return grouped_linear(weighted_swiglu(gate_MI, up_MI, weight_M), self.down_proj, counts_E)
+        matrices = {"gate_EID": self.gate_proj, "up_EID": self.up_proj, "down_EDI": self.down_proj}
+        return expert_outputs(x_MD, weight_M, **matrices, counts_E=counts_E)
 
 
 class MoE(nn.Module):

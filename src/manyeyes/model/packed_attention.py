@@ -115,12 +115,12 @@ class _PackedAttention(torch.autograd.Function):
         dq_BTHQ = (torch.empty if plan.covers_all else torch.zeros)(_like(q_BHTQ), dtype=q_BHTQ.dtype)
         given = (dy_BHTV, q_BHTQ, k_BHTQ, v_BHTV)
         wanted = {"dq_BHTQ": dq_BTHQ.transpose(1, 2), "dk_BHTQ": dk_BHTQ, "dv_BHTV": dv_BHTV}
-        tiled_backward(*given, tiles=plan.tiles, kept=kept, **wanted)
-        flash_backward(*given, spans=plan.flash, kept=flashed, **wanted)
+        tiled_backward(*given, tiles=plan.tiles, kept=kept, scale=ctx.scale, **wanted)
+        flash_backward(*given, spans=plan.flash, kept=flashed, scale=ctx.scale, **wanted)
         rotate_(dq_BTHQ[..., n_nope:], turns_BTR.conj()[:, :, None])
         dk_rope_BTr = rotate_(dk_BHTQ[..., n_nope:].sum(1), turns_BTR.conj())
         dkv_BHTE = torch.cat([dk_BHTQ[..., :n_nope].transpose(1, 2), dv_BHTV.transpose(1, 2)], dim=-1)
-        return dq_BTHQ.mul_(ctx.scale), dkv_BHTE, dk_rope_BTr, None, None, None, None
+        return dq_BTHQ, dkv_BHTE, dk_rope_BTr, None, None, None, None
 
 
 def _assembled(
@@ -128,7 +128,7 @@ def _assembled(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Scaled and rotated queries, whole keys and values, each contiguous as [B, H, T, width]."""
     n_nope = q_BTHQ.shape[-1] - k_rope_BTr.shape[-1]
-    q_BHTQ = q_BTHQ.transpose(1, 2).mul(scale).contiguous()
+    q_BHTQ = torch.mul(q_BTHQ.transpose(1, 2), scale, out=torch.empty(_like(q_BTHQ), dtype=q_BTHQ.dtype))
     rotate_(q_BHTQ[..., n_nope:], turns_BTR[:, None])
     k_BHTQ = torch.empty_like(q_BHTQ)
     k_BHTQ[..., :n_nope] = kv_BTHE[..., :n_nope].transpose(1, 2)
@@ -163,6 +163,7 @@ def flash_backward(
     *,
     spans: tuple[Span, ...],
     kept: list[Tensor],
+    scale: float,
     dq_BHTQ: Tensor,
     dk_BHTQ: Tensor,
     dv_BHTV: Tensor,
@@ -175,7 +176,7 @@ def flash_backward(
         dq, dk, dv = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
             dy, q, k, v, y, lse_BHt, 0.0, True, scale=1.0
         )
-        _cut(dq_BHTQ, span).copy_(dq)
+        torch.mul(dq, scale, out=_cut(dq_BHTQ, span))
         _cut(dk_BHTQ, span).copy_(dk)
         _cut(dv_BHTV, span).copy_(dv[..., :n_value])
 

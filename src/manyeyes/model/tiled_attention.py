@@ -43,18 +43,19 @@ def tiled_backward(
     *,
     tiles: tuple[Tile, ...],
     kept: list[Tensor],
+    scale: float,
     dq_BHTQ: Tensor,
     dk_BHTQ: Tensor,
     dv_BHTV: Tensor,
 ) -> None:
-    """Writes the gradient of queries, adds the gradients of keys and values."""
+    """Writes the gradient of queries before their scaling, adds the gradients of keys and values."""
     for tile, p_nts in zip(tiles, kept, strict=True):
         q_ntQ, k_nsQ, v_nsV = _queries(q_BHTQ, tile), _keys(k_BHTQ, tile), _keys(v_BHTV, tile)
         dy_ntV = _queries(dy_BHTV, tile)
         _keys(dv_BHTV, tile).baddbmm_(p_nts.transpose(1, 2), dy_ntV)
         dp_nts = torch.bmm(dy_ntV, v_nsV.transpose(1, 2))
         dscore_nts = torch.ops.aten._softmax_backward_data(dp_nts, p_nts, -1, dp_nts.dtype)
-        _write(dq_BHTQ, tile, torch.bmm(dscore_nts, k_nsQ))
+        _write(dq_BHTQ, tile, torch.bmm(dscore_nts, k_nsQ), scale=scale)
         _keys(dk_BHTQ, tile).baddbmm_(dscore_nts.transpose(1, 2), q_ntQ)
 
 
@@ -66,6 +67,6 @@ def _keys(x_BHTX: Tensor, tile: Tile) -> Tensor:
     return x_BHTX[tile.row : tile.row + tile.rows].flatten(0, 1)[:, tile.key_start : tile.stop]
 
 
-def _write(x_BHTX: Tensor, tile: Tile, value_ntX: Tensor) -> None:
+def _write(x_BHTX: Tensor, tile: Tile, value_ntX: Tensor, *, scale: float = 1.0) -> None:
     place = x_BHTX[tile.row : tile.row + tile.rows, :, tile.start : tile.stop]
-    place.copy_(value_ntX.view(place.shape))
+    torch.mul(value_ntX.view(place.shape), scale, out=place)

@@ -5,7 +5,7 @@
 All P are polynomials of the first A and commute, so in fp32 the iteration stays on the small side: A ← P²A, Q ← PQ,
 and X is touched twice, for A and for QX ("Gram Newton-Schulz"). Its products are symmetric, and only blocks on and
 below the diagonal are computed. Rounding of A's small eigenvalues grows a² a step: fp32 stays within 0.02 of exact over
-five steps (bf16: up to 0.3), but bf16 could not afford it and keeps the plain form, bit for bit torch's.
+five steps (bf16: up to 0.3, see the tests), but bf16 could not afford it and keeps the plain form, bit for bit torch's.
 
 Report: §4.1 (MuonClip). Coefficients: K. Jordan, Muon. Gram form: J. Zhang, N. Amsel, B. Chen, T. Dao, 2026.
 Shapes: B matrices of R rows and C columns; M = min(R, C), N = max(R, C).
@@ -24,11 +24,11 @@ GRAM_STEPS = 5
 """Steps before the Gram form computes A anew from X: after 10, rounding would make eigenvalues negative and diverge."""
 
 GRAM_RATIO = 1.5
-"""N/M from which the Gram form is used. On M x M it does 17 symmetric products against 10; by operations in 2 x 2 blocks
-25.5 + 3.5 N/M against 10 + 20 N/M times M³, but small blocks are slower (measured break-even: 1.3 at M=192, 1.7 at 64)."""
+"""N/M from which the Gram form is used. In 2 x 2 blocks it has 25.5 + 3.5 N/M against 10 + 20 N/M times M³ operations,
+but small blocks are slower: the measured break-even is 1.3 at M = 192 and 1.7 at M = 64."""
 
 BLOCK, MAX_BLOCKS = 64, 4
-"""Symmetric products on the CPU are cut into blocks of about this side (measured: 48 to 64 are best), at most 4 x 4."""
+"""Symmetric products on the CPU are cut into blocks of about this side (measured: 64 is best), at most 4 x 4."""
 
 
 def orthogonalise(x_BRC: Tensor, steps: int = 5, *, dtype: torch.dtype | None = None) -> Tensor:

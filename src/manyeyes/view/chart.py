@@ -7,15 +7,19 @@ but mute. Long curves are thinned to `MOST_POINTS` means; a noisy one is drawn p
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from manyeyes.view.markup import Markup, joined, tag
-from manyeyes.view.wording import compact, figure
+from manyeyes.view.wording import compact
 
 WIDTH, HEIGHT = 440, 230
 LEFT, RIGHT, TOP, BOTTOM = 50, 14, 12, 30
 MOST_POINTS = 320
+HUGE = 1e30
+"""What is larger (infinity; NaN too, which no comparison holds for) is not drawn."""
 
 
 class Line(NamedTuple):
@@ -57,13 +61,23 @@ class _Scale(NamedTuple):
         return self.start + min(1.2, max(-0.2, share)) * (self.end - self.start)
 
 
+def plain(value: float) -> str:
+    """A round number, as axes have it.
+
+    Example:
+        >>> [plain(x) for x in (0.0, 2.5, 4000.0, 25_000.0, 0.0005)]
+        ['0', '2.5', '4000', '25k', '0.0005']
+    """
+    return f"{value / 1000:g}k" if 10_000 <= abs(value) < 1e6 else compact(value) if abs(value) >= 1e6 else f"{value:g}"
+
+
 def line_chart(
     title: str,
     lines: Sequence[Line],
     *,
     x_name: str = "step",
     note: str = "",
-    form: Callable[[float], str] = figure,
+    form: Callable[[float], str] = plain,
     unit: str = "",
     y_range: tuple[float, float] | None = None,
     x_range: tuple[float, float] | None = None,
@@ -88,7 +102,7 @@ def line_chart(
         _grid(x, y, form, x_name),
         [_span(span, x, last=span is spans[-1]) for span in spans],
         [_level(level, y) for level in levels],
-        [_curve(line, x, y) for line in lines],
+        [_curve(part, x, y, reach=_reach(line)) for line in lines for part in _parts(line, spans)],
         tag("line", class_="pointer", x1=-9, x2=-9, y1=TOP, y2=HEIGHT - BOTTOM),
         viewbox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{title}: {', '.join(line.name for line in lines)}",
         data_chart=_data(lines, x, unit, x_name),
@@ -99,22 +113,17 @@ def line_chart(
 
 def thinned(line: Line, most: int = MOST_POINTS) -> Line:
     """The line's finite points, or means of neighbours where they are more than `most`."""
-    points = [(x, y) for x, y in zip(line.xs, line.ys, strict=True) if math.isfinite(x) and math.isfinite(y)]
+    points = [(x, y) for x, y in zip(line.xs, line.ys, strict=True) if abs(x) < HUGE and abs(y) < HUGE]
     count = max(1, -(-len(points) // most))
     groups = [points[start : start + count] for start in range(0, len(points), count)]
     xs = [sum(x for x, _ in group) / len(group) for group in groups]
     return line._replace(xs=xs, ys=[sum(y for _, y in group) / len(group) for group in groups])
 
 
-def moving_average(values: Sequence[float]) -> list[float]:
-    """Exponential mean over about a twenty-fifth of the values, without the pull of the first one."""
-    keep = 1 - 1 / max(1.0, len(values) / 25)
-    total = weight = 0.0
-    means = []
-    for value in values:
-        total, weight = keep * total + value, keep * weight + 1
-        means.append(total / weight)
-    return means
+def moving_average(values: Sequence[float], reach: int) -> list[float]:
+    """Mean of each value and `reach` neighbours on either side, as far as there are any."""
+    around = [values[max(0, at - reach) : at + reach + 1] for at in range(len(values))]
+    return [sum(some) / len(some) for some in around]
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -150,19 +159,15 @@ def _grid(x: _Scale, y: _Scale, form: Callable[[float], str], x_name: str) -> li
     for value in ticks(y.low, y.high):
         parts.append(tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=_at(y(value)), y2=_at(y(value))))
         parts.append(tag("text", form(value), x=LEFT - 6, y=_at(y(value) + 4), text_anchor="end"))
-    for value in ticks(x.low, x.high, 6):
-        parts.append(tag("text", _short(value), x=_at(x(value)), y=HEIGHT - BOTTOM + 16, text_anchor="middle"))
+    for value in (tick for tick in ticks(x.low, x.high, 6) if tick == int(tick)):  # there is no step 2.5
+        parts.append(tag("text", plain(value), x=_at(x(value)), y=HEIGHT - BOTTOM + 16, text_anchor="middle"))
     parts.append(tag("line", class_="axis", x1=LEFT, x2=WIDTH - RIGHT, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM))
     parts.append(tag("text", x_name, class_="name", x=WIDTH - RIGHT, y=HEIGHT - 2, text_anchor="end"))
     return parts
 
 
-def _short(value: float) -> str:
-    return compact(value) if value >= 10_000 else f"{value:g}"
-
-
 def _span(span: Span, x: _Scale, *, last: bool) -> list[Markup]:
-    start, end = x(span.start), x(span.end)
+    start, end = x(max(span.start, x.low)), x(min(span.end, x.high))
     parts = [] if last else [tag("line", class_="border", x1=_at(end), x2=_at(end), y1=TOP, y2=HEIGHT - BOTTOM)]
     if end - start > 7 * len(span.name):
         parts.append(tag("text", span.name, class_="span", x=_at((start + end) / 2), y=TOP + 8, text_anchor="middle"))
@@ -173,11 +178,23 @@ def _level(level: Level, y: _Scale) -> Markup:
     return tag("line", class_="level", x1=LEFT, x2=WIDTH - RIGHT, y1=_at(y(level.y)), y2=_at(y(level.y)))
 
 
-def _curve(line: Line, x: _Scale, y: _Scale) -> list[Markup]:
-    smooth = line.smooth and len(line.xs) >= 30
-    parts = [_path(line.xs, line.ys, x, y, f"c{line.colour} {'pale' if smooth else ''}")]
-    if smooth:
-        parts.append(_path(line.xs, moving_average(line.ys), x, y, f"c{line.colour}"))
+def _parts(line: Line, spans: Sequence[Span]) -> list[Line]:
+    """The line cut where a stage ends: what follows is another mixture, often another model."""
+    ends = [span.end for span in spans]
+    cuts = [0, *(bisect_right(line.xs, end) for end in ends), len(line.xs)]
+    pieces = [line._replace(xs=line.xs[a:b], ys=line.ys[a:b]) for a, b in pairwise(cuts)]
+    return [piece for piece in pieces if piece.xs]
+
+
+def _reach(line: Line) -> int:
+    """Neighbours that a moving average takes on either side; 0 draws the values alone."""
+    return len(line.xs) // 40 + 1 if line.smooth and len(line.xs) >= 30 else 0
+
+
+def _curve(line: Line, x: _Scale, y: _Scale, *, reach: int) -> list[Markup]:
+    parts = [_path(line.xs, line.ys, x, y, f"c{line.colour} {'pale' if reach else ''}")]
+    if reach:
+        parts.append(_path(line.xs, moving_average(line.ys, reach), x, y, f"c{line.colour}"))
     if line.dots or len(line.xs) == 1:
         parts += [
             tag("circle", class_=f"c{line.colour}", cx=_at(x(a)), cy=_at(y(b)), r=2.6)

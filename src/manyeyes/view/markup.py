@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from manyeyes.view.wording import printable
 
-_EMPTY = {"meta", "br", "img", "rect", "line", "path", "circle", "polyline", "col"}
+_EMPTY = {"meta", "image", "rect", "line", "path", "circle"}
 
 
 class Markup(str):
@@ -28,7 +28,7 @@ def trusted(text: str) -> Markup:
     return Markup(text)
 
 
-def tag(name: str, *children: Child, **attributes: object) -> Markup:
+def tag(name: str, /, *children: Child, **attributes: object) -> Markup:
     """An element. An attribute that is None or False is left out; `class_` is class, `data_x` is data-x.
 
     Example:
@@ -36,7 +36,7 @@ def tag(name: str, *children: Child, **attributes: object) -> Markup:
         '<td class="number">&lt;b&gt;</td>'
     """
     written = "".join(_attribute(key, value) for key, value in attributes.items() if value not in (None, False))
-    return Markup(f"<{name}{written}>" if name in _EMPTY else f"<{name}{written}>{joined(children)}</{name}>")
+    return Markup(f"<{name}{written}/>" if name in _EMPTY else f"<{name}{written}>{joined(children)}</{name}>")
 
 
 def joined(child: Child) -> Markup:

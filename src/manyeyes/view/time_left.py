@@ -47,6 +47,11 @@ class TimeLeft:
             self._between += at - self._at - seconds
         self._at = at
 
+    @property
+    def spent(self) -> float:
+        """Seconds that the run took so far, evaluations and checkpoints included, pauses left out."""
+        return self._within + self._between
+
     def seconds(self, stage: str, *, stage_left: int, run_left: int) -> float | None:
         """Seconds to the end of the run; None before the first step.
 

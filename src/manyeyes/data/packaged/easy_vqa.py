@@ -44,7 +44,7 @@ class EasyVqa:
     domain: Domain = "vision"
     kind = "perception"
 
-    def __init__(self, split: Split, *, most_questions: int = 4) -> None:
+    def __init__(self, split: Split, *, most_questions: int = 10) -> None:
         folder = EASY_VQA.folder() / "data" / split
         rows = json.loads((folder / "questions.json").read_text())
         questions = _by_picture(rows)

@@ -1,0 +1,67 @@
+"""Follow a run live in the terminal; also renews its HTML report, and exports its metrics to TensorBoard."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from manyeyes.cli.locations import run_folder
+from manyeyes.core.errors import ConfigError
+from manyeyes.core.runlog import RunFolder
+from manyeyes.core.tensorboard_export import export_tensorboard
+from manyeyes.view.history import History
+from manyeyes.view.report import write_report
+from manyeyes.view.watch import Follower, follow, snapshot
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which run to follow, and how."""
+
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = ""
+    """Run folder, or a run's name under the runs folder; the run written to last when left out."""
+    once: bool = False
+    """Print how it stands and return; also what happens where the output is no terminal."""
+    html: bool = False
+    """Write the run's report.html: now, after each evaluation, and at the end."""
+    tensorboard: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Write the metrics so far as TensorBoard events into this folder, and return."""
+    every: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 1.0
+    """Time between two looks."""
+
+
+def main(options: Options) -> int:
+    """Follow to the end of the run or to Ctrl-C, which leaves the run alone; returns the exit status."""
+    if not options.every > 0:
+        raise ConfigError(f"--every must be above 0 seconds, got {options.every}")
+    folder = run_folder(options.run)
+    if options.tensorboard is not None:
+        count = export_tensorboard(folder, options.tensorboard)
+        print(f"{count:,} values written; look at them with: tensorboard --logdir {options.tensorboard}")
+    if options.html:
+        print(f"report: {write_report(folder)}")
+    if options.tensorboard is None:
+        _show(folder, options)
+    return 0
+
+
+def _show(folder: RunFolder, options: Options) -> None:
+    console = Console(highlight=False)
+    if options.once or not sys.stdout.isatty():
+        follower = Follower(folder)
+        follower.poll()
+        console.print(snapshot(follower, time.time()))
+        return
+
+    def renew(history: History) -> None:
+        if options.html:
+            write_report(folder)
+
+    try:
+        renew(follow(folder, console, seconds=options.every, on_news=renew))
+    except KeyboardInterrupt:
+        console.print("the run goes on; watch it again with the same command", style="dim")

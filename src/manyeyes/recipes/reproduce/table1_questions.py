@@ -1,0 +1,314 @@
+"""The questions of Table 1 at small scale: six categories of multiple choice, one right option and three wrong ones.
+
+    vision knowledge    bar charts and problems as pictures           wrong: near misses of the number; other bars
+    vision reasoning    colour and shape, counting, which is where    wrong: answers to other questions of the kind
+    OCR                 printed numbers and words                     wrong: one character changed
+    text knowledge      countries and elements: facts that pages of   wrong: the same fact of other countries (elements)
+                        the training data tell but no question asks
+    text reasoning      worked problems of arithmetic                 wrong: the result changed wherever it stands
+    code                the next line of held-out source code         wrong: other lines of the file, equally indented
+
+Every record is held out from training; options of other kinds (yes or no) are left out, so chance is a quarter in every
+category. A model of a million parameters is at the floor of free answers, but not of these. Which questions are asked
+depends on the seed alone, so all arms of a seed answer the same ones. This module imports no torch.
+
+Report: §2.1 and Table 1 name the categories; their benchmarks are not public in this form, so these stand in for them.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manyeyes.core.chat import render, render_document
+from manyeyes.core.media import Media, MediaRules
+from manyeyes.core.seeds import stream
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.packaged.countries import countries
+from manyeyes.data.packaged.easy_vqa import question_type
+from manyeyes.data.packaged.elements import elements
+from manyeyes.data.packaged.facts import Entity
+from manyeyes.data.record import Record
+from manyeyes.data.registry import REGISTRY
+from manyeyes.data.rendered import messages
+from manyeyes.data.synthesis.scene import EASY_COLOURS, EASY_SHAPES
+
+VISION_CATEGORIES = ("vision_knowledge", "vision_reasoning", "ocr")
+TEXT_CATEGORIES = ("text_knowledge", "text_reasoning", "code")
+CATEGORIES = VISION_CATEGORIES + TEXT_CATEGORIES
+
+WRONG = 3
+"""Wrong options of a question."""
+LONGEST = 24
+"""Most tokens of an option (of a worked problem: three times as many)."""
+CONTEXT_LINES = 6
+"""Lines of code before the one that is asked for."""
+
+
+class Asked(NamedTuple):
+    """A question ready to be scored.
+
+    Attributes:
+        name: of the record it comes from.
+        ids: int32, the prompt.
+        options: the right one first, then the wrong ones; int32 each.
+        media: the prompt's pictures.
+    """
+
+    name: str
+    ids: NDArray[np.int32]
+    options: tuple[NDArray[np.int32], ...]
+    media: tuple[Media, ...] = ()
+
+
+class _Text(NamedTuple):
+    """A question before it is tokenized: what a record asks, and its options, the right one first."""
+
+    record: Record
+    options: tuple[str, ...]
+
+
+Drafts: TypeAlias = Iterator[_Text]
+
+
+def questions(
+    category: str, tokenizer: Tokenizer, *, rules: MediaRules, count: int, seed: int, row_length: int
+) -> list[Asked]:
+    """Up to `count` questions of a category, the same ones for the same seed; fewer where fewer exist."""
+    found: list[Asked] = []
+    for draft in _interleaved(_DRAFTS[category](seed)):
+        asked = _code_asked(draft, tokenizer, rules) if category == "code" else _asked(draft, tokenizer, rules)
+        longest = max(map(len, asked.options))
+        if longest <= LONGEST * (3 if category == "text_reasoning" else 1) and len(asked.ids) + longest <= row_length:
+            found.append(asked)
+        if len(found) == count:
+            break
+    return found
+
+
+def near_misses(text: str, rng: np.random.Generator, *, count: int = WRONG) -> tuple[str, ...]:
+    """`count` different strings that differ from `text` in one character: a digit by a digit, a letter by one alike.
+
+    Vowels stay vowels, so a made-up word stays one. A number does not begin with 0 unless the original does; texts
+    with too few near misses give fewer.
+
+    Example:
+        >>> near_misses("7", stream(0, "demo"), count=2)
+        ('3', '6')
+    """
+    found: list[str] = []
+    for _ in range(50 * count):
+        place = int(rng.integers(len(text)))
+        alike = _alike(text[place])
+        if not alike:
+            continue
+        changed = text[:place] + alike[int(rng.integers(len(alike)))] + text[place + 1 :]
+        leading = place == 0 and changed[0] == "0" and changed[1:2].isdigit()
+        if changed not in (text, *found) and not leading:
+            found.append(changed)
+        if len(found) == count:
+            break
+    return tuple(found)
+
+
+def _alike(character: str) -> str:
+    for group in ("0123456789", "aeiou", "bcdfghjklmnpqrstvwxyz"):
+        if character in group:
+            return group
+    return ""
+
+
+# Drafts, category by category.
+
+
+def _vision_knowledge(seed: int) -> list[Drafts]:
+    return [
+        _others("synthetic/knowledge/bar_charts", seed, kind=_chart_kind),
+        _numbers_changed("synthetic/knowledge/problems", seed),
+    ]
+
+
+def _vision_reasoning(seed: int) -> list[Drafts]:
+    return [
+        _others("easy_vqa", seed, kind=lambda record: _unless_yes_or_no(question_type(_answer(record)))),
+        _others("synthetic/perception/counting", seed, kind=lambda record: "count"),
+        _others("synthetic/perception/relations", seed, kind=lambda record: _label_kind(_answer(record))),
+    ]
+
+
+def _ocr(seed: int) -> list[Drafts]:
+    return [_misread("synthetic/ocr/digits", seed), _misread("synthetic/ocr/words", seed)]
+
+
+def _text_knowledge(seed: int) -> list[Drafts]:
+    return [_facts("country_questions", countries(), seed), _facts("element_questions", elements(), seed)]
+
+
+def _text_reasoning(seed: int) -> list[Drafts]:
+    return [_numbers_changed("maths_chat", seed)]
+
+
+def _code(seed: int) -> list[Drafts]:
+    return [_next_lines("package_files", seed)]
+
+
+_DRAFTS: dict[str, Callable[[int], list[Drafts]]] = {
+    "vision_knowledge": _vision_knowledge,
+    "vision_reasoning": _vision_reasoning,
+    "ocr": _ocr,
+    "text_knowledge": _text_knowledge,
+    "text_reasoning": _text_reasoning,
+    "code": _code,
+}
+
+
+def _others(source: str, seed: int, *, kind: Callable[[Record], str]) -> Drafts:
+    """Wrong options are the answers of other records of the same kind, drawn as often as they occur."""
+    records = [record for record in _shuffled(source, seed) if kind(record)]
+    answers: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        answers[kind(record)].append(_answer(record))
+    for number, record in enumerate(records):
+        rng = stream(seed, f"reproduce/table1/{source}", number)
+        wrong = _drawn(answers[kind(record)], _answer(record), rng)
+        if len(wrong) == WRONG:
+            yield _Text(record, (_answer(record), *wrong))
+
+
+def _numbers_changed(source: str, seed: int) -> Drafts:
+    """Wrong options tell the same working with another result, wherever the result stands in it."""
+    for number, record in enumerate(_shuffled(source, seed)):
+        result = re.findall(r"\d+", record.truth or "")[-1:]
+        if not result:
+            continue
+        wrong = near_misses(result[0], stream(seed, f"reproduce/table1/{source}", number))
+        place = re.compile(rf"(?<![\d.,]){result[0]}(?![\d,]|\.\d)")
+        told = _answer(record)
+        if len(wrong) == WRONG and place.search(told):
+            yield _Text(record, (told, *(place.sub(other, told) for other in wrong)))
+
+
+def _misread(source: str, seed: int) -> Drafts:
+    for number, record in enumerate(_shuffled(source, seed)):
+        wrong = near_misses(_answer(record), stream(seed, f"reproduce/table1/{source}", number))
+        if len(wrong) == WRONG:
+            yield _Text(record, (_answer(record), *wrong))
+
+
+def _facts(source: str, entities: Sequence[Entity], seed: int) -> Drafts:
+    """Each held-out fact once; wrong options are the same attribute of other entities."""
+    attribute_of = {ask: fact.attribute for entity in entities for fact in entity.facts for ask in fact.questions}
+    answers: dict[str, list[str]] = defaultdict(list)
+    for entity in entities:
+        for fact in entity.facts:
+            answers[fact.attribute].append(fact.answer)
+    for number, record in enumerate(_shuffled(source, seed)):
+        attribute = attribute_of[messages(record)[0].text]
+        wrong = _drawn(answers[attribute], _answer(record), stream(seed, f"reproduce/table1/{source}", number))
+        if len(wrong) == WRONG:
+            yield _Text(record, (_answer(record), *wrong))
+
+
+def _next_lines(source: str, seed: int) -> Drafts:
+    """A place in each file in turn: the lines before it, the next line, and other lines of its indentation."""
+    records = list(_shuffled(source, seed))
+    for number in range(64 * len(records)):
+        record = records[number % len(records)]
+        lines = messages(record)[0].text.split("\n")
+        rng = stream(seed, f"reproduce/table1/{source}", number)
+        if len(lines) <= 2 * CONTEXT_LINES:
+            continue
+        at = int(rng.integers(CONTEXT_LINES, len(lines)))
+        truth, near = lines[at], lines[at - CONTEXT_LINES : at]
+        alike = [line for line in lines if _indent(line) == _indent(truth) and len(line.strip()) > 8 and line not in near]
+        wrong = _drawn(alike, truth, rng)
+        if len(truth.strip()) > 8 and truth not in near and len(wrong) == WRONG:
+            yield _Text(record, tuple("\n".join([*near, line, ""]) for line in (truth, *wrong)))
+
+
+# From drafts to ids.
+
+
+def _asked(draft: _Text, tokenizer: Tokenizer, rules: MediaRules) -> Asked:
+    """A conversation up to its first answer, and complete answers."""
+    turns = messages(draft.record)
+    first = next(number for number, turn in enumerate(turns) if turn.role == "assistant")
+    prompt = render(turns[:first], tokenizer, rules=rules, thinking=False, generation_prompt=True)
+    options = tuple(np.array([*tokenizer.encode(text), tokenizer.im_end], np.int32) for text in draft.options)
+    return Asked(draft.record.name, prompt.ids, options, tuple(visual.media() for visual in prompt.visuals))
+
+
+def _code_asked(draft: _Text, tokenizer: Tokenizer, rules: MediaRules) -> Asked:
+    """Whole texts are tokenized as in training; what their ids have in common is the prompt."""
+    ids = [render_document([text], tokenizer, rules=rules).ids[:-1] for text in draft.options]
+    shared = min(len(row) for row in ids) - 1
+    while len({row[:shared].tobytes() for row in ids}) > 1:
+        shared -= 1
+    return Asked(draft.record.name, ids[0][:shared], tuple(row[shared:] for row in ids))
+
+
+# What kind of answer a record asks for; "" for those that are left out.
+
+
+def _chart_kind(record: Record) -> str:
+    asked = messages(record)[0].text
+    answer = _answer(record)
+    if not answer.isdigit():
+        return ""
+    return re.sub(r"\b[A-Z]\b", "_", asked.strip())
+
+
+def _unless_yes_or_no(kind: str) -> str:
+    return "" if kind == "yes/no" else kind
+
+
+def _label_kind(answer: str) -> str:
+    """ "label" for "a red circle"."""
+    words = answer.split()
+    return "label" if len(words) == 3 and words[1] in EASY_COLOURS and words[2] in EASY_SHAPES else ""
+
+
+def _answer(record: Record) -> str:
+    return next(turn.text for turn in messages(record) if turn.role == "assistant").strip()
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _drawn(answers: Sequence[str], truth: str, rng: np.random.Generator) -> list[str]:
+    """Three different answers other than the truth, as often as they occur; fewer when there are fewer."""
+    found: list[str] = []
+    for _ in range(50):
+        other = answers[int(rng.integers(len(answers)))] if answers else truth
+        if other not in (truth, *found):
+            found.append(other)
+        if len(found) == WRONG:
+            break
+    return found
+
+
+def _shuffled(source: str, seed: int) -> Iterator[Record]:
+    collection = REGISTRY.open(source, "test", seed=seed)
+    order = stream(seed, f"reproduce/table1/order/{source}").permutation(len(collection))
+    for index in order[:MOST_RECORDS].tolist():
+        yield collection.record(index)
+
+
+MOST_RECORDS = 1200
+"""Records of a source that are looked at: enough for every category, and quickly drawn."""
+
+
+def _interleaved(drafts: Iterable[Drafts]) -> Drafts:
+    """One of each in turn, until all are used up."""
+    waiting = list(drafts)
+    while waiting:
+        for one in list(waiting):
+            draft = next(one, None)
+            if draft is None:
+                waiting.remove(one)
+            else:
+                yield draft

@@ -1,0 +1,126 @@
+"""One process, one run: trains the run whose configuration lies in a folder, or goes on with it.
+
+    python -m manyeyes.recipes.reproduce.worker FOLDER
+
+A parent starts it with one thread (`OMP_NUM_THREADS=1`) and reads the folder's log. It ends with 0 when the run is
+finished, with 130 when it was asked to stop (SIGINT, SIGTERM, or the parent is gone) and saved.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from manyeyes.core.errors import ManyeyesError
+from manyeyes.core.runlog import RunFolder
+from manyeyes.core.seeds import key
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.loader import LoadedBatch, Loader
+from manyeyes.data.plan import Planner
+from manyeyes.data.registry import REGISTRY
+from manyeyes.data.source import DOMAINS
+from manyeyes.model import checkpoint as weights
+from manyeyes.model.coca import CocaConfig
+from manyeyes.recipes.reproduce.table1 import Budget
+from manyeyes.recipes.reproduce.table1_scores import Table1Scores
+from manyeyes.recipes.run import Run
+from manyeyes.train.loop import Trainer
+from manyeyes.train.stages import Stage
+from manyeyes.train.system import System
+
+STOPPED = 130
+
+
+def main(folder: Path) -> int:
+    """Train to the end; returns the exit status."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: asked.append(received))
+    parent = os.getppid()
+    finished = train(RunFolder.open(folder), stop=lambda: bool(asked) or os.getppid() != parent)
+    return 0 if finished else STOPPED
+
+
+def train(folder: RunFolder, *, stop: Callable[[], bool]) -> bool:
+    """Train the folder's run from wherever it stands; True when it is finished.
+
+    Raises:
+        ManyeyesError: the configuration is of another version, or the ViT's checkpoint is missing.
+    """
+    config = folder.config()
+    run, budget = Run.from_json(config["run"]), msgspec.convert(config["budget"], Budget)
+    tokenizer, device = Tokenizer.tiny(), torch.device("cpu")
+    coca = CocaConfig.beside(run.model) if any(stage.objective == "coca" for stage in run.stages) else None
+    system = System.build(run.model, None, coca, seed=run.seed, device=device)
+    sources = _Sources(run, tokenizer)
+    trainer = Trainer(
+        system, run.stages, config=run.loop, seed=run.seed, folder=folder, tokenizer=tokenizer,
+        open_loader=sources.loader, evaluate=Table1Scores(run, budget, tokenizer, drawn=sources.drawn),
+        report=lambda step: None, device=device, peak=1e12, fingerprint=run.fingerprint,
+    )  # fmt: skip
+    if not trainer.resume() and run.start_vision:
+        weights.load_into(system.main, folder.path / run.start_vision, only=("vision_tower.",))
+    if not trainer.train(stop):
+        return False
+    weights.save(system.main, folder.path / "model", system.main.config, dtype=torch.float32, replace=True)
+    folder.log("finished", trainer.run_step, seconds=round(trainer.seconds, 1), **sources.drawn)
+    return True
+
+
+class _Sources:
+    """Opens loaders, and knows how many tokens of each domain they have drawn."""
+
+    def __init__(self, run: Run, tokenizer: Tokenizer) -> None:
+        self.run, self.tokenizer = run, tokenizer
+        self.drawn = dict.fromkeys(DOMAINS, 0)
+
+    def loader(self, stage: Stage, state: Mapping[str, Any] | None) -> "_Counted":
+        sources = [
+            REGISTRY.source(
+                name, self.tokenizer, rules=self.run.model.rules, part_length=stage.row_length, seed=self.run.seed,
+                augmentation=self.run.augmentation if stage.augment else None,
+            )
+            for name in stage.sources
+        ]  # fmt: skip
+        settings: dict[str, Any] = {
+            "row_length": stage.row_length,
+            "seed": key(self.run.seed, f"data/{stage.name}") >> 66,
+            "tokenizer": self.tokenizer.fingerprint,
+        }
+        if state is None:
+            planner = Planner(sources, stage.mixture, **settings)
+        else:
+            planner = Planner.from_state(state, sources, stage.mixture, **settings)
+        loader = Loader(planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, workers=1)
+        return _Counted(loader, self.drawn)
+
+
+class _Counted(Loader):
+    """A loader that keeps `drawn` up to date."""
+
+    def __init__(self, loader: Loader, drawn: dict[str, int]) -> None:
+        self._loader, self._drawn = loader, drawn
+
+    def __next__(self) -> LoadedBatch:
+        loaded = next(self._loader)
+        for domain in self._drawn:
+            of_domain = [tokens for kind, _, _, tokens in loaded.state["sources"].values() if kind == domain]
+            self._drawn[domain] = sum(of_domain)
+        return loaded
+
+    def close(self) -> None:
+        """End the loader's threads."""
+        self._loader.close()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(Path(sys.argv[1])))
+    except ManyeyesError as error:
+        sys.exit(f"manyeyes: {error}")

@@ -1,0 +1,141 @@
+"""`write_report`: one page about a run, in one file that needs nothing else: curves, figures, answered questions.
+
+It can be written at any time; a run that is under way, was stopped or has only begun gives a page of what there is. All
+text in it is escaped, and its content security policy lets nothing run or load but its own style, script and pictures.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.resources import files
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from manyeyes.core.runlog import RunFolder, write_atomic
+from manyeyes.view.examples import read_examples
+from manyeyes.view.held_out_figures import held_out_sets
+from manyeyes.view.history import History, curve
+from manyeyes.view.markup import Markup, joined, tag, trusted
+from manyeyes.view.report_curves import held_out_charts, loss_charts, training_charts
+from manyeyes.view.report_examples import example_cards
+from manyeyes.view.report_tables import (
+    configuration,
+    figure_tiles,
+    figures_table,
+    history_table,
+    quarantine,
+    run_tiles,
+    stages_table,
+    tiles,
+)
+from manyeyes.view.wording import number
+
+
+def write_report(folder: RunFolder) -> Path:
+    """Writes `report.html` of a run, replacing the last one.
+
+    Raises:
+        RunFolderError: the run cannot be read, or the page not written.
+    """
+    write_atomic(folder.report_path, page(folder, History.read(folder)))
+    return folder.report_path
+
+
+def page(folder: RunFolder, history: History) -> Markup:
+    """The whole document."""
+    style, script = _asset("report.css"), _asset("report.js")
+    title = f"{history.config.get('name', folder.name)} · {folder.name}"
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=_policy(script)),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", trusted(style)),
+    )
+    body = tag("body", tag("main", _header(folder, history), _sections(folder, history)), tag("script", trusted(script)))
+    return trusted("<!doctype html>\n" + tag("html", head, body, lang="en") + "\n")
+
+
+def _header(folder: RunFolder, history: History) -> Markup:
+    config = history.config
+    return tag(
+        "header",
+        tag("h1", str(config.get("name", folder.name)), tag("span", _status(history), class_=_state(history))),
+        tag("p", str(config.get("about", ""))),
+        tag("p", _hardware(history), class_="quiet"),
+        tag("p", folder.name, ", written ", f"{datetime.now():%Y-%m-%d %H:%M}", class_="quiet"),
+    )
+
+
+def _sections(folder: RunFolder, history: History) -> Markup:
+    sets = held_out_sets(history)
+    examples = read_examples(folder)
+    parts = [_notes(history)]
+    if sets:
+        parts += [tag("h2", "What it can do"), tiles(figure_tiles(sets)), _charts(held_out_charts(sets, history))]
+    parts += [tag("h2", "What it took"), tiles(run_tiles(history))]
+    if history.train:
+        parts += [tag("h2", "Loss of each stage"), _charts(loss_charts(history.stages))]
+    if examples:
+        parts += [tag("h2", "Held-out questions, answered"), _legend(), example_cards(examples)]
+    if history.train:
+        parts += [tag("h2", "How training went"), _charts(training_charts(history))]
+    parts += [tag("h2", "Stages"), stages_table(history.stages)]
+    if sets:
+        evaluations = tag("details", tag("summary", "every evaluation"), history_table(sets))
+        parts += [tag("h2", "All figures"), figures_table(sets), evaluations]
+    parts += [tag("h2", "Quarantine"), quarantine(folder), tag("h2", "Configuration"), configuration(history)]
+    return joined(parts)
+
+
+def _charts(charts: list[Markup]) -> Markup:
+    return tag("div", charts, class_="charts")
+
+
+def _legend() -> Markup:
+    boxes = (tag("i", class_="truth"), " true box ", tag("i", class_="said"), " the model's box")
+    return tag("p", "Never seen in training; the newest answers of each set. ", boxes, class_="quiet")
+
+
+def _state(history: History) -> str:
+    return "pill done" if history.finished else "pill"
+
+
+def _status(history: History) -> str:
+    if history.finished:
+        return "finished"
+    return f"unfinished: step {history.step:,} of {history.steps:,}" if history.train else "not started"
+
+
+def _hardware(history: History) -> str:
+    """Where and when it ran."""
+    if history.start is None:
+        return ""
+    values: Mapping[str, Any] = history.start.values
+    parts = [f"{datetime.fromtimestamp(history.start.time):%Y-%m-%d %H:%M}", str(values.get("device", ""))]
+    threads, peak = number(values.get("threads")), number(values.get("peak"))
+    parts += [f"{threads:.0f} threads"] if threads else []
+    parts += [str(values["dtype"]).removeprefix("torch.")] if "dtype" in values else []
+    parts += [f"matmul peak {peak / 1e9:,.0f} GFLOP/s"] if peak else []
+    return " · ".join(part for part in parts if part)
+
+
+def _notes(history: History) -> Markup | None:
+    broken = [int(step) for step, loss in zip(*curve(history.train, "loss"), strict=True) if not isfinite(loss)]
+    if not broken:
+        return None
+    text = f"The loss was not finite at {len(broken):,} steps, first at step {broken[0]:,}: training diverged there."
+    return tag("p", text, class_="warning")
+
+
+def _asset(name: str) -> str:
+    return files("manyeyes.view").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _policy(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"

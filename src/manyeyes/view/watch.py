@@ -1,0 +1,193 @@
+"""A run followed from outside: its log read as it grows, drawn in the terminal.
+
+`Follower` is the state (rows so far, whatever restarts and rewinds happen to the log), `snapshot` its picture, `follow` the loop.
+The run itself is only read.
+"""
+
+import time
+from collections.abc import Callable
+from math import isfinite
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from manyeyes.core.runlog import Row, RunFolder, RunFolderError
+from manyeyes.view.held_out_figures import MAIN, HeldOutSet, held_out_sets, written
+from manyeyes.view.history import History, StageRecord, curve, loss_parts, total
+from manyeyes.view.terminal import Reading, bar, loss_text, reading_text, sparkline
+from manyeyes.view.wording import compact, duration, number, percent, printable
+
+SILENT = 180.0
+"""Seconds without a row after which a run may have been killed."""
+MEAN_STEPS = 10
+BAR_WIDTH = 28
+SPARK_WIDTH = 48
+
+
+class Follower:
+    """The history of a run, kept up to date."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.history = History(folder.config())
+        self._position = 0
+
+    def poll(self) -> bool:
+        """Reads what is new; True if anything is.
+
+        Raises:
+            RunFolderError: the log is damaged.
+        """
+        rows = self._new_rows()
+        if rows is None:
+            self.history, self._position = History(self.folder.config()), 0
+            rows = self._new_rows() or []
+        self.history.extend(rows)
+        return bool(rows)
+
+    def _new_rows(self) -> list[Row] | None:
+        """The next rows; None when the log was rewound and written again past the place where reading stopped."""
+        before = self._position
+        try:
+            tail = self.folder.tail(before)
+        except RunFolderError:
+            if before == 0:
+                raise
+            return None
+        self._position = tail.position
+        shrunk = tail.position < before
+        return None if before and (shrunk or not self._goes_on(tail.rows)) else tail.rows
+
+    def _goes_on(self, rows: list[Row]) -> bool:
+        first = next((row.step for row in rows if row.kind == "train"), None)
+        return first is None or not self.history.train or first == self.history.step + 1
+
+
+def follow(
+    folder: RunFolder,
+    console: Console,
+    *,
+    seconds: float = 1.0,
+    on_news: Callable[[History], None] = lambda history: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> History:
+    """Draws the run until it has finished; Ctrl-C is the caller's. `on_news` is called when an evaluation came.
+
+    Raises:
+        RunFolderError: the run cannot be read.
+    """
+    follower = Follower(folder)
+    follower.poll()
+    with Live(snapshot(follower, time.time()), console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            live.update(snapshot(follower, time.time()), refresh=True)
+            if follower.history.finished:
+                return follower.history
+            sleep(seconds)
+            seen = len(follower.history.evaluations)
+            if follower.poll() and len(follower.history.evaluations) != seen:
+                on_news(follower.history)
+
+
+def snapshot(follower: Follower, now: float) -> RenderableType:
+    """The run as it stands at Unix time `now`."""
+    history = follower.history
+    parts: list[RenderableType] = [_title(follower.folder, history)]
+    if not history.train:
+        parts.append(Text("no step yet: it is preparing, or it was stopped before the first one", "dim"))
+        return Group(*parts)
+    parts += [Text(), _stages(history), Text(), *_present(history)]
+    sets = held_out_sets(history)
+    if sets:
+        parts += [Text(), _figures(sets)]
+    return Group(*parts, Text(), _foot(history, now))
+
+
+def _title(folder: RunFolder, history: History) -> Text:
+    name = printable(history.config.get("name", folder.name))
+    return Text(name, "bold").append(f"   {printable(folder.path)}", "not bold dim")
+
+
+def _stages(history: History) -> Table:
+    table = Table.grid(padding=(0, 2))
+    present = history.stage
+    for stage in history.stages:
+        here = present is not None and stage.plan.name == present.plan.name and not stage.done
+        mark = Text("✓", "green") if stage.done else Text("▸" if here else "·", "cyan" if here else "dim")
+        style = "bold" if here else "" if stage.rows else "dim"
+        table.add_row(
+            mark, Text(printable(stage.plan.name), style), bar(stage.step, stage.steps, width=BAR_WIDTH),
+            Text(f"{stage.step}/{stage.steps}", style, justify="right"), *_stage_words(stage),
+        )  # fmt: skip
+    return table
+
+
+def _stage_words(stage: StageRecord) -> list[Text]:
+    if not stage.rows:
+        return [Text(), Text(), Text()]
+    values = [value for value in curve(stage.rows, "loss").values if isfinite(value)][-MEAN_STEPS:]
+    loss = f"loss {sum(values) / len(values):.3f}" if values else ""
+    speed = f"{compact(stage.tokens_per_second)} tokens/s"
+    return [Text(text, "dim", justify="right") for text in (loss, speed, duration(stage.seconds))]
+
+
+def _present(history: History) -> list[RenderableType]:
+    """Losses and health of the stage that the run is in."""
+    stage = history.stage
+    if stage is None:
+        return []
+    table = Table.grid(padding=(0, 2))
+    for name in loss_parts(stage.rows):
+        values = curve(stage.rows, name).values
+        table.add_row(Text(printable(name), "dim"), Text(sparkline(values, SPARK_WIDTH), "cyan"), _fall(values))
+    reading = _reading(stage.rows[-MEAN_STEPS:])
+    return [table, Text(), reading_text(reading)] if table.row_count else [loss_text(reading.parts), reading_text(reading)]
+
+
+def _fall(values: list[float]) -> Text:
+    return Text(f"{values[0]:.3f} → ", "dim").append(f"{values[-1]:.3f}", "not dim bold") if values else Text()
+
+
+def _reading(rows: list[Row]) -> Reading:
+    """Means over the latest rows for the speed, the newest row for the rest."""
+    seconds, newest = total(rows, "seconds"), rows[-1].values
+    value = {key: number(newest.get(key)) for key in newest}
+    return Reading(
+        tokens_per_second=total(rows, "tokens") / seconds if seconds else 0.0,
+        mfu=total(rows, "mfu") / len(rows),
+        parts={}, max_logit=value.get("max_logit") or 0.0, load=value.get("load") or 0.0, fill=value.get("fill") or 0.0,
+        clipped=int(value.get("clipped") or 0), learning_rate=value.get("learning_rate"),
+        gradient_norm=value.get("gradient_norm"),
+    )  # fmt: skip
+
+
+def _figures(sets: list[HeldOutSet]) -> Table:
+    table = Table("held out", "score", "now", "over the run", "at", box=None, pad_edge=False, header_style="dim")
+    table.columns[2].justify = table.columns[4].justify = "right"
+    for of_set in sets:
+        for score, found in of_set.scores.items():
+            style = "bold" if score == MAIN[of_set.kind] else "dim"
+            first = score == next(iter(of_set.scores))
+            value = Text(written(score, found.value), style)
+            if score == "exact" and of_set.blind is not None:
+                value.append(f" (blind {percent(of_set.blind)})", "not bold dim")
+            name = Text(printable(of_set.name) if first else "", "bold")
+            spark = Text(sparkline(of_set.curves[score].values, 20), "cyan")
+            table.add_row(name, Text(printable(score), style), value, spark, Text(f"{found.step}", "dim"))
+    return table
+
+
+def _foot(history: History, now: float) -> Text:
+    text = Text(f"step {history.step}/{history.steps}   {compact(history.tokens)} tokens   ", "")
+    text.append(duration(history.time_left.spent))
+    if history.finished:
+        return text.append("   finished", "bold green")
+    left = history.left
+    if left is not None:
+        text.append(f"   about {duration(left)} left", "bold")
+    silent = now - history.last_time
+    if silent > SILENT:
+        text.append(f"   no news for {duration(silent)}: was it stopped?", "yellow")
+    return text
