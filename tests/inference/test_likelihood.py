@@ -15,7 +15,9 @@ from manyeyes.model.multimodal import K25, build
 @pytest.fixture(scope="module")
 def model() -> K25:
     tiny = models.tiny()
-    text = dataclasses.replace(tiny.text, hidden_size=32, num_hidden_layers=2, intermediate_size=64, initializer_range=0.2)
+    text = dataclasses.replace(
+        tiny.text, hidden_size=32, num_hidden_layers=2, intermediate_size=64, initializer_range=0.2
+    )
     vision = dataclasses.replace(tiny.vision, vt_hidden_size=32, vt_num_hidden_layers=1, vt_intermediate_size=64)
     return build(dataclasses.replace(tiny, text=text, vision=vision), seed=0)
 

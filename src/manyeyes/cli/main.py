@@ -1,11 +1,13 @@
 """`manyeyes`: one command. Each subcommand is a module of this room, imported only when it is asked for.
 
-A subcommand module has a frozen dataclass `Options` (its fields and docstrings are the help) and `main(options) -> int`.
-Expected failures (`ManyeyesError`) become one line on standard error and exit status 2; a bug keeps its traceback.
+A subcommand module has a frozen dataclass `Options` (its fields and docstrings are the help) and `main(options)`, which
+returns the exit status. Expected failures (`ManyeyesError`) become one line on standard error and status 2; a bug keeps
+its traceback.
 """
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +26,7 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit status."""
+    _speak_any_alphabet()
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_overview())
@@ -50,7 +53,8 @@ def _run(name: str, rest: list[str]) -> int:
         import tyro
 
         module = importlib.import_module(f"manyeyes.cli.{name}")
-        options = tyro.cli(module.Options, prog=f"manyeyes {name}", description=module.__doc__, args=rest)
+        flags = (tyro.conf.FlagCreatePairsOff,)
+        options = tyro.cli(module.Options, prog=f"manyeyes {name}", description=module.__doc__, args=rest, config=flags)
         return module.main(options)
     except ManyeyesError as error:
         return _fail(str(error))
@@ -63,6 +67,13 @@ def _run(name: str, rest: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+
+
+def _speak_any_alphabet() -> None:
+    """What a terminal's encoding lacks is spelt out, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _overview() -> str:

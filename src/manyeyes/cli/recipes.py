@@ -1,40 +1,76 @@
-"""List the recipes: what each trains, on what hardware, for how long."""
+"""List the recipes: what each trains, on what hardware, for how long. With a NAME: one recipe, key by key."""
 
+import dataclasses
 import importlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
+from rich.table import Table
 
 from manyeyes.recipes import RECIPES, recipe
+
+WAYS_ON = """
+start one      manyeyes run NAME
+look at one    manyeyes recipes NAME
+change one     manyeyes run NAME PATH=VALUE ..."""
 
 
 @dataclass(frozen=True)
 class Options:
     """What to list."""
 
-    name: tyro.conf.Positional[str] = ""
-    """show one recipe whole: its stages, and every key that an override can set"""
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[NAME]", help_behavior_hint="")] = ""
+    """Show one recipe whole, as the PATH=VALUE lines that `manyeyes run` takes."""
+    json: bool = False
+    """With a NAME: print its configuration as JSON instead."""
 
 
 def main(options: Options) -> int:
-    """Print them."""
+    """Print them; returns the exit status."""
     if not options.name:
-        _table()
+        Console(highlight=False).print(_table())
+        print(WAYS_ON)
         return 0
     run = recipe(options.name)
-    print((importlib.import_module(f"manyeyes.recipes.{options.name}").__doc__ or "").strip())
-    print(json.dumps(run.to_json(), indent=1))
+    if options.json:
+        print(json.dumps(run.to_json(), indent=1))
+        return 0
+    print((importlib.import_module(f"manyeyes.recipes.{options.name}").__doc__ or "").strip() + "\n")
+    for path, value in overridable(run):
+        print(f"{path}={json.dumps(value, ensure_ascii=False)}")
     return 0
 
 
-def _table() -> None:
-    from rich.console import Console
-    from rich.table import Table
+def overridable(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every PATH that an override can set, with its value as plain data; giving them all changes nothing.
 
-    table = Table("recipe", "what it trains", "hardware", "stages", box=None, pad_edge=False)
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Run:
+        ...     seed: int = 3
+        >>> list(overridable(Run()))
+        [('seed', 3)]
+    """
+    if dataclasses.is_dataclass(node):
+        for field in dataclasses.fields(node):
+            yield from overridable(getattr(node, field.name), f"{path}.{field.name}".lstrip("."))
+    elif isinstance(node, tuple) and node and all(map(dataclasses.is_dataclass, node)):
+        for number, item in enumerate(node):
+            yield from overridable(item, f"{path}.{getattr(item, 'name', number)}")
+    elif isinstance(node, dict) and node and not any("." in key for key in node):
+        for key, value in node.items():
+            yield from overridable(value, f"{path}.{key}")
+    else:
+        yield path, node
+
+
+def _table() -> Table:
+    table = Table("recipe", "what it trains", "hardware", "stages", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name in RECIPES:
         run = recipe(name)
         table.add_row(name, run.about, run.hardware, ", ".join(stage.name for stage in run.stages))
-    Console().print(table)
-    print("\nstart one:    manyeyes run NAME [PATH=VALUE ...]\nshow it:      manyeyes recipes NAME")
+    return table

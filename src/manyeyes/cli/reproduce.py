@@ -136,7 +136,9 @@ def _print(result: dict[str, Any]) -> None:
     categories = list(result["report"]["early"])
     table = Table("arm", *(name.replace("_", " ") for name in categories), box=None, pad_edge=False)
     for arm, cells in rows(result):
-        table.add_row(arm, *(f"{ours:.1f}" + (f" ± {spread:.1f}" if spread is not None else "") for ours, spread, _ in cells))
+        table.add_row(
+            arm, *(f"{ours:.1f}" + (f" ± {spread:.1f}" if spread is not None else "") for ours, spread, _ in cells)
+        )
     for arm, cells in rows(result):
         table.add_row(f"[dim]{arm}, report", *(f"[dim]{theirs}" for _, _, theirs in cells))
     console = Console()

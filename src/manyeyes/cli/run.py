@@ -1,109 +1,157 @@
 """Train a recipe through all its stages. The same command goes on where a stopped or killed run left off."""
 
-import dataclasses
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import tyro
 
-from manyeyes.cli.locations import data_folder, runs_folder
+from manyeyes.cli.locations import LocationError, data_folder, runs_folder, short
+from manyeyes.cli.run_lock import claimed
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.runlog import RunFolder, new_run_path
+from manyeyes.core.runlog import RunFolder, RunFolderError, new_run_path
 from manyeyes.recipes import recipe
 from manyeyes.recipes.overrides import apply_overrides
 from manyeyes.recipes.run import Run
+from manyeyes.view.progress import Progress
+from manyeyes.view.report import write_report
+from manyeyes.view.stage_plan import planned
+
+STOPPED = 130
+"""Exit status of a run that the user stopped, as shells have it for Ctrl-C."""
 
 
 @dataclass(frozen=True)
 class Options:
     """How to run a recipe."""
 
-    recipe: tyro.conf.Positional[str]
-    """name of the recipe; `manyeyes recipes` lists them"""
-    overrides: tyro.conf.Positional[tuple[str, ...]] = ()
-    """PATH=VALUE pairs on the recipe's configuration, e.g. seed=1 stages.joint.steps=50"""
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """Name of the recipe; `manyeyes recipes` lists them."""
+    overrides: Annotated[
+        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[PATH=VALUE ...]", help_behavior_hint="")
+    ] = ()
+    """Changes to the recipe, e.g. seed=1 stages.joint.steps=50; `manyeyes recipes NAME` lists the paths."""
     fresh: bool = False
-    """start anew even if an unfinished run of this configuration exists"""
-    folder: Path | None = None
-    """run folder to use (default: a new one under MANYEYES_RUNS or ./runs)"""
+    """Start anew even if a run of this very configuration exists."""
+    folder: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Run folder to use; a new one under MANYEYES_RUNS or ./runs when left out."""
     steps_scale: float = 1.0
-    """scale every stage's steps, e.g. 0.02 for a quick look"""
-    threads: int = 0
-    """CPU threads (default: one for each core)"""
+    """Scale every stage's steps, e.g. 0.02 for a quick look."""
+    threads: Annotated[int, tyro.conf.arg(help_behavior_hint="")] = 0
+    """CPU threads; one for each core when left out."""
     device: str = "auto"
-    """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one"""
+    """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
     quiet: bool = False
-    """only say when stages end"""
+    """Only say when stages end."""
+
+
+class Place(NamedTuple):
+    """Where a run goes, and whether it is there already."""
+
+    path: Path
+    known: bool
 
 
 def main(options: Options) -> int:
-    """Start or resume; returns 0 when finished, 130 when stopped by the user."""
-    run = apply_overrides(recipe(options.recipe), options.overrides)
-    if options.steps_scale != 1.0:
-        if not options.steps_scale > 0:
-            raise ConfigError(f"--steps-scale must be above 0, got {options.steps_scale}")
-        run = run.shortened(options.steps_scale)
-    folder, found = _folder(run, options)
-    if found and folder.metrics("finished"):
-        print(f"{folder.path}: already finished; --fresh trains it again. Report: {folder.report_path}")
+    """Start or go on; returns 0 when finished, 130 when stopped by the user."""
+    run = wanted(options)
+    place = find_place(run, options)
+    if place.known and (folder := RunFolder.open(place.path)).metrics("finished"):
+        print(f"{short(place.path)}: finished already; --fresh trains it again\n{_after(folder)}")
         return 0
-    return _train(run, folder, options)
+    return _train(run, place, options)
 
 
-def _train(run: Run, folder: RunFolder, options: Options) -> int:
+def wanted(options: Options) -> Run:
+    """The recipe with the user's changes.
+
+    Raises:
+        ConfigError: an unknown recipe, a misspelt override, a value out of range.
+    """
+    if not 0 < options.steps_scale < float("inf"):
+        raise ConfigError(f"--steps-scale must be above 0, got {options.steps_scale}")
+    if options.threads < 0:
+        raise ConfigError(f"--threads must be 1 or more (0: one for each core), got {options.threads}")
+    run = apply_overrides(recipe(options.recipe), options.overrides)
+    return run if options.steps_scale == 1.0 else run.shortened(options.steps_scale)
+
+
+def find_place(run: Run, options: Options) -> Place:
+    """The user's folder, else the newest run of this very configuration, else a new folder; touches nothing.
+
+    Raises:
+        LocationError: the user's folder holds something else.
+    """
+    if options.folder is not None:
+        return _users_place(run, options.folder, fresh=options.fresh)
+    if not options.fresh:
+        for path in sorted(runs_folder().glob(f"{run.name}-*"), reverse=True):
+            if _holds(path, run):
+                return Place(path, known=True)
+    return Place(new_run_path(runs_folder(), run.name), known=False)
+
+
+def _users_place(run: Run, path: Path, *, fresh: bool) -> Place:
+    if not (path / "config.json").exists():
+        return Place(path, known=False)
+    if fresh:
+        raise LocationError(f"{path} holds a run already; with --fresh, name another --folder or remove it first")
+    if not _holds(path, run):
+        raise LocationError(f"{path} holds a run of another configuration; name another --folder")
+    return Place(path, known=True)
+
+
+def _holds(path: Path, run: Run) -> bool:
+    """Whether the folder holds a run of this configuration; a damaged one, or one of another version, does not."""
+    try:
+        return Run.from_json(RunFolder.open(path).config()).fingerprint == run.fingerprint
+    except (ConfigError, RunFolderError):
+        return False
+
+
+def _train(run: Run, place: Place, options: Options) -> int:
+    # torch takes seconds to load; whatever can be said without it has been said by now.
     import torch
 
     from manyeyes.recipes.execute import execute
-    from manyeyes.view.progress import Progress
-    from manyeyes.view.report import write_report
 
+    device = chosen_device(options.device)
     torch.set_num_threads(options.threads or os.cpu_count() or 1)
-    stop = _stop_requests()
-    with Progress(run.steps, quiet=options.quiet) as progress:
-        progress.say(f"run folder {folder.path}")
+    folder = RunFolder.open(place.path) if place.known else RunFolder.create(place.path, run.to_json())
+    with (
+        claimed(folder.path),
+        folder,
+        Progress(run.steps, quiet=options.quiet, plan=planned(run.to_json())) as progress,
+        stop_requests(progress.notice) as stop,
+    ):
+        progress.say(f"run folder: {short(folder.path)}")
         finished = execute(
-            run, folder, device=_device(options.device), report=progress.step, announce=progress.say, stop=stop,
+            run, folder, device=device, report=progress.step, announce=progress.say, stop=stop,
             data_folder=data_folder(),
         )  # fmt: skip
     write_report(folder)
-    if not finished:
-        print(f"stopped and saved; the same command goes on from here ({folder.path})")
-        return 130
-    print(f"finished: {folder.path}\nreport:   {folder.report_path}\nask it:   manyeyes see PICTURE \"what is this?\"")
-    return 0
+    print(_after(folder) if finished else f"stopped and saved; the same command goes on from here\n{_after(folder)}")
+    return 0 if finished else STOPPED
 
 
-def _folder(run: Run, options: Options) -> tuple[RunFolder, bool]:
-    """The folder to use, and whether it held this run before."""
-    if options.folder is not None and (options.folder / "config.json").exists():
-        folder = RunFolder.open(options.folder)
-        if Run.from_json(folder.config()).fingerprint != run.fingerprint:
-            raise ConfigError(f"{folder.path} holds a run of another configuration; choose another --folder")
-        return folder, True
-    if options.folder is None and not options.fresh:
-        for path in sorted(runs_folder().glob(f"{run.name}-*"), reverse=True):
-            if _same(path, run):
-                return RunFolder.open(path), True
-    return RunFolder.create(options.folder or new_run_path(runs_folder(), run.name), run.to_json()), False
+def _after(folder: RunFolder) -> str:
+    lines = [f"report:     {short(folder.report_path)}"] if folder.report_path.exists() else []
+    if folder.metrics("finished"):
+        lines.append('ask it:     manyeyes see PICTURE "what is this?"')
+    return "\n".join(lines)
 
 
-def _same(path: Path, run: Run) -> bool:
-    try:
-        return Run.from_json(RunFolder.open(path).config()).fingerprint == run.fingerprint
-    except ConfigError:
-        return False
-    except Exception as error:  # a damaged folder beside ours is not our run
-        if type(error).__name__ == "RunFolderError":
-            return False
-        raise
+def chosen_device(name: str):
+    """The torch device of that name.
 
-
-def _device(name: str):
+    Raises:
+        ConfigError: there is no such device here.
+    """
     import torch
 
     if name == "auto":
@@ -111,22 +159,32 @@ def _device(name: str):
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"--device {name!r}: expected cpu, cuda or cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"--device {name}: this build of torch sees no GPU; use --device cpu")
+        raise ConfigError(f"--device {name!r}: expected auto, cpu, cuda or cuda:N") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"--device {name!r}: expected auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; use --device cpu")
     return device
 
 
-def _stop_requests() -> Callable[[], bool]:
-    """First Ctrl-C or SIGTERM: finish the step and save. Second Ctrl-C: stop at once."""
+@contextmanager
+def stop_requests(notice: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Whether the user asked to stop. The first Ctrl-C or SIGTERM asks; a second one stops at once.
+
+    Args:
+        notice: called from the signal handler with a line for the user.
+    """
     asked: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        print("\nstopping after this step ... (Ctrl-C again: at once)", flush=True)
+        notice("stopping after this step, and saving ... (Ctrl-C again: at once)")
 
-    signal.signal(signal.SIGINT, note)
-    signal.signal(signal.SIGTERM, note)
-    return lambda: bool(asked)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

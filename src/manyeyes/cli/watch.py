@@ -22,13 +22,13 @@ from manyeyes.view.watch import Follower, follow, snapshot
 class Options:
     """Which run to follow, and how."""
 
-    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")] = ""
+    run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[RUN]", help_behavior_hint="")] = ""
     """Run folder, or a run's name under the runs folder; the run written to last when left out."""
     once: bool = False
     """Print how it stands and return; also what happens where the output is no terminal."""
     html: bool = False
     """Write the run's report.html: now, after each evaluation, and at the end."""
-    tensorboard: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    tensorboard: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Write the metrics so far as TensorBoard events into this folder, and return."""
     every: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 1.0
     """Time between two looks."""

@@ -13,7 +13,7 @@ from manyeyes.core.errors import CheckpointError
 from manyeyes.core.messages import Message
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.generate import Prompt, generate
-from manyeyes.inference.sampling import SamplingParams
+from manyeyes.inference.sampling import GREEDY, SamplingParams
 from manyeyes.model.checkpoint import load_model
 from manyeyes.model.multimodal import K25
 from manyeyes.model.precision import default_dtype
@@ -41,7 +41,7 @@ class Assistant:
         self,
         messages: Sequence[Message],
         *,
-        params: SamplingParams = SamplingParams(),
+        params: SamplingParams = GREEDY,
         thinking: bool = False,
         on_text: Callable[[str], None] = lambda text: None,
     ) -> Message:

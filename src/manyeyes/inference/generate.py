@@ -20,7 +20,7 @@ from torch import Tensor
 from manyeyes.core.errors import ManyeyesError
 from manyeyes.core.media import Grid, Media
 from manyeyes.core.seeds import stream
-from manyeyes.inference.sampling import SamplingParams, choose
+from manyeyes.inference.sampling import GREEDY, SamplingParams, choose
 from manyeyes.model.attention import MlaCache
 from manyeyes.model.moonvit3d import MediaBatch
 from manyeyes.model.multimodal import K25
@@ -57,7 +57,7 @@ def generate(
     model: K25,
     prompts: Sequence[Prompt],
     *,
-    params: SamplingParams = SamplingParams(),
+    params: SamplingParams = GREEDY,
     stop_ids: Collection[int],
     rows: int = 64,
     on_token: Callable[[int, int], None] = lambda prompt, token: None,
@@ -79,7 +79,7 @@ def generate(
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number].ids))
     for start in range(0, len(by_length), rows):
         batch = by_length[start : start + rows]
-        _Decoding(model, prompts, batch, params, frozenset(stop_ids), completions, on_token, features).run()
+        _Decoding(model, prompts, batch, features, completions, params, frozenset(stop_ids), on_token).run()
     return completions
 
 
@@ -124,21 +124,20 @@ class _Decoding:
         self,
         model: K25,
         prompts: Sequence[Prompt],
-        batch: list[int],
+        numbers: list[int],
+        features: _Features,
+        completions: list[Completion],
         params: SamplingParams,
         stop_ids: frozenset[int],
-        completions: list[Completion],
         on_token: Callable[[int, int], None],
-        features: "_Features",
     ) -> None:
-        self.model, self.params, self.stop_ids, self.features = model, params, stop_ids, features
-        self.prompts, self.completions, self.on_token = prompts, completions, on_token
-        self.numbers = batch
+        self.model, self.prompts, self.numbers, self.features = model, prompts, numbers, features
+        self.completions, self.params, self.stop_ids, self.on_token = completions, params, stop_ids, on_token
         self.device = model.head_weight.device
-        self.uniforms = {n: stream(params.seed, "inference/sample", n).random(params.max_new_tokens) for n in batch}
-        longest = max(len(prompts[number].ids) for number in batch)
+        self.uniforms = {n: stream(params.seed, "inference/sample", n).random(params.max_new_tokens) for n in numbers}
+        longest = max(len(prompts[number].ids) for number in numbers)
         self.cache = MlaCache.empty(
-            model.config.text, len(batch), capacity=longest + params.max_new_tokens, dtype=model.compute_dtype,
+            model.config.text, len(numbers), capacity=longest + params.max_new_tokens, dtype=model.compute_dtype,
             device=self.device,
         )  # fmt: skip
 
@@ -168,7 +167,7 @@ class _Decoding:
         return out.hidden_BTD[torch.arange(len(ids)), lengths_B - 1]
 
     def _choose(self, hidden_BD: Tensor, position: int) -> Tensor:
-        uniform_B = torch.tensor([self.uniforms[number][position] for number in self.numbers])
+        uniform_B = torch.tensor([self.uniforms[n][position] for n in self.numbers], dtype=torch.float64)
         token_B, logprob_B = choose(self.model.logits(hidden_BD), self.params, uniform_B.to(self.device))
         for number, token, logprob in zip(self.numbers, token_B.tolist(), logprob_B.tolist(), strict=True):
             completion = self.completions[number]

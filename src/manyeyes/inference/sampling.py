@@ -49,7 +49,12 @@ class SamplingParams:
 
     @property
     def greedy(self) -> bool:
+        """Always the likeliest token."""
         return self.temperature == 0.0
+
+
+GREEDY = SamplingParams()
+"""At most 64 tokens, always the likeliest."""
 
 
 class Choice(NamedTuple):
@@ -69,7 +74,8 @@ def choose(logits_BV: Tensor, params: SamplingParams, uniform_B: Tensor) -> Choi
         logprob_BV = logits_BV.float().log_softmax(-1)
         token_B = logprob_BV.argmax(-1)
     else:
-        p_BV = nucleus((logits_BV.float() / params.temperature).softmax(-1), params.top_p)
+        below_BV = logits_BV.float() - logits_BV.float().amax(-1, keepdim=True)  # a tiny temperature must not overflow
+        p_BV = nucleus((below_BV / params.temperature).softmax(-1), params.top_p)
         reached_BV = p_BV.double().cumsum(-1)
         token_B = (reached_BV <= uniform_B[:, None].double() * reached_BV[:, -1:]).sum(-1).clamp_max(p_BV.shape[1] - 1)
         logprob_BV = p_BV.log()
@@ -80,7 +86,7 @@ def nucleus(p_BV: Tensor, top_p: float) -> Tensor:
     """The smallest set of tokens whose mass reaches `top_p`, renormalised; the likeliest token always stays."""
     if top_p >= 1.0:
         return p_BV
-    sorted_BV, order_BV = p_BV.sort(-1, descending=True, stable=True)
+    sorted_BV, order_BV = p_BV.sort(dim=-1, descending=True, stable=True)
     before_BV = sorted_BV.cumsum(-1) - sorted_BV
     kept_BV = sorted_BV.where(before_BV < top_p, 0.0)
     out_BV = torch.zeros_like(p_BV).scatter(1, order_BV, kept_BV)

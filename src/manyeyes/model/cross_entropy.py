@@ -40,11 +40,17 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         loss = torch.zeros((), dtype=torch.float32, device=hidden_ND.device)
         d_hidden_ND = torch.empty_like(hidden_ND) if ctx.needs_input_grad[0] else None
-        d_head_VD = torch.zeros_like(head_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        d_head_VD = torch.empty_like(head_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        if d_head_VD is not None and not hidden_ND.shape[0]:
+            d_head_VD.zero_()
+        buffer_nV = torch.empty(
+            min(chunk, hidden_ND.shape[0]), head_VD.shape[0], dtype=head_VD.dtype, device=loss.device
+        )
         for start in range(0, hidden_ND.shape[0], chunk):
             part = slice(start, start + chunk)
             hidden_nD, targets_n1, weights_n1 = hidden_ND[part], targets_N[part, None], weights_N[part, None]
-            nll_n1, p_nV = _loss_and_probabilities((hidden_nD @ head_VD.T).float(), targets_n1)
+            logits_nV = torch.mm(hidden_nD, head_VD.T, out=buffer_nV[: len(hidden_nD)])
+            nll_n1, p_nV = _loss_and_probabilities(logits_nV.float(), targets_n1)
             loss += (weights_n1 * nll_n1).sum()
             if d_hidden_ND is None and d_head_VD is None:
                 continue
@@ -53,7 +59,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             if d_hidden_ND is not None:
                 torch.mm(d_logits_nV, head_VD, out=d_hidden_ND[part]).mul_(weights_n1)
             if d_head_VD is not None:
-                _add_product_(d_head_VD, d_logits_nV.T, hidden_nD * weights_n1.to(hidden_nD.dtype))
+                weighted_nD = hidden_nD * weights_n1.to(hidden_nD.dtype)
+                _add_product_(d_head_VD, d_logits_nV.T, weighted_nD, fresh=start == 0)
         ctx.save_for_backward(d_hidden_ND, d_head_VD)
         ctx.head_dtype = head_VD.dtype
         return loss
@@ -80,8 +87,11 @@ def _times(x: Tensor | None, factor: Tensor) -> Tensor | None:
     return x * factor.to(x.dtype)
 
 
-def _add_product_(total: Tensor, a: Tensor, b: Tensor) -> None:
-    if a.dtype == total.dtype:
-        total.addmm_(a, b)
+def _add_product_(total: Tensor, a: Tensor, b: Tensor, *, fresh: bool) -> None:
+    """total += a @ b, or total = a @ b where `fresh`."""
+    if a.dtype != total.dtype:
+        total.copy_(a @ b) if fresh else total.add_(a @ b)
+    elif fresh:
+        torch.mm(a, b, out=total)
     else:
-        total.add_(a @ b)
+        total.addmm_(a, b)

@@ -1,7 +1,7 @@
 """RMSNorm with fp32 statistics and a backward pass that keeps one number a row.
 
     y = x * r * w,  r = (mean(x^2) + eps)^(-1/2)
-    dx = r * (dy * w) - x * r^3 / D * sum(dy * w * x),   dw = sum over rows of dy * x * r
+    dx = r * (dy * w - x * r^2 / D * sum(dy * w * x)),   dw = sum over rows of dy * x * r
 
 Both row sums of the backward pass are matrix-vector products of dy * x, so it is formed once.
 
@@ -52,6 +52,6 @@ class _RMSNormFunction(torch.autograd.Function):
         w_D = weight.float()
         product_ND = dy_ND * x_ND
         dw_D = (r_N1.T @ product_ND)[0]
-        lean_N1 = (product_ND @ w_D)[:, None].mul_(r_N1**3).div_(width)
-        dx_ND = torch.mul(dy_ND, r_N1, out=product_ND).mul_(w_D).addcmul_(x_ND, lean_N1, value=-1)
+        lean_N1 = (product_ND @ w_D)[:, None].mul_(r_N1 * r_N1).div_(width)
+        dx_ND = torch.mul(dy_ND, w_D, out=product_ND).addcmul_(x_ND, lean_N1, value=-1).mul_(r_N1)
         return dx_ND.view(x.shape).to(x.dtype), dw_D.to(weight.dtype), None

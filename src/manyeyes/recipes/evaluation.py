@@ -8,20 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from PIL import Image
 
+from manyeyes.core.media import Clip, Picture
 from manyeyes.core.runlog import RunFolder, write_atomic
 from manyeyes.core.tokenizer import Tokenizer
-from manyeyes.data.loader import Loader
-from manyeyes.data.mixture import one_pass
+from manyeyes.data.collection import Collection
 from manyeyes.data.packing import Batch, pack_all, stack
 from manyeyes.data.registry import REGISTRY
 from manyeyes.inference.generate import generate
 from manyeyes.inference.sampling import SamplingParams
 from manyeyes.model.cross_entropy import chunked_cross_entropy
 from manyeyes.model.multimodal import K25
-from manyeyes.recipes.held_out import Answered, Question, means, named, questions, score
+from manyeyes.recipes.held_out import Answered, Question, blind_baseline, means, named, questions, score
 from manyeyes.recipes.run import HeldOut, Run
 from manyeyes.train.batches import micro_batches
 from manyeyes.train.stages import Stage
@@ -44,6 +44,7 @@ class Evaluation:
         self.announce, self.data_folder = announce, data_folder
         self._questions: dict[tuple[str, int], list[Question]] = {}
         self._documents: dict[str, list[Batch]] = {}
+        self._train: dict[str, Collection] = {}
 
     def __call__(self, system: System, stage: Stage, *, run_step: int, final: bool) -> Mapping[str, Any]:
         """Score the stage's held-out sets; all their records at the stage's end, a part before."""
@@ -58,6 +59,8 @@ class Evaluation:
                 continue
             answered = self.answer(model, asked, count=asked.records if final else asked.quick)
             figures[name] = means(answered)
+            if asked.by_type:
+                figures[name]["blind"] = self._blind(asked, answered)
             shown += answered[: self.run.examples]
         if final and shown:
             self._keep(shown, stage, run_step)
@@ -84,6 +87,12 @@ class Evaluation:
                 collection, self.tokenizer, rules=self.run.model.rules, count=count, seed=self.run.seed
             )
         return self._questions[asked.name, count]
+
+    def _blind(self, asked: HeldOut, answered: Sequence[Answered]) -> float:
+        """The best that can be done without looking."""
+        if asked.name not in self._train:
+            self._train[asked.name] = REGISTRY.open(asked.source, "train", seed=self.run.seed, folder=self.data_folder)
+        return blind_baseline(self._train[asked.name], [item.question for item in answered])
 
     def _loss(self, model: K25, asked: HeldOut) -> float:
         total, weight = 0.0, 0.0
@@ -121,12 +130,17 @@ class Evaluation:
             picture = None
             if item.question.picture is not None:
                 picture = f"{run_step:06d}_{number:02d}.png"
-                Image.fromarray(item.question.picture).save(folder / picture)
+                Image.fromarray(first_pixels(item.question.picture)).save(folder / picture)
             rows.append({
                 "stage": stage.name, "name": item.question.name, "asked": item.question.asked, "picture": picture,
                 "truth": item.question.truth, "answer": item.answer, "scores": item.scores,
             })  # fmt: skip
         write_atomic(folder / f"{run_step:06d}.json", json.dumps(rows, indent=1, ensure_ascii=False))
+
+
+def first_pixels(shown: Picture | Clip) -> np.ndarray:
+    """A picture's pixels, or those of a clip's first frame: uint8 [H, W, 3]."""
+    return shown.pixels() if isinstance(shown, Picture) else shown.frames[0].pixels()
 
 
 def summary(figures: Mapping[str, Mapping[str, float]]) -> str:

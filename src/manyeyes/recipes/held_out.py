@@ -10,33 +10,38 @@ A question is the first user turn of a held-out record with its pictures, the tr
 never augmented. Report: §4.3 (what the stages are for), §5 (categories).
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from manyeyes.core.chat import render
+from manyeyes.core.chat import Rendered, render
 from manyeyes.core.coordinates import read_boxes
-from manyeyes.core.media import MediaRules
+from manyeyes.core.media import Clip, Media, MediaRules, Picture
 from manyeyes.core.seeds import stream
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.collection import Collection
 from manyeyes.data.packaged.easy_vqa import question_type
+from manyeyes.data.record import Record
 from manyeyes.data.rendered import messages
 from manyeyes.inference.generate import Completion, Prompt
 from manyeyes.recipes.run import HeldOut
 from manyeyes.reward.answers import exact_match, read_count
 from manyeyes.reward.vision import grounding_reward, ocr_reward
 
+Shown: TypeAlias = dict[int, tuple[Picture | Clip, tuple[Media, ...]]]
+"""Decoded media by the identity of their picture, which is kept so that no other can take its place."""
+
+
 class Question(NamedTuple):
-    """A question ready for the model. `picture` is the first picture as uint8 [H, W, 3], for the report."""
+    """A question ready for the model; `picture` is the first picture or clip it is about, for the report."""
 
     name: str
     prompt: Prompt
     asked: str
     truth: str
-    picture: np.ndarray | None
+    picture: Picture | Clip | None
 
 
 class Answered(NamedTuple):
@@ -55,19 +60,28 @@ def questions(
     chosen = range(total)
     if 0 < count < total:
         chosen = sorted(stream(seed, f"evaluate/{collection.name}").choice(total, count, replace=False).tolist())
-    return [_question(collection, index, tokenizer, rules) for index in chosen]
+    shown: Shown = {}
+    return [_question(collection.record(index), tokenizer, rules, shown) for index in chosen]
 
 
-def _question(collection: Collection, index: int, tokenizer: Tokenizer, rules: MediaRules) -> Question:
-    record = collection.record(index)
+def _question(record: Record, tokenizer: Tokenizer, rules: MediaRules, shown: Shown) -> Question:
     turns = messages(record)
     answer = next(number for number, turn in enumerate(turns) if turn.role == "assistant")
     prompt = render(turns[:answer], tokenizer, rules=rules, thinking=False, generation_prompt=True)
-    media = tuple(visual.media() for visual in prompt.visuals)
-    first = record.media[0] if record.media else None
-    pixels = None if first is None else first.pixels() if hasattr(first, "pixels") else first.frames[0].pixels()
+    picture = record.media[0] if record.media else None
     asked = " ".join(turn.text for turn in turns[:answer] if turn.role == "user").strip()
-    return Question(record.name, Prompt(prompt.ids, media), asked, turns[answer].text.strip(), pixels)
+    media = _media(prompt, record, shown)
+    return Question(record.name, Prompt(prompt.ids, media), asked, turns[answer].text.strip(), picture)
+
+
+def _media(prompt: Rendered, record: Record, shown: Shown) -> tuple[Media, ...]:
+    """The prompt's media; a picture that many questions are about is decoded once."""
+    if len(record.media) != 1:
+        return tuple(visual.media() for visual in prompt.visuals)
+    picture = record.media[0]
+    if id(picture) not in shown:
+        shown[id(picture)] = picture, tuple(visual.media() for visual in prompt.visuals)
+    return shown[id(picture)][1]
 
 
 def score(asked: HeldOut, found: Sequence[Question], completions: Sequence[Completion], tokenizer: Tokenizer) -> list[Answered]:
@@ -91,6 +105,22 @@ def _scored(asked: HeldOut, question: Question, answer: str) -> Answered:
     if asked.by_type:
         scores[f"exact {question_type(truth)}"] = scores["exact"]
     return Answered(question, answer, scores)
+
+
+def blind_baseline(collection: Collection, asked: Sequence[Question]) -> float:
+    """Share of questions answered right by the commonest training answer to the same words, without any picture.
+
+    Args:
+        collection: the training split that the questions are held out from.
+    """
+    seen: dict[str, Counter[str]] = defaultdict(Counter)
+    for index in range(len(collection)):
+        turns = messages(collection.record(index))
+        for turn, reply in zip(turns, turns[1:], strict=False):
+            if turn.role == "user":
+                seen[turn.text.strip()][reply.text.strip()] += 1
+    commonest = {words: answers.most_common(1)[0][0] for words, answers in seen.items()}
+    return float(np.mean([commonest.get(question.asked) == question.truth for question in asked]))
 
 
 def means(answered: Sequence[Answered]) -> dict[str, float]:

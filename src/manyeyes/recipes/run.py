@@ -16,7 +16,6 @@ from manyeyes.data.augment import Augmentation
 from manyeyes.model.config import ModelConfig
 from manyeyes.train.stages import LoopConfig, Stage
 
-
 Scorer = Literal["answer", "reading", "count", "boxes", "loss"]
 
 
@@ -89,6 +88,8 @@ class Run:
         for stage in self.stages:
             if unknown := set(stage.held_out) - known:
                 raise ConfigError(f"stage {stage.name} scores {sorted(unknown)}, but held_out has {sorted(known)}")
+            if stage.language == "align" and self.align is None:
+                raise ConfigError(f"stage {stage.name} needs the small language model; set `align`")
 
     @property
     def steps(self) -> int:
@@ -113,14 +114,29 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with anything that changes what is computed; the name, the texts and the loop's cadence do not."""
+        """Changes with anything that changes what is computed; the descriptions and the checkpoints' cadence do not."""
+        return _hash(self._active())
+
+    @property
+    def core_fingerprint(self) -> str:
+        """The same without the mixtures, which a resume may change (`execute(change_mixture=True)`)."""
+        data = self._active()
+        for stage in data["stages"]:
+            stage.pop("mixture")
+        return _hash(data)
+
+    def _active(self) -> dict[str, Any]:
         data = self.to_json()
         for passive in ("about", "hardware", "examples"):
             data.pop(passive)
         data["loop"].pop("checkpoint_every")
-        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+        return data
 
     def shortened(self, share: float) -> "Run":
         """The same run with each stage's steps scaled, at least one each (for tests and quick looks)."""
         stages = tuple(dataclasses.replace(s, steps=max(1, round(s.steps * share))) for s in self.stages)
         return dataclasses.replace(self, stages=stages)
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

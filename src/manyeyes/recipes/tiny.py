@@ -27,17 +27,23 @@ TEXT = {
     "maths_document": 1.0,
     "maths_chat": 1.0,
     "small_talk": 1.0,
+    "caption_text/caption/scenes": 0.5,
+    "caption_text/caption/several": 0.5,
+    "caption_text/ocr/digits": 0.5,
+    "caption_text/ocr/words": 0.5,
 }
 CAPTIONS = {
     "synthetic/caption/scenes": 3.0,
     "synthetic/caption/several": 1.0,
-    "synthetic/ocr/digits_text": 3.0,
-    "synthetic/ocr/words": 0.5,
+    "synthetic/ocr/digits_text": 2.0,
+    "synthetic/ocr/two_digits_text": 1.0,
+    "synthetic/ocr/one_digit_text": 0.5,
+    "synthetic/ocr/words_text": 0.5,
     "photographs": 0.3,
 }
 SIGHT = {
     "easy_vqa": 5.0,
-    "synthetic/ocr/digits": 3.0,
+    "synthetic/ocr/digits": 2.5,
     "digit_strings": 0.5,
     "synthetic/ocr/words": 0.5,
     "synthetic/caption/scenes": 0.5,
@@ -66,7 +72,7 @@ HELD_OUT = (
 )
 SEEING = ("text", "code", "knowledge", "vqa", "ocr", "counting", "grounding")
 ALL: tuple[Component, ...] = ("vision_tower", "mm_projector", "language_model")
-RATE = 3e-3
+RATE = 6e-3
 
 
 def tiny() -> Run:
@@ -101,7 +107,7 @@ def _vision() -> tuple[Stage, ...]:
     captions = constant(1.0, weights=CAPTIONS)
     return (
         Stage(
-            name="vit", objective="coca", trainable=("vision_tower", "coca"), steps=240, row_length=256, rows=6,
+            name="vit", objective="coca", trainable=("vision_tower", "coca"), steps=300, row_length=256, rows=6,
             micro_rows=6, mixture=captions, schedule=Schedule(RATE, warmup=20, decay=0.2),
         ),
         Stage(
@@ -119,7 +125,7 @@ def _vision() -> tuple[Stage, ...]:
 def _together() -> tuple[Stage, ...]:
     return (
         Stage(
-            name="joint", objective="language", trainable=ALL, steps=900, row_length=256, rows=8, micro_rows=8,
+            name="joint", objective="language", trainable=ALL, steps=800, row_length=256, rows=8, micro_rows=8,
             mixture=constant(0.8, weights=TEXT | SIGHT), schedule=Schedule(RATE, warmup=20, decay=0.4),
             held_out=(*SEEING, "needles_256"), evaluate_every=150,
         ),

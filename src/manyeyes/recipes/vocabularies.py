@@ -1,8 +1,7 @@
 """A run's vocabulary: the one that ships with the package, a file, or one learned from the run's own text.
 
-    "tiny"    2,048 entries, package data
-    "learn"   as many entries as the model has, learned once from the run's text sources and kept in the run folder
-    a path    any tiktoken-format file or folder, such as a K2.5 checkpoint's
+"tiny" has 2,048 entries and is package data; "learn" makes as many entries as the model has, once, from the text of the
+run's sources; a path names any tiktoken-format file or folder, such as a K2.5 checkpoint's.
 """
 
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from manyeyes.data.rendered import text_of
 from manyeyes.recipes.run import Run
 
 RECORDS = 4_000
-"""Records of each source that a vocabulary is learned from."""
+"""Records of each source that a vocabulary is learned from, about (fewer where it has fewer)."""
 
 
 def vocabulary_of(run: Run, folder: RunFolder, *, data_folder: Path | None) -> Tokenizer:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from manyeyes.core.media import Media
-from manyeyes.data.packing import Batch, Pack, unpack
 from manyeyes.core.sample import Sample
+from manyeyes.data.packing import Batch, Pack, unpack
 from manyeyes.model.moonvit3d import MediaBatch
 
 
@@ -23,6 +23,7 @@ class MicroBatch(NamedTuple):
         weights_BT: weight of predicting the *next* token from each position, 0 at the last one of a sample.
         targets_BT: the next token.
         vision_BT: True on positions of samples that carry media.
+        tokens: positions that belong to a sample.
     """
 
     ids_BT: Tensor
@@ -32,25 +33,36 @@ class MicroBatch(NamedTuple):
     weights_BT: Tensor
     vision_BT: Tensor
     media: MediaBatch | None
+    tokens: int
 
 
 def micro_batches(batch: Batch, rows: int, *, device: torch.device) -> Iterator[MicroBatch]:
-    """The rows of a batch in groups of `rows`."""
-    first_media = np.cumsum([0] + [sum(counts) for counts in batch.media_counts])
+    """The rows of a batch in groups of `rows`; a group without a single sample is left out."""
     for start in range(0, len(batch.ids_BT), rows):
         stop = min(start + rows, len(batch.ids_BT))
-        media = batch.media[first_media[start] : first_media[stop]]
-        yield _micro_batch(batch, slice(start, stop), media, device)
+        if (batch.segments_BT[start:stop] >= 0).any():
+            yield _micro_batch(batch, slice(start, stop), device)
 
 
-def _micro_batch(batch: Batch, rows: slice, media: tuple[Media, ...], device: torch.device) -> MicroBatch:
+def _micro_batch(batch: Batch, rows: slice, device: torch.device) -> MicroBatch:
     ids, segments = batch.ids_BT[rows], batch.segments_BT[rows]
     targets, weights = np.zeros_like(ids), np.zeros_like(batch.weights_BT[rows])
     same_sample = segments[:, 1:] == segments[:, :-1]
     targets[:, :-1] = ids[:, 1:]
     weights[:, :-1] = batch.weights_BT[rows][:, 1:] * same_sample
     arrays = (ids, batch.positions_BT[rows], segments, targets, weights, _vision(batch, rows, segments))
-    return MicroBatch(*(torch.from_numpy(array).to(device) for array in arrays), media=media_of(media, device) if media else None)
+    edges = _media_edges(batch)
+    media = batch.media[edges[rows.start] : edges[rows.stop]]
+    return MicroBatch(
+        *(torch.from_numpy(array).to(device) for array in arrays),
+        media=media_of(media, device) if media else None,
+        tokens=int(np.count_nonzero(segments >= 0)),
+    )
+
+
+def _media_edges(batch: Batch) -> list[int]:
+    """Where each row's media start in `batch.media`, and where the last one's end."""
+    return np.cumsum([0] + [sum(counts) for counts in batch.media_counts]).tolist()
 
 
 def _vision(batch: Batch, rows: slice, segments: np.ndarray) -> np.ndarray:
@@ -62,21 +74,21 @@ def _vision(batch: Batch, rows: slice, segments: np.ndarray) -> np.ndarray:
 
 
 def media_of(media: tuple[Media, ...], device: torch.device) -> MediaBatch:
-    """All patches in one tensor."""
+    """All patches in one tensor; at least one item."""
     patches = torch.from_numpy(np.concatenate([item.patches for item in media]))
     return MediaBatch(patches.to(device), tuple(item.grid for item in media))
 
 
 def samples_of(batch: Batch) -> list[Sample]:
     """Every sample of a batch by itself."""
-    first_media = np.cumsum([0] + [sum(counts) for counts in batch.media_counts])
+    edges = _media_edges(batch)
     rows = [
         Pack(
             ids=batch.ids_BT[row],
             positions=batch.positions_BT[row],
             segments=batch.segments_BT[row],
             weights=batch.weights_BT[row],
-            media=batch.media[first_media[row] : first_media[row + 1]],
+            media=batch.media[edges[row] : edges[row + 1]],
             names=batch.names[row],
             media_counts=batch.media_counts[row],
         )

@@ -2,8 +2,8 @@
 
 A checkpoint is a folder `step_00001234/` with `weights.safetensors`, `optimizer.safetensors` and `state.json` (stage,
 step, planner state, counters). It is written as `.incomplete`, flushed to disk, then renamed; the one before it is kept
-until the new one stands. There is no generator state to save (see core.seeds). Weights for other programs are exported
-in the official layout by `model.checkpoint` at the end of a run.
+as well. There is no generator state to save (see core.seeds). Weights for other programs are exported in the official
+layout by `model.checkpoint` at the end of a run.
 
 Report: App. C.1 (any interruption resumes exactly).
 """
@@ -23,6 +23,7 @@ import torch
 from manyeyes.core.errors import CheckpointError
 
 KEPT = 2
+_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file is too large"}
 _STATE, _WEIGHTS, _OPTIMIZER = "state.json", "weights.safetensors", "optimizer.safetensors"
 
 
@@ -48,30 +49,41 @@ def save(
     weights: Mapping[str, torch.Tensor],
     optimizer: Mapping[str, torch.Tensor],
 ) -> Path:
-    """Write `folder/step_<step>` atomically and drop all but the newest two.
+    """Write `folder/step_<step>` atomically; keep it and the one before, drop older and unfinished ones.
+
+    Checkpoints of later steps are dropped too: the run went back past them, because they were damaged.
 
     Raises:
         CheckpointError: the disk is full or cannot be written; earlier checkpoints stay as they were.
     """
     final = folder / f"step_{step:08d}"
     partial = folder / f"step_{step:08d}.incomplete"
+    for leftover in folder.glob("*.incomplete"):
+        shutil.rmtree(leftover, ignore_errors=True)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        safetensors.torch.save_file(_plain(weights), partial / _WEIGHTS)
-        safetensors.torch.save_file(_plain(optimizer), partial / _OPTIMIZER)
-        (partial / _STATE).write_text(json.dumps(dict(state), indent=1))
-        for name in (_WEIGHTS, _OPTIMIZER, _STATE):
-            _flush(partial / name)
+        _write(partial, state, weights, optimizer)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         _flush(folder)
     except (OSError, safetensors.SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(_write_failure(folder, error)) from error
-    for old in _complete(folder)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    kept = [path for path in _complete(folder) if path.name <= final.name][-KEPT:]
+    for path in _complete(folder):
+        if path not in kept:
+            shutil.rmtree(path, ignore_errors=True)
     return final
+
+
+def _write(
+    path: Path, state: Mapping[str, Any], weights: Mapping[str, torch.Tensor], optimizer: Mapping[str, torch.Tensor]
+) -> None:
+    path.mkdir(parents=True)
+    safetensors.torch.save_file(_plain(weights), path / _WEIGHTS)
+    safetensors.torch.save_file(_plain(optimizer), path / _OPTIMIZER)
+    (path / _STATE).write_text(json.dumps(dict(state), indent=1))
+    for part in (path / _WEIGHTS, path / _OPTIMIZER, path / _STATE, path):
+        _flush(part)
 
 
 def load_newest(folder: Path, *, fingerprint: str) -> TrainingCheckpoint | None:
@@ -94,8 +106,11 @@ def load_newest(folder: Path, *, fingerprint: str) -> TrainingCheckpoint | None:
 
 
 def _load(folder: Path) -> TrainingCheckpoint:
+    state = json.loads((folder / _STATE).read_text())
+    if not isinstance(state, dict):
+        raise ValueError(f"{_STATE} holds no JSON object")
     return TrainingCheckpoint(
-        state=json.loads((folder / _STATE).read_text()),
+        state=state,
         weights=safetensors.torch.load_file(folder / _WEIGHTS),
         optimizer=safetensors.torch.load_file(folder / _OPTIMIZER),
     )
@@ -126,8 +141,9 @@ def _flush(path: Path) -> None:
 
 
 def _write_failure(folder: Path, error: Exception) -> str:
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "No space left" in str(error)
-    reason = "the disk is full" if full else str(error)
+    # safetensors gives no errno, only its text.
+    causes = (why for code, why in _FULL.items() if getattr(error, "errno", None) == code or os.strerror(code) in str(error))
+    reason = next(causes, str(error))
     return (
         f"could not write a checkpoint to {folder}: {reason}. The last good checkpoint is untouched; "
         "free some space and run the same command again to go on from it"

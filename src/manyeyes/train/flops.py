@@ -18,8 +18,9 @@ def text_flops_per_token(config: TextConfig, *, context: int, head: bool = True)
     """Forward and backward operations of the backbone for one token that attends to `context` tokens on average."""
     c = config
     qk = c.qk_nope_head_dim + c.qk_rope_head_dim
-    attention = c.hidden_size * (c.q_lora_rank + c.kv_lora_rank + c.qk_rope_head_dim)
-    attention += c.q_lora_rank * c.num_attention_heads * qk
+    attention = c.hidden_size * (c.kv_lora_rank + c.qk_rope_head_dim)
+    attention += c.num_attention_heads * qk * (c.q_lora_rank or c.hidden_size)
+    attention += c.hidden_size * (c.q_lora_rank or 0)
     attention += c.kv_lora_rank * c.num_attention_heads * (c.qk_nope_head_dim + c.v_head_dim)
     attention += c.num_attention_heads * c.v_head_dim * c.hidden_size
     dense = 3 * c.hidden_size * c.intermediate_size

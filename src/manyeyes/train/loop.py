@@ -1,6 +1,6 @@
 """The loop: stage after stage, step after step, with checkpoints that a kill cannot hurt.
 
-    for stage in stages:            enter (freeze, reset, context, optimiser with carried momentum, loader at its cursor)
+    for stage in stages:            enter (freeze, reset, context, optimiser with carried momentum, loader at cursor)
         for batch in loader:        learn → clip gradient → MuonClip step → QK-Clip → balancing bias → log
             now and then:           evaluate on held-out data, save a checkpoint
 
@@ -34,7 +34,9 @@ from manyeyes.train.system import System
 class Evaluate(Protocol):
     """Scores the networks on held-out data; the figures go to the log. `final` is True at a stage's end."""
 
-    def __call__(self, system: System, stage: Stage, *, run_step: int, final: bool) -> Mapping[str, Any]: ...
+    def __call__(self, system: System, stage: Stage, *, run_step: int, final: bool) -> Mapping[str, Any]:
+        """Figures by name."""
+        ...
 
 
 OpenLoader = Callable[[Stage, Mapping[str, Any] | None], AbstractContextManager[Loader]]
@@ -46,7 +48,7 @@ class Trainer:
 
     Args:
         seed: of the run; components that a stage resets draw from it.
-        fingerprint: identifies the configuration; a checkpoint of another one is refused.
+        fingerprint: identifies what may not change during the run; a checkpoint of another one is refused.
         peak: operations a second of this machine, for MFU.
     """
 
@@ -114,6 +116,8 @@ class Trainer:
             self.step = 0
             self._planner_state = None
             self._save()
+            if self.stage_number < len(self.stages) and stop():
+                return False
         return True
 
     def _run_stage(self, stage: Stage, stop: Callable[[], bool]) -> bool:
@@ -148,6 +152,7 @@ class Trainer:
             self.system.named_parameters(stage.trainable), self.config.optimizer, model=self.system.model_of(stage)
         )
         optimizer.load_named_state(self._momentum)
+        self._momentum |= optimizer.named_state()  # not held twice
         return optimizer
 
     def _set_context(self, stage: Stage) -> None:
@@ -201,9 +206,10 @@ class Trainer:
 
     def _log(self, loaded: LoadedBatch, step: StepReport) -> None:
         self.folder.log(
-            "train", step.run_step, stage=step.stage, stage_step=step.step, tokens=step.tokens, seconds=round(step.seconds, 4),
-            mfu=round(step.mfu, 4), max_logit=step.max_logit, clipped=step.clipped, load=step.load,
-            learning_rate=step.learning_rate, gradient_norm=step.gradient_norm, fill=round(step.fill, 4), samples=digest(loaded.batch.names), **step.parts,
+            "train", step.run_step, stage=step.stage, stage_step=step.step, tokens=step.tokens,
+            seconds=round(step.seconds, 4), mfu=round(step.mfu, 4), max_logit=step.max_logit, clipped=step.clipped,
+            load=step.load, learning_rate=step.learning_rate, gradient_norm=step.gradient_norm,
+            fill=round(step.fill, 4), samples=digest(loaded.batch.names), **step.parts,
         )  # fmt: skip
         self.report(step)
 

@@ -50,15 +50,19 @@ class StepReport:
 
     @property
     def tokens_per_second(self) -> float:
+        """Padding left out; 0 before any time has passed."""
         return self.tokens / self.seconds if self.seconds > 0 else 0.0
 
 
 def step_flops(batch: Batch, stage: Stage, config: ModelConfig) -> float:
-    """Operations of forward and backward over a batch; frozen parts cost their forward (and what flows through them)."""
-    patches = sum(item.grid.t * item.grid.h * item.grid.w for item in batch.media)
-    segment = patches / max(len(batch.media), 1)
-    vision = patches * vision_flops_per_patch(config.vision, text_hidden_size=config.text.hidden_size, segment=int(segment))
-    vision *= 1.0 if "vision_tower" in stage.trainable else 1 / 3
+    """Operations of forward and backward over a batch; frozen parts cost their forward (and what flows through).
+
+    The text side of the "coca" objective is left out: it is small beside the vision tower.
+    """
+    patches = sum(item.grid.patches for item in batch.media)
+    segment = patches // max(len(batch.media), 1)
+    per_patch = vision_flops_per_patch(config.vision, text_hidden_size=config.text.hidden_size, segment=segment)
+    vision = patches * per_patch * (1.0 if "vision_tower" in stage.trainable else 1 / 3)
     if stage.objective == "coca":
         return vision
     samples = max(sum(len(names) for names in batch.names), 1)

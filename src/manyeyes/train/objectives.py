@@ -11,6 +11,7 @@ Shapes: B rows, T positions, N = B*T, D width, L layers, E experts, H heads.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.packing import Batch
+from manyeyes.model.backbone import BackboneOutput
 from manyeyes.model.coca import CocaText, siglip_loss
 from manyeyes.model.cross_entropy import chunked_cross_entropy
 from manyeyes.model.multimodal import K25
@@ -39,14 +41,14 @@ class Learned(NamedTuple):
     max_logit_LH: Tensor | None = None
 
 
-def learn_language(model: K25, batch: Batch, *, micro_rows: int, clip_threshold: float, device: torch.device) -> Learned:
-    """Next-token loss of packed rows, backward included."""
+def learn_language(
+    model: K25, batch: Batch, *, micro_rows: int, clip_threshold: float, device: torch.device
+) -> Learned:
+    """Next-token loss of packed rows, backward included. A frozen language model yields no counts and no logits."""
     parts = list(micro_batches(batch, micro_rows, device=device))
     whole = max(sum(float(part.weights_BT.sum()) for part in parts), 1.0)
     collect = next(model.language_model.parameters()).requires_grad
-    sums = torch.zeros(3, device=device)
-    weights = torch.zeros(2, device=device)
-    counts_LE, max_logit_LH = None, None
+    seen = _Seen()
     for part in parts:
         out = model(
             part.ids_BT,
@@ -57,17 +59,30 @@ def learn_language(model: K25, batch: Batch, *, micro_rows: int, clip_threshold:
             clip_threshold=clip_threshold,
         )
         text, vision = _by_domain(model, out.hidden_BTD, part)
-        balance = out.aux_loss / len(parts)
+        balance = out.aux_loss * (part.tokens / batch.tokens)  # a mean over tokens, like the model's own
         loss = (text + vision) / whole + balance
         loss.backward()
-        sums += torch.stack([text.detach(), vision.detach(), balance.detach()])
-        weights += torch.stack([part.weights_BT[~part.vision_BT].sum(), part.weights_BT[part.vision_BT].sum()])
-        if out.expert_counts_LE is not None and out.max_logit_LH is not None:
-            counts_LE = out.expert_counts_LE if counts_LE is None else counts_LE + out.expert_counts_LE
-            max_logit_LH = (
-                out.max_logit_LH if max_logit_LH is None else torch.maximum(max_logit_LH, out.max_logit_LH)
-            )
-    return Learned(_means(sums.tolist(), weights.tolist(), whole), counts_LE, max_logit_LH)
+        seen.add(part, torch.stack([text, vision, balance]).detach(), out)
+    return Learned(_means(seen.sums.tolist(), seen.weights.tolist(), whole), seen.counts_LE, seen.max_logit_LH)
+
+
+class _Seen:
+    """Sums over the micro-batches of a step: losses (text, vision, balance), weights (text, vision), counts, maxima."""
+
+    def __init__(self) -> None:
+        self.sums, self.weights = torch.zeros(3), torch.zeros(2)
+        self.counts_LE: Tensor | None = None
+        self.max_logit_LH: Tensor | None = None
+
+    def add(self, part: MicroBatch, losses: Tensor, out: BackboneOutput) -> None:
+        weights = torch.stack([part.weights_BT[~part.vision_BT].sum(), part.weights_BT[part.vision_BT].sum()])
+        self.sums, self.weights = self.sums.to(losses.device) + losses, self.weights.to(weights.device) + weights
+        self.counts_LE = _joined(torch.add, self.counts_LE, out.expert_counts_LE)
+        self.max_logit_LH = _joined(torch.maximum, self.max_logit_LH, out.max_logit_LH)
+
+
+def _joined(join: Callable[[Tensor, Tensor], Tensor], old: Tensor | None, new: Tensor | None) -> Tensor | None:
+    return join(old, new) if old is not None and new is not None else new if old is None else old
 
 
 def _by_domain(model: K25, hidden_BTD: Tensor, part: MicroBatch) -> tuple[Tensor, Tensor]:
@@ -101,7 +116,8 @@ def learn_pairs(
 ) -> Learned:
     """SigLIP + caption loss of the picture-text pairs in a batch, backward included.
 
-    The contrast runs over all pairs of the step, so they go through in one piece; only the ViT's own packing bounds memory.
+    The contrast runs over all pairs of the step, so they go through in one piece; only the ViT's own packing bounds
+    memory. A batch without a single pair teaches nothing: its loss is NaN and no gradient is set.
     """
     pairs = pairs_of(samples_of(batch), tokenizer)
     if pairs is None:

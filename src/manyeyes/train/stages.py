@@ -26,6 +26,10 @@ Component = Literal[
     "vision_tower", "mm_projector", "language_model", "align.mm_projector", "align.language_model", "coca"
 ]
 Objective = Literal["language", "coca"]
+_IDLE: dict[str, frozenset[str]] = {
+    "main": frozenset({"align.mm_projector", "align.language_model"}),
+    "align": frozenset({"mm_projector", "language_model"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class Stage:
             raise ConfigError(f"stage {self.name}: rows={self.rows} is not a multiple of micro_rows={self.micro_rows}")
         if self.steps < 1 or self.row_length < 2:
             raise ConfigError(f"stage {self.name}: steps and row_length must be at least 1 and 2")
+        if idle := sorted(set(self.trainable) & _IDLE[self.language]):
+            raise ConfigError(f"stage {self.name}: with language={self.language!r}, {', '.join(idle)} cannot learn")
 
     @property
     def tokens(self) -> int:

@@ -1,8 +1,8 @@
 """`System`: all networks of a run. The main model, the small language model for alignment, the CoCa text decoder.
 
 They share one vision tower, so "the ViT is carried over" is not a copy but the same module. Parameters are named by
-component ("vision_tower.encoder...", "align.language_model.model..."): checkpoints, optimiser state and `Stage.trainable`
-all speak these names.
+component ("vision_tower.encoder...", "align.language_model.model..."): checkpoints, optimiser state and
+`Stage.trainable` all speak these names.
 
 Report: §4.3 (ViT trained against Moonlight, then a projector to the big model), table 3 (what learns when).
 """
@@ -12,14 +12,12 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from manyeyes.core.errors import CheckpointError
+from manyeyes.core.errors import CheckpointError, ConfigError
 from manyeyes.model.coca import CocaConfig, CocaText, build_coca
 from manyeyes.model.config import ModelConfig
 from manyeyes.model.initial_weights import initialise
 from manyeyes.model.multimodal import K25, build
 from manyeyes.train.stages import Stage
-
-BUFFERS = ("e_score_correction_bias",)
 
 
 class System:
@@ -69,26 +67,31 @@ class System:
             parts["coca"] = self.coca
         return parts
 
+    def component(self, name: str) -> nn.Module:
+        """One component. Raises ConfigError where this run has none of that name."""
+        if name not in self.components:
+            raise ConfigError(f"this run has no component {name!r}; it has {', '.join(self.components)}")
+        return self.components[name]
+
     def model_of(self, stage: Stage) -> K25:
         """The language model that takes part in a stage."""
         if stage.language == "main":
             return self.main
         if self.align is None:
-            raise CheckpointError(f"stage {stage.name} needs the small language model, but this run has none")
+            raise ConfigError(f"stage {stage.name} needs the small language model; set the run's `align`")
         return self.align
 
     @property
     def text_decoder(self) -> CocaText:
         """The text side of the ViT stage."""
         if self.coca is None:
-            raise CheckpointError("a stage with the coca objective needs a text decoder, but this run has none")
+            raise ConfigError("a stage with the coca objective needs a text decoder, but this system has none")
         return self.coca
 
     def named_parameters(self, components: Iterable[str] | None = None) -> Iterator[tuple[str, nn.Parameter]]:
         """Parameters under their full names, of some components or of all."""
-        chosen = self.components if components is None else {c: self.components[c] for c in components}
-        for component, module in chosen.items():
-            for name, parameter in module.named_parameters():
+        for component in self.components if components is None else components:
+            for name, parameter in self.component(component).named_parameters():
                 yield f"{component}.{name}", parameter
 
     def tensors(self) -> dict[str, Tensor]:
@@ -118,16 +121,17 @@ class System:
                 tensor.copy_(tensors[name])
 
     def reset(self, component: str, *, seed: int) -> None:
-        """Initialise one component anew."""
+        """Initialise one component anew, scalars excepted (CoCa's temperature and bias)."""
         std = self.main.config.text.initializer_range
-        initialise(self.components[component], std=std, seed=seed, prefix=f"{component}/")
+        initialise(self.component(component), std=std, seed=seed, prefix=f"{component}/")
 
     def train_only(self, components: Iterable[str]) -> None:
-        """Let these components learn and freeze all others."""
-        learning = set(components)
-        for name, module in self.components.items():
-            module.requires_grad_(name in learning)
+        """Let these components learn and freeze all others; gradients left over from before are dropped."""
+        learning = [self.component(name) for name in components]
+        for module in self.components.values():
+            module.requires_grad_(module in learning)
+            module.zero_grad(set_to_none=True)
 
 
 def _other_config(detail: str) -> str:
-    return f"the checkpoint belongs to another configuration: {detail}. Use the run's own settings, or start with --fresh"
+    return f"the checkpoint is of another configuration: {detail}. Use the run's own settings, or start with --fresh"

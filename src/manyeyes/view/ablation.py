@@ -17,8 +17,9 @@ CHANCE = 0.25
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2rem auto;padding:0 1rem;color:#1f2937;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;width:100%}
-th,td{padding:.3rem .5rem;text-align:right;border-bottom:1px solid #e5e7eb}th:first-child,td:first-child{text-align:left}
-td small{color:#6b7280;display:block}.best{font-weight:700}svg{width:100%;height:auto}li{margin:.4rem 0}.quiet{color:#6b7280}
+th,td{padding:.3rem .5rem;text-align:right;border-bottom:1px solid #e5e7eb}
+th:first-child,td:first-child{text-align:left}td small{color:#6b7280;display:block}.best{font-weight:700}
+svg{width:100%;height:auto}li{margin:.4rem 0}.quiet{color:#6b7280}
 """
 
 
@@ -47,8 +48,9 @@ def ablation_page(result: Result) -> Markup:
 
 
 TABLE_NOTE = (
-    "Here: percent of four-way multiple choice (chance 25), mean of the seeds ± their standard deviation. The report: its "
-    "own benchmarks. Compare the order of the rows, never the numbers: models, data and questions are others."
+    "Here: percent of four-way multiple choice (chance 25), mean of the seeds ± their standard deviation. "
+    "The report: its own benchmarks. Compare the order of the rows, never the numbers: models, data and questions "
+    "are others."
 )
 
 
@@ -82,7 +84,10 @@ def markdown(result: Result, *, picture: str) -> str:
     lines = ["# Early, mid and late fusion at equal budgets", "", summary(result), ""]
     lines += [f"| | {' | '.join(map(_title, categories))} |", f"|---|{'---|' * len(categories)}"]
     for arm, cells in rows(result):
-        ours = [f"{'**' if m == b else ''}{m:.1f}{'**' if m == b else ''}{_spread(s)}" for (m, s, _), b in zip(cells, best, strict=True)]
+        ours = [
+            f"{'**' if m == b else ''}{m:.1f}{'**' if m == b else ''}{_spread(s)}"
+            for (m, s, _), b in zip(cells, best, strict=True)
+        ]
         lines.append(f"| {arm}, here | {' | '.join(ours)} |")
     for arm, cells in rows(result):
         lines.append(f"| {arm}, report | {' | '.join(f'{theirs}' for _, _, theirs in cells)} |")

@@ -5,7 +5,7 @@ beside a markdown file. Report: Figure 9.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from manyeyes.view.chart import ticks
 from manyeyes.view.markup import Markup, tag, trusted
@@ -59,7 +59,7 @@ def curves_figure(panels: Sequence[Panel], *, marks: Mapping[str, float] | None 
     rows = -(-len(panels) // COLUMNS)
     width, height = COLUMNS * WIDTH, HEAD + rows * HEIGHT
     arms = list(dict.fromkeys(arm for panel in panels for arm in panel.curves))
-    parts = [_legend(arms, marks or {})]
+    parts: list[Markup] = _legend(arms, marks or {})
     for number, panel in enumerate(panels):
         x, y = number % COLUMNS * WIDTH, HEAD + number // COLUMNS * HEIGHT
         parts.append(tag("g", _panel(panel, marks or {}), transform=f"translate({x} {y})"))
@@ -91,7 +91,9 @@ def _panel(panel: Panel, marks: Mapping[str, float]) -> list[Markup]:
     for arm, tokens in marks.items():
         at = _at(axes.x(tokens))
         colour = COLOURS.get(arm, OTHER)
-        parts.append(tag("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, stroke=colour, stroke_dasharray="3 3", opacity=0.6))
+        parts.append(
+            tag("line", x1=at, x2=at, y1=TOP, y2=HEIGHT - BOTTOM, stroke=colour, stroke_dasharray="3 3", opacity=0.6)
+        )
     parts += [_band(curve, axes, COLOURS.get(arm, OTHER)) for arm, curve in curves.items()]
     parts += [_line(curve, axes, COLOURS.get(arm, OTHER)) for arm, curve in curves.items()]
     return parts

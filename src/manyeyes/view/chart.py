@@ -222,7 +222,7 @@ def _legend(lines: Sequence[Line], levels: Sequence[Level]) -> Markup | None:
 
 def _data(lines: Sequence[Line], x: _Scale, unit: str, x_name: str) -> str:
     curves = [
-        {"name": line.name, "colour": line.colour, "x": [_digits(v) for v in line.xs], "y": [_digits(v) for v in line.ys]}
+        {"name": line.name, "colour": line.colour, "x": list(map(_digits, line.xs)), "y": list(map(_digits, line.ys))}
         for line in lines
     ]
     place = {"low": x.low, "high": x.high, "left": LEFT, "right": WIDTH - RIGHT, "width": WIDTH}

@@ -1,4 +1,4 @@
-"""A run folder that looks like a real one, made in a moment: for tests of pages, and to look at a page without training.
+"""A run folder that looks like a real one, made in a moment: for tests of pages, and to see one without training.
 
     fake_run("runs/fake", upto=0.6)     # a run that is 60 % through
 
@@ -100,7 +100,8 @@ def config_of(stages: tuple[FakeStage, ...] = STAGES, seed: int = 0) -> dict[str
         "loop": {"optimizer": {"clip_threshold": 100.0}},
         "stages": [
             {
-                "name": stage.name, "objective": "coca" if "siglip" in stage.parts else "language", "steps": stage.steps,
+                "name": stage.name, "steps": stage.steps,
+                "objective": "coca" if "siglip" in stage.parts else "language",
                 "trainable": ["vision_tower", "language_model"] if stage.vision else ["language_model"],
                 "rows": stage.tokens // 256, "row_length": 256, "schedule": {"peak": 2e-3},
                 "mixture": {"segments": [{"start": 0, "vision": stage.vision, "weights": {}}]},
@@ -187,7 +188,8 @@ def _digits() -> Image.Image:
 
 def _vqa(number: int, box: tuple[float, ...]) -> dict[str, Any]:
     right = number % 8 == 0
-    return _example("easy_vqa", number, "what color is the rectangle?", "blue", "blue" if right else "teal", {"exact": right})
+    answer, scores = "blue" if right else "teal", {"exact": right}
+    return _example("easy_vqa", number, "what color is the rectangle?", "blue", answer, scores)
 
 
 def _ocr(number: int, box: tuple[float, ...]) -> dict[str, Any]:
@@ -196,9 +198,8 @@ def _ocr(number: int, box: tuple[float, ...]) -> dict[str, Any]:
 
 
 def _count(number: int, box: tuple[float, ...]) -> dict[str, Any]:
-    return _example(
-        "synthetic/perception/counting", number, "How many rectangles are there?", "1", "1", {"exact": 1, "difference": 0}
-    )
+    asked, scores = "How many rectangles are there?", {"exact": 1, "difference": 0}
+    return _example("synthetic/perception/counting", number, asked, "1", "1", scores)
 
 
 def _ground(number: int, box: tuple[float, ...]) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class HeldOutSet:
 
     @property
     def kind(self) -> Kind:
+        """What it measures, told from the names of its scores."""
         scores = self.curves
         if "loss" in scores:
             return "loss"

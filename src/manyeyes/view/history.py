@@ -1,6 +1,6 @@
 """`History`: the log of one run as pages need it: steps by stage, evaluations, and where the run stands.
 
-Rows may come bit by bit. A resumed run writes again what its checkpoint had not seen; a row at an earlier step therefore
+Rows may come bit by bit. A resumed run writes again what its checkpoint had not seen; a row at an earlier step thus
 replaces everything from that step on, so a history is the same whether it was followed live or read at once.
 """
 
@@ -46,18 +46,22 @@ class StageRecord(NamedTuple):
 
     @property
     def done(self) -> bool:
+        """Whether it has done all its steps."""
         return self.steps > 0 and self.step >= self.steps
 
     @property
     def seconds(self) -> float:
+        """Time within its steps."""
         return total(self.rows, "seconds")
 
     @property
     def tokens(self) -> int:
+        """Tokens it trained on, padding left out."""
         return int(total(self.rows, "tokens"))
 
     @property
     def tokens_per_second(self) -> float:
+        """Its mean speed."""
         return self.tokens / self.seconds if self.seconds else 0.0
 
 
@@ -141,6 +145,7 @@ class History:
 
     @property
     def tokens(self) -> int:
+        """Tokens the run trained on, padding left out."""
         return int(total(self.train, "tokens"))
 
     @property
@@ -173,12 +178,10 @@ class History:
         )
 
     def latest_figures(self) -> dict[str, Row]:
-        """For each "set/score" the newest evaluation that has it; one at a stage's end, over all records, if there is one."""
+        """For each "set/score" the newest evaluation that has it."""
         newest: dict[str, Row] = {}
-        for final in (False, True):
-            for row in self.evaluations:
-                if bool(row.values.get("final")) is final:
-                    newest.update(dict.fromkeys(figures(row), row))
+        for row in self.evaluations:
+            newest.update(dict.fromkeys(figures(row), row))
         return newest
 
 
@@ -222,9 +225,11 @@ def total(rows: Iterable[Row], key: str) -> float:
 
 
 def stage_of(row: Row) -> str:
+    """The name of a train row's stage."""
     return str(row.values.get("stage", "?"))
 
 
 def stage_step(row: Row) -> int:
+    """A train row's step within its stage."""
     step = row.values.get("stage_step")
     return step if isinstance(step, int) else row.step

@@ -56,7 +56,8 @@ def page(folder: RunFolder, history: History) -> Markup:
         tag("title", title),
         tag("style", trusted(style)),
     )
-    body = tag("body", tag("main", _header(folder, history), _sections(folder, history)), tag("script", trusted(script)))
+    content = tag("main", _header(folder, history), _sections(folder, history))
+    body = tag("body", content, tag("script", trusted(script)))
     return trusted("<!doctype html>\n" + tag("html", head, body, lang="en") + "\n")
 
 

@@ -76,7 +76,8 @@ def training_charts(history: History) -> list[Markup]:
             kept = [(step, value) for step, value in zip(steps, values, strict=True) if value != 0]
             steps, values = [step for step, _ in kept], [value for _, value in kept]
         levels = _clip_level(history, values) if key == "max_logit" else []
-        line = Line(title.lower(), steps, values, colour=(1, 2, 3, 4, 5, 6, 7, 0)[position], smooth=key != "learning_rate")
+        colour = (position + 1) % PALETTE
+        line = Line(title.lower(), steps, values, colour=colour, smooth=key != "learning_rate")
         unit = "percent" if form is _share else ""
         charts.append(line_chart(title, [line], note=note, form=form, unit=unit, levels=levels, spans=spans))
     return [chart for chart in charts if chart]

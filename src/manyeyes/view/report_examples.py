@@ -1,4 +1,4 @@
-"""Answered questions as cards: the picture, what was asked, what the model said, right or wrong, and the boxes drawn."""
+"""Answered questions as cards: the picture, what was asked, what the model said, right or wrong, the boxes drawn."""
 
 import base64
 import io
@@ -29,7 +29,8 @@ def example_cards(examples: Sequence[Example]) -> Markup:
 
 def _set(name: str, examples: Sequence[Example]) -> Markup:
     where = f"{examples[0].stage}, step {examples[0].step:,}"
-    return tag("section", tag("h3", name, tag("small", where)), tag("div", [_card(e) for e in examples], class_="cards"))
+    cards = tag("div", [_card(example) for example in examples], class_="cards")
+    return tag("section", tag("h3", name, tag("small", where)), cards)
 
 
 def _card(example: Example) -> Markup:
@@ -67,7 +68,8 @@ def _picture(example: Example) -> Markup | None:
     image = tag("image", href=source, width=width, height=height, preserveAspectRatio="none")
     texts = {"asked": example.asked, "truth": example.truth, "said": example.answer}
     boxes = [_boxes(text, width, height, name) for name, text in texts.items()]
-    return tag("svg", image, boxes, viewbox=f"0 0 {width} {height}", role="img", aria_label=f"picture of {example.name}")
+    label = f"picture of {example.name}"
+    return tag("svg", image, boxes, viewbox=f"0 0 {width} {height}", role="img", aria_label=label)
 
 
 def _boxes(text: str, width: int, height: int, name: str) -> list[Markup]:

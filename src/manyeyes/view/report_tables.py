@@ -24,8 +24,11 @@ class Tile(NamedTuple):
 
 def tiles(rows: Sequence[Tile]) -> Markup:
     """Large numbers side by side."""
-    cells = [tag("div", tag("small", t.name), tag("b", t.value), tag("small", t.note) if t.note else None) for t in rows]
-    return tag("div", cells, class_="tiles")
+    return tag("div", [_tile(row) for row in rows], class_="tiles")
+
+
+def _tile(row: Tile) -> Markup:
+    return tag("div", tag("small", row.name), tag("b", row.value), tag("small", row.note) if row.note else None)
 
 
 def run_tiles(history: History) -> list[Tile]:

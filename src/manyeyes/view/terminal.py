@@ -83,7 +83,8 @@ def plain_line(
         'text 5/10, run 25%: loss 3.200 | 2.05k tokens/s, MFU 31%, fill 100% | 9.00k tokens, 1 min 1 s left'
     """
     parts = " ".join(f"{printable(name)} {figure(value)}" for name, value in losses(reading.parts).items())
-    health = ", ".join(f"{value} {name}" if name == "tokens/s" else f"{name} {value}" for name, value in _figures(reading))
+    speed, *others = _figures(reading)
+    health = ", ".join([f"{speed[1]} {speed[0]}", *(f"{name} {value}" for name, value in others)])
     rest = "" if left is None else f", {duration(left)} left"
     return f"{printable(stage)} {step}/{steps}, run {share:.0%}: {parts} | {health} | {compact(tokens)} tokens{rest}"
 

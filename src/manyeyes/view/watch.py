@@ -1,7 +1,7 @@
 """A run followed from outside: its log read as it grows, drawn in the terminal.
 
-`Follower` is the state (rows so far, whatever restarts and rewinds happen to the log), `snapshot` its picture, `follow` the loop.
-The run itself is only read.
+`Follower` is the state (rows so far, whatever restarts and rewinds happen to the log), `snapshot` its picture, `follow`
+the loop. The run itself is only read.
 """
 
 import time
@@ -16,7 +16,7 @@ from rich.text import Text
 from manyeyes.core.runlog import Row, RunFolder, RunFolderError
 from manyeyes.view.held_out_figures import MAIN, HeldOutSet, held_out_sets, written
 from manyeyes.view.history import History, StageRecord, curve, loss_parts, total
-from manyeyes.view.terminal import Reading, bar, loss_text, reading_text, sparkline
+from manyeyes.view.terminal import Reading, bar, reading_text, sparkline
 from manyeyes.view.wording import compact, duration, number, percent, printable
 
 SILENT = 180.0
@@ -143,7 +143,7 @@ def _present(history: History) -> list[RenderableType]:
         values = curve(stage.rows, name).values
         table.add_row(Text(printable(name), "dim"), Text(sparkline(values, SPARK_WIDTH), "cyan"), _fall(values))
     reading = _reading(stage.rows[-MEAN_STEPS:])
-    return [table, Text(), reading_text(reading)] if table.row_count else [loss_text(reading.parts), reading_text(reading)]
+    return [table, Text(), reading_text(reading)]
 
 
 def _fall(values: list[float]) -> Text:

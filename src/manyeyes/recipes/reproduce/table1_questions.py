@@ -1,8 +1,9 @@
 """The questions of Table 1 at small scale: six categories of multiple choice, one right option and three wrong ones.
 
-    vision knowledge    bar charts and problems as pictures           wrong: near misses of the number; other bars
-    vision reasoning    colour and shape, counting, which is where    wrong: answers to other questions of the kind
-    OCR                 printed numbers and words                     wrong: one character changed
+    vision knowledge    bar charts; problems of school mathematics    wrong: answers (workings) of other charts and
+                        shown as pictures                             problems that ask the same
+    vision reasoning    colour and shape of things, counting          wrong: answers to other questions of the kind
+    OCR                 printed numbers                               wrong: one digit changed
     text knowledge      countries and elements: facts that pages of   wrong: the same fact of other countries (elements)
                         the training data tell but no question asks
     text reasoning      worked problems of arithmetic                 wrong: the result changed wherever it stands
@@ -34,7 +35,6 @@ from manyeyes.data.packaged.facts import Entity
 from manyeyes.data.record import Record
 from manyeyes.data.registry import REGISTRY
 from manyeyes.data.rendered import messages
-from manyeyes.data.synthesis.scene import EASY_COLOURS, EASY_SHAPES
 
 VISION_CATEGORIES = ("vision_knowledge", "vision_reasoning", "ocr")
 TEXT_CATEGORIES = ("text_knowledge", "text_reasoning", "code")
@@ -127,7 +127,9 @@ def _alike(character: str) -> str:
 def _vision_knowledge(seed: int) -> list[Drafts]:
     return [
         _others("synthetic/knowledge/bar_charts", seed, kind=_chart_kind),
-        _numbers_changed("synthetic/knowledge/problems", seed),
+        _others(
+            "synthetic/knowledge/problems", seed, kind=lambda record: re.sub(r"\d+", "_", messages(record)[0].text)
+        ),
     ]
 
 
@@ -135,12 +137,11 @@ def _vision_reasoning(seed: int) -> list[Drafts]:
     return [
         _others("easy_vqa", seed, kind=lambda record: _unless_yes_or_no(question_type(_answer(record)))),
         _others("synthetic/perception/counting", seed, kind=lambda record: "count"),
-        _others("synthetic/perception/relations", seed, kind=lambda record: _label_kind(_answer(record))),
     ]
 
 
 def _ocr(seed: int) -> list[Drafts]:
-    return [_misread("synthetic/ocr/digits", seed), _misread("synthetic/ocr/words", seed)]
+    return [_misread("synthetic/ocr/digits", seed)]
 
 
 def _text_knowledge(seed: int) -> list[Drafts]:
@@ -223,7 +224,9 @@ def _next_lines(source: str, seed: int) -> Drafts:
             continue
         at = int(rng.integers(CONTEXT_LINES, len(lines)))
         truth, near = lines[at], lines[at - CONTEXT_LINES : at]
-        alike = [line for line in lines if _indent(line) == _indent(truth) and len(line.strip()) > 8 and line not in near]
+        alike = [
+            line for line in lines if _indent(line) == _indent(truth) and len(line.strip()) > 8 and line not in near
+        ]
         wrong = _drawn(alike, truth, rng)
         if len(truth.strip()) > 8 and truth not in near and len(wrong) == WRONG:
             yield _Text(record, tuple("\n".join([*near, line, ""]) for line in (truth, *wrong)))
@@ -263,12 +266,6 @@ def _chart_kind(record: Record) -> str:
 
 def _unless_yes_or_no(kind: str) -> str:
     return "" if kind == "yes/no" else kind
-
-
-def _label_kind(answer: str) -> str:
-    """ "label" for "a red circle"."""
-    words = answer.split()
-    return "label" if len(words) == 3 and words[1] in EASY_COLOURS and words[2] in EASY_SHAPES else ""
 
 
 def _answer(record: Record) -> str:

@@ -18,7 +18,7 @@ from manyeyes.core.metrics_log import Row
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes.reproduce.table1 import ARMS, Budget, identity, model
 from manyeyes.recipes.reproduce.table1_questions import CATEGORIES, TEXT_CATEGORIES, VISION_CATEGORIES
-from manyeyes.recipes.reproduce.verdict import Dip, Difference, Ordering, dip, dip_outcome, not_hurt, ordering
+from manyeyes.recipes.reproduce.verdict import Difference, Dip, Ordering, dip, dip_outcome, not_hurt, ordering
 
 REPORT = {
     "early": (25.8, 43.8, 65.7, 45.5, 58.5, 24.8),
@@ -116,8 +116,9 @@ def sentences(scores: Scores, orderings: Mapping[str, Ordering], dips: Mapping[s
 
 def _vision_sentence(found: Ordering) -> str:
     return (
-        f"Vision (mean of three categories), early >= mid >= late: {found.outcome}. Early - mid {_points(found.early_mid)}, "
-        f"mid - late {_points(found.mid_late)}, early - late {_points(found.early_late)}."
+        f"Vision (mean of three categories), early >= mid >= late: {found.outcome}. "
+        f"Early - mid {_points(found.early_mid)}, mid - late {_points(found.mid_late)}, "
+        f"early - late {_points(found.early_late)}."
     )
 
 
@@ -145,8 +146,8 @@ def _dip_sentence(arm: str, found: Sequence[Dip]) -> str:
     gaps = [mean(getattr(one, name) for one in found) for name in ("gap_before", "gap_worst", "gap_end")]
     return (
         f"Dip and recovery of text under {arm} fusion: {dip_outcome(found)}. When vision came in, the loss on held-out "
-        f"text rose by {rise:+.3f} nats a token at its worst (the early arm in the same window: {control:+.3f}); at the "
-        f"end it stood {after:+.3f} from where it was before. Against the early arm after equally many tokens: "
+        f"text rose by {rise:+.3f} nats a token at its worst (the early arm in the same window: {control:+.3f}); "
+        f"at the end it stood {after:+.3f} from where it was before. Against the early arm after equally many tokens: "
         f"{gaps[0]:+.3f} before, {gaps[1]:+.3f} at the worst, {gaps[2]:+.3f} at the end."
     )
 

@@ -48,7 +48,9 @@ class Table1Scores:
         """The figures of a row; nothing in a stage that is not scored."""
         if not stage.evaluate_every:
             return {}
-        figures: dict[str, Any] = {"tokens": sum(self.drawn.values())} | {f"tokens_{k}": v for k, v in self.drawn.items()}
+        figures: dict[str, Any] = {"tokens": sum(self.drawn.values())} | {
+            f"tokens_{k}": v for k, v in self.drawn.items()
+        }
         figures["text_loss"] = self.text_loss(system.main)
         if final or run_step % (stage.steps // PROBES * FULL) == 0:
             for category in CATEGORIES:
@@ -101,9 +103,7 @@ def held_out_text(run: Run, tokenizer: Tokenizer) -> Batch:
     """Packed held-out documents: the same in every run."""
     samples = []
     for name, count in TEXT_SAMPLES.items():
-        source = REGISTRY.source(
-            name, tokenizer, rules=run.model.rules, part_length=ROW_LENGTH, split="test", seed=0
-        )
+        source = REGISTRY.source(name, tokenizer, rules=run.model.rules, part_length=ROW_LENGTH, split="test", seed=0)
         step = max(1, len(source) // count)
         samples += [source.sample(index, 0) for index in range(0, len(source), step)][:count]
     return stack(pack_all(samples, ROW_LENGTH, pad_id=tokenizer.pad))

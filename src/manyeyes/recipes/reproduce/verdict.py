@@ -104,7 +104,7 @@ class Dip:
         worst: highest loss in the window after it.
         end: loss at the run's end.
         gap_before, gap_worst, gap_end: the same against the early arm after equally many tokens.
-        control: how far the early arm's loss rose in the same window; the worst of several probes always rises a little.
+        control: how far the early arm's loss rose in the same window; the worst of many probes rises a little anyway.
     """
 
     before: float

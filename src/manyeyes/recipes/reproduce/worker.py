@@ -78,7 +78,7 @@ class _Sources:
 
     def __init__(self, run: Run, tokenizer: Tokenizer) -> None:
         self.run, self.tokenizer = run, tokenizer
-        self.drawn = dict.fromkeys(DOMAINS, 0)
+        self.drawn: dict[str, int] = {domain: 0 for domain in DOMAINS}
 
     def loader(self, stage: Stage, state: Mapping[str, Any] | None) -> "_Counted":
         sources = [
@@ -97,26 +97,22 @@ class _Sources:
             planner = Planner(sources, stage.mixture, **settings)
         else:
             planner = Planner.from_state(state, sources, stage.mixture, **settings)
-        loader = Loader(planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, workers=1)
-        return _Counted(loader, self.drawn)
+        return _Counted(planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, drawn=self.drawn)
 
 
 class _Counted(Loader):
     """A loader that keeps `drawn` up to date."""
 
-    def __init__(self, loader: Loader, drawn: dict[str, int]) -> None:
-        self._loader, self._drawn = loader, drawn
+    def __init__(self, planner: Planner, *, rows_per_batch: int, pad_id: int, drawn: dict[str, int]) -> None:
+        super().__init__(planner, rows_per_batch=rows_per_batch, pad_id=pad_id, workers=1)
+        self._drawn = drawn
 
     def __next__(self) -> LoadedBatch:
-        loaded = next(self._loader)
+        loaded = super().__next__()
         for domain in self._drawn:
             of_domain = [tokens for kind, _, _, tokens in loaded.state["sources"].values() if kind == domain]
             self._drawn[domain] = sum(of_domain)
         return loaded
-
-    def close(self) -> None:
-        """End the loader's threads."""
-        self._loader.close()
 
 
 if __name__ == "__main__":

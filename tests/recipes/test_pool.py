@@ -1,0 +1,75 @@
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from manyeyes.core.runlog import RunFolder
+from manyeyes.recipes.reproduce.pool import Job, WorkerError, run_jobs
+
+WORKER = """
+import json, signal, sys, time
+from pathlib import Path
+from manyeyes.core.runlog import RunFolder
+folder = RunFolder.open(sys.argv[1])
+config = folder.config()
+asked = []
+signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+done = max([row.step for row in folder.metrics("train")], default=0)
+for step in range(done + 1, config["steps"] + 1):
+    if asked:
+        sys.exit(130)
+    if config.get("fails") == step:
+        print("something is wrong")
+        sys.exit(7)
+    time.sleep(0.02)
+    folder.log("train", step)
+folder.log("finished", config["steps"])
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "fake_worker.py").write_text(WORKER)
+    path = os.pathsep.join([str(tmp_path), *(entry for entry in sys.path if entry)])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def job(tmp_path: Path, name: str, *, steps: int = 5, **config: int) -> Job:
+    folder = RunFolder(tmp_path / name)
+    if not folder.config_path.exists():
+        RunFolder.create(tmp_path / name, {"steps": steps, **config})
+    return Job(name, folder, steps)
+
+
+def run(jobs: list[Job], environment: dict[str, str], *, stop=lambda: False, report=lambda jobs: None) -> bool:
+    return run_jobs(
+        jobs, module="fake_worker", processes=2, environment=environment, report=report, stop=stop, every=0.05
+    )
+
+
+def test_all_jobs_finish_two_at_a_time_and_are_not_repeated(tmp_path: Path, environment: dict[str, str]) -> None:
+    jobs = [job(tmp_path, name) for name in "abc"]
+    at_once: list[int] = []
+    assert run(jobs, environment, report=lambda found: at_once.append(sum(j.running for j in found)))
+    assert max(at_once) == 2 and all(j.finished and j.share == 1.0 for j in jobs)
+    logs = [j.folder.metrics_path.read_bytes() for j in jobs]
+    assert run([job(tmp_path, name) for name in "abc"], environment)
+    assert [j.folder.metrics_path.read_bytes() for j in jobs] == logs
+
+
+def test_a_stopped_job_goes_on_where_it_was(tmp_path: Path, environment: dict[str, str]) -> None:
+    first = job(tmp_path, "long", steps=200)
+    assert not run([first], environment, stop=lambda: first.step >= 3)
+    assert 3 <= first.step < 200 and not first.finished
+    first.folder.config_path.write_text(json.dumps({"steps": first.step + 3}))
+    second = Job("long", first.folder, first.step + 3)
+    assert run([second], environment)
+    steps = [row.step for row in first.folder.metrics("train")]
+    assert steps == list(range(1, second.steps + 1))
+
+
+def test_a_failing_worker_is_named_with_what_it_said(tmp_path: Path, environment: dict[str, str]) -> None:
+    with pytest.raises(WorkerError, match="run bad ended with status 7: something is wrong"):
+        run([job(tmp_path, "bad", fails=2), job(tmp_path, "good", steps=50)], environment)
