@@ -84,7 +84,9 @@ def test_commands_that_do_not_work_are_explained_and_the_talk_goes_on(line, says
     assert says in capsys.readouterr().out and len(echo.seen) == 1
 
 
-@pytest.mark.parametrize(("failure", "says"), [(DataError("no room"), "no answer: no room"), (KeyboardInterrupt(), "stopped")])
+@pytest.mark.parametrize(
+    ("failure", "says"), [(DataError("no room"), "no answer: no room"), (KeyboardInterrupt(), "stopped")]
+)
 def test_a_turn_without_an_answer_leaves_the_conversation_as_it_was(failure, says, capsys) -> None:
     chat = talk(Echo(failure), "hello")
     assert chat.messages == [] and says in capsys.readouterr().out

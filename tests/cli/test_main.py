@@ -46,7 +46,11 @@ def test_a_misspelt_command_is_one_line(typed, hint, capsys) -> None:
 
 @pytest.mark.parametrize("name", ["run", "see", "chat", "recipes", "watch"])
 def test_help_of_a_command_is_shown_without_torch(name) -> None:
-    code = "import sys; from manyeyes.cli.main import main\ntry: main(sys.argv[1:])\nfinally: assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from manyeyes.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"usage: manyeyes {name}" in done.stdout and "--no-" not in done.stdout

@@ -74,7 +74,9 @@ def main(options: Options) -> int:
         message = Message("user", (part_of(question.shown), TextPart(question.asked)))
         try:
             answer = printable(assistant.answer([message], params=params).text.strip())
-        except ChatError as error:  # a model that has learned little may break the format; the other answers still count
+        except (
+            ChatError
+        ) as error:  # a model that has learned little may break the format; the other answers still count
             answer, status = f"(unreadable: {error})", 1
         print(answer if options.plain else "\n" * (number > 0) + _written(question, answer))
     return status

@@ -89,6 +89,7 @@ def at_each_length(kind: type[Generator], *sentences: int) -> list[SourceInfo]:
 
 VARIANTS = (
     described(caption.SceneCaptions, name="synthetic/caption/several", figures=(2, 3)),
+    described(caption.SceneCaptions, name="synthetic/caption/large", largest=0.9, places=False),
     described(ocr.Digits, name="synthetic/ocr/digits_text", form="document"),
     described(ocr.Digits, name="synthetic/ocr/two_digits_text", form="document", digits=2, width=32),
     described(ocr.Digits, name="synthetic/ocr/one_digit_text", form="document", digits=1, width=32),

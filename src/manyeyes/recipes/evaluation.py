@@ -146,7 +146,5 @@ def first_pixels(shown: Picture | Clip) -> np.ndarray:
 def summary(figures: Mapping[str, Mapping[str, float]]) -> str:
     """The main figure of each set in one line."""
     main = ("exact", "iou", "loss")
-    parts = [
-        f"{name} {figures[name][score]:.3f}" for name in figures for score in main if score in figures[name]
-    ]
+    parts = [f"{name} {figures[name][score]:.3f}" for name in figures for score in main if score in figures[name]]
     return ", ".join(parts)

@@ -1,6 +1,9 @@
 """Where a run is wired: sources to planner to loader, networks to trainer, held-out sets to figures, weights to disk.
 
-`execute` starts a run or goes on with one, whatever ended it; the same call always finishes the same work.
+`execute` starts a run or goes on with one, whatever ended it; the same call always finishes the same work. A resumed
+run keeps the configuration it began with, but for one thing that may be changed on purpose: the mixtures.
+
+Report: App. C.1 (ratios are adjusted on demand; an interrupted run goes on exactly).
 """
 
 from collections.abc import Callable, Mapping
@@ -8,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.seeds import key
 from manyeyes.core.tokenizer import Tokenizer
@@ -42,6 +47,7 @@ def execute(
     announce: Callable[[str], None] = lambda line: None,
     stop: Callable[[], bool] = lambda: False,
     data_folder: Path | None = None,
+    change_mixture: bool = False,
 ) -> bool:
     """Train a run to its end, from wherever it stands; True when it is finished.
 
@@ -50,7 +56,14 @@ def execute(
         announce: called with a line when something else happens (a stage begins, an evaluation is done).
         stop: asked after each step; True saves and returns.
         data_folder: where fetched data lies.
+        change_mixture: let `run` have other mixtures than the folder's run began with; it goes on from where it stands,
+            no sample is repeated and none skipped, and the folder's `config.json` holds the new ones from then on.
+
+    Raises:
+        ConfigError: the folder holds a run of another configuration.
+        CheckpointError: no checkpoint can be read, or none can be written.
     """
+    settle(run, folder, change_mixture=change_mixture)
     tokenizer = vocabulary_of(run, folder, data_folder=data_folder)
     dtype = default_dtype(device)
     peak = measured_peak(device, dtype)
@@ -59,8 +72,9 @@ def execute(
     sources = _Sources(run, tokenizer, folder, data_folder)
     evaluation = Evaluation(run, tokenizer, folder, announce=announce, data_folder=data_folder)
     trainer = Trainer(
-        system, run.stages, config=run.loop, seed=run.seed, folder=folder, tokenizer=tokenizer, open_loader=sources.loader,
-        evaluate=evaluation, report=report, device=device, peak=peak, fingerprint=run.fingerprint,
+        system, run.stages, config=run.loop, seed=run.seed, folder=folder, tokenizer=tokenizer,
+        open_loader=sources.loader, evaluate=evaluation, report=report, device=device, peak=peak,
+        fingerprint=run.core_fingerprint,
     )  # fmt: skip
     if trainer.resume():
         announce(f"going on from step {trainer.run_step} of {trainer.run_steps}")
@@ -72,6 +86,26 @@ def execute(
     export(run, system, tokenizer, folder)
     folder.log("finished", trainer.run_step, seconds=round(trainer.seconds, 1))
     return True
+
+
+def settle(run: Run, folder: RunFolder, *, change_mixture: bool) -> None:
+    """Make sure that the folder's run is this one, after an allowed change of its mixtures.
+
+    Raises:
+        ConfigError: it is another one.
+    """
+    began = Run.from_json(folder.config())
+    if began.fingerprint == run.fingerprint:
+        return
+    if began.core_fingerprint != run.core_fingerprint:
+        raise ConfigError(
+            f"{folder.path} holds a run of another configuration; use the settings it began with, or another folder"
+        )
+    if not change_mixture:
+        raise ConfigError(
+            f"{folder.path} holds this run with another mixture; to go on with the new one, say --change-mixture"
+        )
+    folder.write_config(run.to_json())
 
 
 def export(run: Run, system: System, tokenizer: Tokenizer, folder: RunFolder) -> Path:
@@ -98,7 +132,7 @@ class _Sources:
         if state is None:
             planner = Planner(sources, stage.mixture, **settings)
         else:
-            planner = Planner.from_state(state, sources, stage.mixture, **settings)
+            planner = Planner.from_state(state, sources, stage.mixture, **settings, allow=("sources",))
         quarantine = Quarantine(self.folder.path / "quarantine")
         return Loader(planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, workers=1, quarantine=quarantine)
 

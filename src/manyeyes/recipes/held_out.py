@@ -6,8 +6,8 @@
     boxes     mean IoU of the matched boxes
     loss      mean negative log-likelihood a token (documents)
 
-A question is the first user turn of a held-out record with its pictures, the truth its first assistant turn. Records are
-never augmented. Report: §4.3 (what the stages are for), §5 (categories).
+A question is the first user turn of a held-out record with its pictures, the truth its first assistant turn. Records
+are never augmented. Report: §4.3 (what the stages are for), §5 (categories).
 """
 
 from collections import Counter, defaultdict
@@ -84,7 +84,9 @@ def _media(prompt: Rendered, record: Record, shown: Shown) -> tuple[Media, ...]:
     return shown[id(picture)][1]
 
 
-def score(asked: HeldOut, found: Sequence[Question], completions: Sequence[Completion], tokenizer: Tokenizer) -> list[Answered]:
+def score(
+    asked: HeldOut, found: Sequence[Question], completions: Sequence[Completion], tokenizer: Tokenizer
+) -> list[Answered]:
     """Every answer with its scores."""
     return [
         _scored(asked, question, tokenizer.decode(completion.ids, skip_special=True).strip())

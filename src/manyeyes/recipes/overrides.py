@@ -35,7 +35,9 @@ def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals or not path:
-            raise ConfigError(f"override {override!r}: expected PATH=VALUE, for example seed=1 or stages.joint.steps=200")
+            raise ConfigError(
+                f"override {override!r}: expected PATH=VALUE, for example seed=1 or stages.joint.steps=200"
+            )
         config = _set(config, path.split("."), text, override)
     return config
 

@@ -1,7 +1,7 @@
 """Where a run may start from instead of noise: the report's ViT begins as SigLIP, its language model as K2.
 
-Both are read in the official names. A language checkpoint (K2, Moonlight: text-only names) fills the main model; a vision
-checkpoint fills the vision tower. Whatever the checkpoint lacks is an error, never left at random.
+Both are read in the official names. A language checkpoint (K2, Moonlight: text-only names) fills the main model; a
+vision checkpoint fills the vision tower. Whatever the checkpoint lacks is an error, never left at random.
 
 Report: §4.2 (MoonViT initialised from SigLIP-SO-400M), §4.3 (joint training starts from a K2 checkpoint).
 """

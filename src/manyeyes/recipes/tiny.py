@@ -33,17 +33,19 @@ TEXT = {
     "caption_text/ocr/words": 0.5,
 }
 CAPTIONS = {
-    "synthetic/caption/scenes": 3.0,
-    "synthetic/caption/several": 1.0,
-    "synthetic/ocr/digits_text": 2.0,
+    "synthetic/caption/scenes": 2.0,
+    "synthetic/caption/large": 1.5,
+    "synthetic/caption/several": 0.7,
+    "synthetic/ocr/digits_text": 1.5,
     "synthetic/ocr/two_digits_text": 1.0,
     "synthetic/ocr/one_digit_text": 0.5,
-    "synthetic/ocr/words_text": 0.5,
-    "photographs": 0.3,
+    "synthetic/ocr/words_text": 0.3,
+    "photographs": 0.2,
 }
 SIGHT = {
     "easy_vqa": 5.0,
-    "synthetic/ocr/digits": 2.5,
+    "synthetic/ocr/digits": 2.0,
+    "synthetic/ocr/digits_text": 2.0,
     "digit_strings": 0.5,
     "synthetic/ocr/words": 0.5,
     "synthetic/caption/scenes": 0.5,
@@ -72,7 +74,8 @@ HELD_OUT = (
 )
 SEEING = ("text", "code", "knowledge", "vqa", "ocr", "counting", "grounding")
 ALL: tuple[Component, ...] = ("vision_tower", "mm_projector", "language_model")
-RATE = 6e-3
+TEXT_RATE, SIGHT_RATE, JOINT_RATE = 6e-3, 8e-3, 3e-3
+"""MuonClip finds these high rates best at this width and batch (docs/log.md)."""
 
 
 def tiny() -> Run:
@@ -93,12 +96,12 @@ def _language() -> tuple[Stage, ...]:
     return (
         Stage(
             name="align_lm", objective="language", language="align", trainable=("align.language_model",), steps=100,
-            row_length=256, rows=16, micro_rows=16, mixture=text, schedule=Schedule(RATE, warmup=10, decay=0.3),
+            row_length=256, rows=16, micro_rows=16, mixture=text, schedule=Schedule(TEXT_RATE, warmup=10, decay=0.3),
             held_out=("text",),
         ),
         Stage(
             name="text", objective="language", trainable=("language_model",), steps=180, row_length=256, rows=16,
-            micro_rows=16, mixture=text, schedule=Schedule(RATE, warmup=20, decay=0.0), held_out=("text", "code"),
+            micro_rows=16, mixture=text, schedule=Schedule(TEXT_RATE, warmup=20, decay=0.0), held_out=("text", "code"),
         ),
     )  # fmt: skip
 
@@ -107,17 +110,17 @@ def _vision() -> tuple[Stage, ...]:
     captions = constant(1.0, weights=CAPTIONS)
     return (
         Stage(
-            name="vit", objective="coca", trainable=("vision_tower", "coca"), steps=300, row_length=256, rows=6,
-            micro_rows=6, mixture=captions, schedule=Schedule(RATE, warmup=20, decay=0.2),
+            name="vit", objective="coca", trainable=("vision_tower", "coca"), steps=420, row_length=256, rows=10,
+            micro_rows=10, mixture=captions, schedule=Schedule(SIGHT_RATE, warmup=20, decay=0.2),
         ),
         Stage(
             name="vit_align", objective="language", language="align",
-            trainable=("vision_tower", "align.mm_projector"), steps=100, row_length=256, rows=6, micro_rows=6,
-            mixture=captions, schedule=Schedule(RATE, warmup=10, decay=0.2),
+            trainable=("vision_tower", "align.mm_projector"), steps=60, row_length=256, rows=6, micro_rows=6,
+            mixture=captions, schedule=Schedule(SIGHT_RATE / 4, warmup=10, decay=0.2),
         ),
         Stage(
             name="projector", objective="language", trainable=("mm_projector",), reset=("mm_projector",), steps=40,
-            row_length=256, rows=6, micro_rows=6, mixture=captions, schedule=Schedule(RATE, warmup=5, decay=0.2),
+            row_length=256, rows=6, micro_rows=6, mixture=captions, schedule=Schedule(JOINT_RATE, warmup=5, decay=0.2),
         ),
     )  # fmt: skip
 
@@ -125,8 +128,8 @@ def _vision() -> tuple[Stage, ...]:
 def _together() -> tuple[Stage, ...]:
     return (
         Stage(
-            name="joint", objective="language", trainable=ALL, steps=800, row_length=256, rows=8, micro_rows=8,
-            mixture=constant(0.8, weights=TEXT | SIGHT), schedule=Schedule(RATE, warmup=20, decay=0.4),
+            name="joint", objective="language", trainable=ALL, steps=600, row_length=256, rows=8, micro_rows=8,
+            mixture=constant(0.8, weights=TEXT | SIGHT), schedule=Schedule(JOINT_RATE, warmup=20, decay=0.4),
             held_out=(*SEEING, "needles_256"), evaluate_every=150,
         ),
     )  # fmt: skip
@@ -136,7 +139,7 @@ def _long() -> tuple[Stage, ...]:
     return tuple(
         Stage(
             name=f"long_{length}", objective="language", trainable=ALL, steps=steps, row_length=length,
-            rows=4096 // length, micro_rows=1, mixture=constant(0.4, weights=_long_blend(length)), schedule=Schedule(RATE / 5, warmup=4, decay=0.5),
+            rows=4096 // length, micro_rows=1, mixture=constant(0.4, weights=_long_blend(length)), schedule=Schedule(JOINT_RATE / 5, warmup=4, decay=0.5),
             context=length, yarn_factor=length / 256, yarn_original=256, held_out=held_out,
         )
         for length, steps, held_out in (

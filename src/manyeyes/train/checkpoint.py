@@ -23,7 +23,11 @@ import torch
 from manyeyes.core.errors import CheckpointError
 
 KEPT = 2
-_FULL = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EFBIG: "the file is too large"}
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is too large",
+}
 _STATE, _WEIGHTS, _OPTIMIZER = "state.json", "weights.safetensors", "optimizer.safetensors"
 
 
@@ -142,7 +146,9 @@ def _flush(path: Path) -> None:
 
 def _write_failure(folder: Path, error: Exception) -> str:
     # safetensors gives no errno, only its text.
-    causes = (why for code, why in _FULL.items() if getattr(error, "errno", None) == code or os.strerror(code) in str(error))
+    causes = (
+        why for code, why in _FULL.items() if getattr(error, "errno", None) == code or os.strerror(code) in str(error)
+    )
     reason = next(causes, str(error))
     return (
         f"could not write a checkpoint to {folder}: {reason}. The last good checkpoint is untouched; "

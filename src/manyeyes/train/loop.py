@@ -11,9 +11,11 @@ Report: §4.3 and table 3 (stages and what is carried over), App. C.1 (seamless 
 """
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import torch
@@ -23,6 +25,7 @@ from manyeyes.core.runlog import RunFolder
 from manyeyes.core.seeds import torch_seed
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.loader import LoadedBatch, Loader
+from manyeyes.data.mixture import Mixture
 from manyeyes.optim.muonclip import MuonClip, clip_gradient_norm
 from manyeyes.train import checkpoint
 from manyeyes.train.meter import StepReport, expert_load, largest, step_flops
@@ -105,6 +108,7 @@ class Trainer:
         for stage in self.stages[: self.stage_number]:
             self._set_context(stage)
         self.folder.rewind(saved.state["log"])
+        self._note_mixture(saved.state["mixture"])
         return True
 
     def train(self, stop: Callable[[], bool]) -> bool:
@@ -119,6 +123,18 @@ class Trainer:
             if self.stage_number < len(self.stages) and stop():
                 return False
         return True
+
+    def _note_mixture(self, before: dict[str, Any] | None) -> None:
+        """Ratios may change at a resume (the planner goes on without repeat or skip); the log says where."""
+        now = self._mixture()
+        if now is not None and now != before:
+            stage = self.stages[self.stage_number].name
+            self.folder.log("mixture", self.run_step, stage=stage, before=before, now=now)
+
+    def _mixture(self) -> dict[str, Any] | None:
+        """The current stage's mixture as plain data; None when the run is finished."""
+        running = self.stage_number < len(self.stages)
+        return plain(self.stages[self.stage_number].mixture) if running else None
 
     def _run_stage(self, stage: Stage, stop: Callable[[], bool]) -> bool:
         optimizer = self._enter(stage)
@@ -225,6 +241,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "planner": self._planner_state,
+            "mixture": self._mixture(),
             "log": self.folder.position,
             "fingerprint": self.fingerprint,
         }
@@ -236,3 +253,8 @@ class Trainer:
 def digest(names: tuple[tuple[str, ...], ...]) -> str:
     """A short hash of a step's sample names in order: two runs that saw the same data agree in it."""
     return hashlib.blake2b(repr(names).encode(), digest_size=8).hexdigest()
+
+
+def plain(mixture: Mixture) -> dict[str, Any]:
+    """A mixture as JSON gives it back."""
+    return json.loads(json.dumps(asdict(mixture)))

@@ -61,7 +61,8 @@ def learn_language(
         text, vision = _by_domain(model, out.hidden_BTD, part)
         balance = out.aux_loss * (part.tokens / batch.tokens)  # a mean over tokens, like the model's own
         loss = (text + vision) / whole + balance
-        loss.backward()
+        if loss.requires_grad:  # text alone teaches a projector nothing
+            loss.backward()
         seen.add(part, torch.stack([text, vision, balance]).detach(), out)
     return Learned(_means(seen.sums.tolist(), seen.weights.tolist(), whole), seen.counts_LE, seen.max_logit_LH)
 

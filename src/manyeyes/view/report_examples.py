@@ -16,7 +16,7 @@ LONGEST_SIDE = 320
 GOOD_IOU = 0.5
 """A box counts as found from this IoU on (PASCAL VOC)."""
 SHOWN = 80
-LONGEST_TEXT = 400
+LONGEST_TEXT = 180
 
 
 def example_cards(examples: Sequence[Example]) -> Markup:
@@ -92,4 +92,6 @@ def _data_uri(picture: Picture) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " ..."
+    """A long text without its middle: what is asked stands at the end."""
+    half = LONGEST_TEXT // 2
+    return text if len(text) <= LONGEST_TEXT else f"{text[:half]} ... {text[-half:]}"

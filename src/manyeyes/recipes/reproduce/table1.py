@@ -74,6 +74,7 @@ class Budget:
         rows: rows of a step.
         vit_steps, vit_rows: the same of the shared ViT stage.
         questions: questions of a category at the end of a run; `quick` are asked on the way.
+        documents: held-out texts of each kind, of up to a row, whose loss is measured.
     """
 
     steps: int
@@ -82,6 +83,7 @@ class Budget:
     vit_rows: int = 6
     questions: int = 400
     quick: int = 150
+    documents: int = 16
 
     def __post_init__(self) -> None:
         if self.steps < PROBES or self.steps % PROBES:
@@ -106,8 +108,8 @@ class Budget:
 
 
 STEPS_A_MINUTE = 24
-"""Steps of one run for each minute of the whole experiment: measured, see docs/experiments."""
-QUICK = Budget(steps=PROBES, rows=1, vit_steps=4, questions=16, quick=8)
+"""Steps of one run for each minute of the whole experiment: 0.32 s a step, 2 min of scoring (measured)."""
+QUICK = Budget(steps=PROBES, rows=1, vit_steps=4, questions=16, quick=8, documents=1)
 
 
 def vit_run(budget: Budget) -> Run:
@@ -116,7 +118,8 @@ def vit_run(budget: Budget) -> Run:
         Stage(
             name=VIT, objective="coca", trainable=("vision_tower", "coca"), steps=budget.vit_steps,
             row_length=ROW_LENGTH, rows=budget.vit_rows, micro_rows=budget.vit_rows,
-            mixture=constant(1.0, weights=CAPTIONS), schedule=Schedule(peak=RATE, warmup=min(20, budget.vit_steps // 4), decay=0.2),
+            mixture=constant(1.0, weights=CAPTIONS),
+            schedule=Schedule(peak=RATE, warmup=min(20, budget.vit_steps // 4), decay=0.2),
         ),
         name=VIT, seed=0, start_vision="",
     )  # fmt: skip

@@ -3,15 +3,16 @@
     vision knowledge    bar charts; problems of school mathematics    wrong: answers (workings) of other charts and
                         shown as pictures                             problems that ask the same
     vision reasoning    colour and shape of things, counting          wrong: answers to other questions of the kind
-    OCR                 printed numbers                               wrong: one digit changed
+    OCR                 printed numbers                               wrong: one digit changed, held out as well
     text knowledge      countries and elements: facts that pages of   wrong: the same fact of other countries (elements)
                         the training data tell but no question asks
     text reasoning      worked problems of arithmetic                 wrong: the result changed wherever it stands
-    code                the next line of held-out source code         wrong: other lines of the file, equally indented
+    code                the next line of held-out source code         wrong: lines of other files, equally indented
 
-Every record is held out from training; options of other kinds (yes or no) are left out, so chance is a quarter in every
-category. A model of a million parameters is at the floor of free answers, but not of these. Which questions are asked
-depends on the seed alone, so all arms of a seed answer the same ones. This module imports no torch.
+Every record is held out from training, and so are the wrong numbers of OCR: a model that remembers which numbers it has
+read would else know the right one by its strangeness. Questions with other options (yes or no) are left out, so chance
+is a quarter in every category. A model of a million parameters is at the floor of free answers, but not of these. Which
+questions are asked depends on the seed alone, so all arms of a seed answer the same. This module imports no torch.
 
 Report: §2.1 and Table 1 name the categories; their benchmarks are not public in this form, so these stand in for them.
 """
@@ -28,6 +29,7 @@ from manyeyes.core.chat import render, render_document
 from manyeyes.core.media import Media, MediaRules
 from manyeyes.core.seeds import stream
 from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.held_out import split_of
 from manyeyes.data.packaged.countries import countries
 from manyeyes.data.packaged.easy_vqa import question_type
 from manyeyes.data.packaged.elements import elements
@@ -35,6 +37,7 @@ from manyeyes.data.packaged.facts import Entity
 from manyeyes.data.record import Record
 from manyeyes.data.registry import REGISTRY
 from manyeyes.data.rendered import messages
+from manyeyes.data.synthesis.generator import HELD_OUT
 
 VISION_CATEGORIES = ("vision_knowledge", "vision_reasoning", "ocr")
 TEXT_CATEGORIES = ("text_knowledge", "text_reasoning", "code")
@@ -97,7 +100,7 @@ def near_misses(text: str, rng: np.random.Generator, *, count: int = WRONG) -> t
 
     Example:
         >>> near_misses("7", stream(0, "demo"), count=2)
-        ('3', '6')
+        ('6', '5')
     """
     found: list[str] = []
     for _ in range(50 * count):
@@ -193,8 +196,11 @@ def _numbers_changed(source: str, seed: int) -> Drafts:
 
 
 def _misread(source: str, seed: int) -> Drafts:
+    """Wrong options read almost the same and, like the right one, are never shown in training."""
     for number, record in enumerate(_shuffled(source, seed)):
-        wrong = near_misses(_answer(record), stream(seed, f"reproduce/table1/{source}", number))
+        rng = stream(seed, f"reproduce/table1/{source}", number)
+        alike = near_misses(_answer(record), rng, count=12 * WRONG)
+        wrong = [other for other in alike if split_of(other, per_mille=HELD_OUT) == "test"][:WRONG]
         if len(wrong) == WRONG:
             yield _Text(record, (_answer(record), *wrong))
 
@@ -214,21 +220,23 @@ def _facts(source: str, entities: Sequence[Entity], seed: int) -> Drafts:
 
 
 def _next_lines(source: str, seed: int) -> Drafts:
-    """A place in each file in turn: the lines before it, the next line, and other lines of its indentation."""
+    """A place in each file in turn: the lines before it, the next line, and lines of its indentation elsewhere."""
     records = list(_shuffled(source, seed))
+    files = [messages(record)[0].text.split("\n") for record in records]
+    places: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    for file, lines in enumerate(files):
+        for line in filter(_telling, lines):
+            places[_indent(line)].append((file, line))
     for number in range(64 * len(records)):
-        record = records[number % len(records)]
-        lines = messages(record)[0].text.split("\n")
+        record, lines = records[number % len(records)], files[number % len(records)]
         rng = stream(seed, f"reproduce/table1/{source}", number)
         if len(lines) <= 2 * CONTEXT_LINES:
             continue
         at = int(rng.integers(CONTEXT_LINES, len(lines)))
         truth, near = lines[at], lines[at - CONTEXT_LINES : at]
-        alike = [
-            line for line in lines if _indent(line) == _indent(truth) and len(line.strip()) > 8 and line not in near
-        ]
-        wrong = _drawn(alike, truth, rng)
-        if len(truth.strip()) > 8 and truth not in near and len(wrong) == WRONG:
+        elsewhere = [line for file, line in places[_indent(truth)] if file != number % len(records)]
+        wrong = _drawn(elsewhere, truth, rng)
+        if _telling(truth) and truth not in near and len(wrong) == WRONG:
             yield _Text(record, tuple("\n".join([*near, line, ""]) for line in (truth, *wrong)))
 
 
@@ -270,6 +278,11 @@ def _unless_yes_or_no(kind: str) -> str:
 
 def _answer(record: Record) -> str:
     return next(turn.text for turn in messages(record) if turn.role == "assistant").strip()
+
+
+def _telling(line: str) -> bool:
+    """More than a bracket or an else."""
+    return len(line.strip()) > 8
 
 
 def _indent(line: str) -> int:

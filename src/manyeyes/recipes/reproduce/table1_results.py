@@ -146,7 +146,7 @@ def _dip_sentence(arm: str, found: Sequence[Dip]) -> str:
     gaps = [mean(getattr(one, name) for one in found) for name in ("gap_before", "gap_worst", "gap_end")]
     return (
         f"Dip and recovery of text under {arm} fusion: {dip_outcome(found)}. When vision came in, the loss on held-out "
-        f"text rose by {rise:+.3f} nats a token at its worst (the early arm in the same window: {control:+.3f}); "
+        f"text changed by {rise:+.3f} nats a token at its worst (the early arm in the same window: {control:+.3f}); "
         f"at the end it stood {after:+.3f} from where it was before. Against the early arm after equally many tokens: "
         f"{gaps[0]:+.3f} before, {gaps[1]:+.3f} at the worst, {gaps[2]:+.3f} at the end."
     )

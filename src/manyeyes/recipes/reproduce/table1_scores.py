@@ -28,8 +28,8 @@ from manyeyes.train.batches import micro_batches
 from manyeyes.train.stages import Stage
 from manyeyes.train.system import System
 
-TEXT_SAMPLES = {"package_prose": 16, "package_repositories": 16, "maths_document": 16}
-"""Held-out documents of up to a row each, whose loss is measured."""
+TEXT_SOURCES = ("package_prose", "package_repositories", "maths_document")
+"""Where the held-out text comes from whose loss is measured."""
 
 
 class Table1Scores:
@@ -70,7 +70,7 @@ class Table1Scores:
     def text_loss(self, model: K25) -> float:
         """Nats a token on the same held-out text in all runs."""
         if self._text is None:
-            self._text = held_out_text(self.run, self.tokenizer)
+            self._text = held_out_text(self.run, self.tokenizer, count=self.budget.documents)
         total = weight = 0.0
         for part in micro_batches(self._text, 16, device=model.head_weight.device):
             hidden_BTD = model(part.ids_BT, positions_BT=part.positions_BT, segments_BT=part.segments_BT).hidden_BTD
@@ -99,10 +99,10 @@ def confidence(scores: NDArray[np.float64], *, tokens: int) -> float:
     return float(weights[0] / weights.sum())
 
 
-def held_out_text(run: Run, tokenizer: Tokenizer) -> Batch:
-    """Packed held-out documents: the same in every run."""
+def held_out_text(run: Run, tokenizer: Tokenizer, *, count: int) -> Batch:
+    """`count` packed held-out documents of each source: the same in every run."""
     samples = []
-    for name, count in TEXT_SAMPLES.items():
+    for name in TEXT_SOURCES:
         source = REGISTRY.source(name, tokenizer, rules=run.model.rules, part_length=ROW_LENGTH, split="test", seed=0)
         step = max(1, len(source) // count)
         samples += [source.sample(index, 0) for index in range(0, len(source), step)][:count]

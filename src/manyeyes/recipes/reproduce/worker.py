@@ -6,6 +6,7 @@ A parent starts it with one thread (`OMP_NUM_THREADS=1`) and reads the folder's 
 finished, with 130 when it was asked to stop (SIGINT, SIGTERM, or the parent is gone) and saved.
 """
 
+import math
 import os
 import signal
 import sys
@@ -34,6 +35,8 @@ from manyeyes.train.stages import Stage
 from manyeyes.train.system import System
 
 STOPPED = 130
+NO_PEAK = math.inf
+"""Nobody reads the MFU of these runs, so the machine is not measured; it logs as 0."""
 
 
 def main(folder: Path) -> int:
@@ -62,7 +65,7 @@ def train(folder: RunFolder, *, stop: Callable[[], bool]) -> bool:
     trainer = Trainer(
         system, run.stages, config=run.loop, seed=run.seed, folder=folder, tokenizer=tokenizer,
         open_loader=sources.loader, evaluate=Table1Scores(run, budget, tokenizer, drawn=sources.drawn),
-        report=lambda step: None, device=device, peak=1e12, fingerprint=run.fingerprint,
+        report=lambda step: None, device=device, peak=NO_PEAK, fingerprint=run.fingerprint,
     )  # fmt: skip
     if not trainer.resume() and run.start_vision:
         weights.load_into(system.main, folder.path / run.start_vision, only=("vision_tower.",))

@@ -1,0 +1,187 @@
+"""Fills the table of the README from the JSON files that committed scripts wrote; nothing in it is typed by hand.
+
+    python docs/fill_numbers.py             rewrites the block between the markers
+    python docs/fill_numbers.py --check     changes nothing; fails when the block is not what the files say
+
+    docs/experiments/tiny.json, small.json      docs/collect_run.py
+    docs/experiments/table1.json                manyeyes reproduce table1 --write-docs docs/experiments
+    benchmarks/results/*.json                   benchmarks/train_step.py, benchmarks/muon.py
+
+A file that is not there gives "not run here". A goal that was missed stands in the table like one that was met.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- numbers:begin -->", "<!-- numbers:end -->"
+ABSENT = "not run here"
+OURS, THEIRS = "manyeyes", "transformers, "
+
+
+class Line(NamedTuple):
+    """A row of the table: what was measured, what came out, and what it should be compared with."""
+
+    what: str
+    found: str
+    beside: str
+
+
+def main() -> int:
+    """Rewrite or check the README; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    readme = ROOT / "README.md"
+    old = readme.read_text(encoding="utf-8")
+    new = filled(old, block(ROOT))
+    if check:
+        print("README is up to date" if old == new else "README is not what the files say: run docs/fill_numbers.py")
+        return int(old != new)
+    readme.write_text(new, encoding="utf-8")
+    return 0
+
+
+def filled(text: str, table: str) -> str:
+    """The text with the table between its markers. Raises ValueError without exactly one pair of markers."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise ValueError(f"expected {BEGIN} and {END} once each")
+    return re.sub(f"{BEGIN}.*{END}", lambda _: f"{BEGIN}\n{table}\n{END}", text, flags=re.DOTALL)
+
+
+def block(root: Path) -> str:
+    """The table, from the files under `root`."""
+    lines = [*demo_lines(root), *small_lines(root), *fusion_lines(root), *speed_lines(root)]
+    rows = [f"| {line.what} | {line.found} | {line.beside} |" for line in lines]
+    return "\n".join(["| | measured | beside it |", "|---|---|---|", *rows])
+
+
+def demo_lines(root: Path) -> Iterator[Line]:
+    """The demo run: how long it took, and what it can do at its end."""
+    run = _read(root / "docs/experiments/tiny.json")
+    sets = {} if run is None else run["held_out"]
+    yield Line("`make demo`: training, evaluations included", _cost(run), "goal: 20 minutes with set-up")
+    vqa = sets.get("vqa")
+    yield Line(
+        f"easy-VQA, held-out questions{_count(vqa)}", _share(vqa, "exact"),
+        f"best answer without looking: {_share(vqa, 'blind')}; goal: 10 points above it",
+    )  # fmt: skip
+    yield Line("… colour / shape / yes or no", _shares(vqa), "1 of 8 colours, 1 of 3 shapes, 1 of 2")
+    ocr = sets.get("ocr")
+    yield Line(f"three printed digits, read exactly{_count(ocr)}", _share(ocr, "exact"), "goal: 50 %; chance 0.1 %")
+    counting, grounding = sets.get("counting"), sets.get("grounding")
+    yield Line(f"counting shapes{_count(counting)}", _share(counting, "exact"), _commonest(counting))
+    yield Line(f"grounding, mean IoU{_count(grounding)}", _share(grounding, "iou"), _silence(grounding))
+    for length in (256, 1024, 4096):
+        needles = sets.get(f"needles_{length}")
+        yield Line(
+            f"a fact in {length:,} tokens of text{_count(needles)}", _share(needles, "exact"), _commonest(needles)
+        )
+
+
+def small_lines(root: Path) -> Iterator[Line]:
+    """The larger recipe, which is only begun on two cores."""
+    run = _read(root / "docs/experiments/small.json")
+    found = ABSENT
+    if run is not None:
+        stage = next(one for one in reversed(run["stages"].values()) if one["steps"])
+        name = next(name for name, one in run["stages"].items() if one is stage)
+        first, last = stage["first"].get("loss", 0.0), stage["last"].get("loss", 0.0)
+        found = f"{_cost(run)}; stage {name}: loss {first:.2f} to {last:.2f}"
+    yield Line("`manyeyes run small`, begun on a CPU", found, "the whole needs a GPU")
+
+
+def fusion_lines(root: Path) -> Iterator[Line]:
+    """Early, mid and late fusion: mean over vision and over text categories."""
+    result = _read(root / "docs/experiments/table1.json")
+    for group in ("vision", "text"):
+        found = beside = ABSENT
+        if result is not None:
+            found = " / ".join(f"{_mean(result['arms'][arm][group]):.1f}" for arm in ("early", "mid", "late"))
+            chosen = [name for name in result["report"]["early"] if (name in VISION) == (group == "vision")]
+            rows = ([result["report"][arm][name] for name in chosen] for arm in ("early", "mid", "late"))
+            beside = f"report, on its own benchmarks: {' / '.join(f'{_mean(row):.1f}' for row in rows)}"
+            outcome = result["orderings"][group].get("outcome")
+            beside += f"; its order here: {outcome}" if outcome else ""
+        what = f"vision early / mid / late, {group} questions, % (chance: 25)"
+        yield Line(what, found, beside if result is not None else "report: table 1")
+
+
+VISION = ("vision_knowledge", "vision_reasoning", "ocr")
+
+
+def speed_lines(root: Path) -> Iterator[Line]:
+    """The two benchmarks beside their peers."""
+    step = _read(root / "benchmarks/results/train_step.json")
+    found = ABSENT
+    if step is not None:
+        ours = step["results"][OURS]["cpu_tokens_per_s"]
+        best = max(row["cpu_tokens_per_s"] for name, row in step["results"].items() if name.startswith(THEIRS))
+        found = f"{ours / best:.2f}x the tokens a second of transformers' best"
+    yield Line("forward and backward, 22M text model, 1 thread", found, "goal: 1.30x")
+    muon = _read(root / "benchmarks/results/muon.json")
+    for row in [] if muon is None else muon["results"]:
+        found = f"{row['ratio_per_matrix_fp32']:.2f}x a loop over single matrices"
+        yield Line(f"Muon step, {_threads(row['threads'])}", found, f"goal: {row['target']:.2f}x")
+    if muon is None:
+        yield Line("Muon step", ABSENT, "goal: 1.25x on one thread, 2.00x on two")
+    yield Line("on a GPU; with the released weights; on a cluster", ABSENT, "")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _cost(run: dict[str, Any] | None) -> str:
+    if run is None:
+        return ABSENT
+    unfinished = "" if run["finished"] else ", not finished"
+    machine = run["machine"]
+    where = f"{machine.get('device', '?')}, {_threads(machine.get('threads', 0))}"
+    return f"{run['seconds']['wall'] / 60:.1f} minutes ({where}), {run['tokens'] / 1e6:.2f}M tokens{unfinished}"
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
+def _share(of_set: dict[str, Any] | None, score: str) -> str:
+    if of_set is None or score not in of_set["newest"]:
+        return ABSENT
+    return f"{100 * of_set['newest'][score]['value']:.1f} %"
+
+
+def _shares(vqa: dict[str, Any] | None) -> str:
+    found = [_share(vqa, f"exact {kind}") for kind in ("colour", "shape", "yes/no")]
+    return ABSENT if ABSENT in found else " / ".join(found)
+
+
+def _count(of_set: dict[str, Any] | None) -> str:
+    return f" ({of_set['questions']:,})" if of_set is not None and of_set["questions"] else ""
+
+
+def _commonest(of_set: dict[str, Any] | None) -> str:
+    return _without_a_model(of_set, "commonest", "always the commonest answer")
+
+
+def _silence(of_set: dict[str, Any] | None) -> str:
+    return _without_a_model(of_set, "empty", "saying nothing")
+
+
+def _without_a_model(of_set: dict[str, Any] | None, key: str, what: str) -> str:
+    if of_set is None or key not in of_set:
+        return "no goal set"
+    return f"{what}: {100 * of_set[key]:.1f} %"
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

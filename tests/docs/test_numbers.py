@@ -1,0 +1,81 @@
+"""The README's table is what the committed files say, and says so where a file is missing."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fill_numbers", ROOT / "docs/fill_numbers.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+fill_numbers = load()
+
+
+def cells(table: str) -> dict[str, list[str]]:
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    return {row[0]: row[1:] for row in rows}
+
+
+def demo() -> dict[str, Any]:
+    def scored(questions: int, **newest: float) -> dict[str, Any]:
+        return {"questions": questions, "newest": {name.replace("_", " "): {"value": v} for name, v in newest.items()}}
+
+    vqa = scored(2000, exact=0.8125, blind=0.6725, exact_colour=0.9, exact_shape=0.5)
+    vqa["newest"]["exact yes/no"] = {"value": 0.75}
+    return {
+        "finished": True, "tokens": 3_250_000, "machine": {"device": "cpu", "threads": 2},
+        "seconds": {"training": 800.0, "wall": 930.0},
+        "held_out": {"vqa": vqa, "ocr": scored(500, exact=0.031)},
+    }  # fmt: skip
+
+
+def test_the_readme_holds_what_the_files_say() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert fill_numbers.filled(readme, fill_numbers.block(ROOT)) == readme, "run docs/fill_numbers.py"
+
+
+def test_without_files_nothing_was_measured(tmp_path: Path) -> None:
+    rows = cells(fill_numbers.block(tmp_path))
+    assert len(rows) > 10
+    assert {row[0] for row in rows.values()} == {"not run here"}
+
+
+def test_figures_of_a_run_stand_in_the_table_missed_goals_too(tmp_path: Path) -> None:
+    (tmp_path / "docs/experiments").mkdir(parents=True)
+    (tmp_path / "docs/experiments/tiny.json").write_text(json.dumps(demo()))
+    rows = cells(fill_numbers.block(tmp_path))
+    found, beside = rows["easy-VQA, held-out questions (2,000)"]
+    assert found == "81.2 %" and "67.2 %" in beside
+    assert rows["… colour / shape / yes or no"][0] == "90.0 % / 50.0 % / 75.0 %"
+    assert rows["three printed digits, read exactly (500)"] == ["3.1 %", "goal: 50 %; chance 0.1 %"]
+    assert "15.5 minutes (cpu, 2 threads)" in rows["`make demo`: training, evaluations included"][0]
+    assert rows["counting shapes"][0] == "not run here"
+
+
+def test_an_unfinished_run_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "docs/experiments").mkdir(parents=True)
+    (tmp_path / "docs/experiments/tiny.json").write_text(json.dumps(demo() | {"finished": False}))
+    assert "not finished" in fill_numbers.block(tmp_path)
+
+
+def test_only_the_text_between_the_markers_changes() -> None:
+    text = f"before {fill_numbers.BEGIN} old {fill_numbers.END} after"
+    assert fill_numbers.filled(text, "new") == f"before {fill_numbers.BEGIN}\nnew\n{fill_numbers.END} after"
+    assert fill_numbers.filled(fill_numbers.filled(text, "a"), "b") == fill_numbers.filled(text, "b")
+
+
+@pytest.mark.parametrize("text", ["no markers", "<!-- numbers:begin -->" * 2 + "<!-- numbers:end -->"])
+def test_a_page_without_its_markers_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="numbers:begin"):
+        fill_numbers.filled(text, "table")

@@ -1,0 +1,104 @@
+"""Choosing a token, against a plain restatement in numpy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from manyeyes.core.errors import ConfigError
+from manyeyes.inference.sampling import SamplingParams, choose, nucleus
+
+LOGITS = arrays.arrays(np.float32, st.integers(2, 12), elements=st.floats(-20, 20, width=32))
+TOP_P = st.floats(0.01, 1.0)
+
+
+def plain_nucleus(p_V: np.ndarray, top_p: float) -> np.ndarray:
+    """Tokens by falling probability (the lower id first among equals) until their mass reaches top_p."""
+    out, mass = np.zeros(len(p_V)), 0.0
+    for token in sorted(range(len(p_V)), key=lambda i: (-p_V[i], i)):
+        if mass >= top_p:
+            break
+        out[token] = p_V[token]
+        mass += p_V[token]
+    return out / out.sum()
+
+
+def plain_choice(logits_V: np.ndarray, temperature: float, top_p: float, u: float) -> tuple[int, np.ndarray]:
+    scaled = logits_V.astype(np.float64) / temperature
+    p_V = np.exp(scaled - scaled.max())
+    p_V = plain_nucleus(p_V / p_V.sum(), top_p)
+    return next(i for i, reached in enumerate(np.cumsum(p_V)) if reached > u * p_V.sum() or i == len(p_V) - 1), p_V
+
+
+def softmax(logits_V: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(logits_V).softmax(-1)[None]
+
+
+@given(LOGITS, TOP_P)
+def test_the_nucleus_is_the_smallest_set_that_reaches_its_mass(logits_V: np.ndarray, top_p: float) -> None:
+    p_V = softmax(logits_V)[0].double().numpy()
+    falling = np.cumsum(np.sort(p_V)[::-1])
+    kept_V = nucleus(softmax(logits_V), top_p)[0].numpy()
+    if np.abs(falling - top_p).min() > 1e-5:  # rounding may move the edge
+        np.testing.assert_allclose(kept_V, plain_nucleus(p_V, top_p), atol=1e-5)
+    assert kept_V.sum() == pytest.approx(1.0, abs=1e-5)
+    assert kept_V[p_V.argmax()] > 0
+    assert p_V[kept_V > 0].min() >= p_V[kept_V == 0].max(initial=0.0) - 1e-9
+
+
+@given(LOGITS, st.floats(0.2, 3.0), TOP_P, st.floats(0.0, 1.0, exclude_max=True))
+def test_the_choice_is_where_the_uniform_number_falls(logits_V, temperature: float, top_p: float, u: float) -> None:
+    params = SamplingParams(temperature=temperature, top_p=top_p)
+    token, logprob = choose(torch.from_numpy(logits_V)[None], params, torch.tensor([u], dtype=torch.float64))
+    expected, p_V = plain_choice(logits_V, temperature, top_p, u)
+    edges = np.cumsum(p_V)
+    full = np.cumsum(np.sort(np.exp(logits_V / temperature - (logits_V / temperature).max()))[::-1])
+    if np.abs(edges - u).min() > 1e-4 and np.abs(full / full[-1] - top_p).min() > 1e-4:
+        assert int(token) == expected
+        assert float(logprob) == pytest.approx(math.log(p_V[expected]), abs=1e-3)
+    assert math.isfinite(float(logprob))
+
+
+@given(LOGITS)
+def test_greedy_takes_the_likeliest_and_reports_the_plain_softmax(logits_V: np.ndarray) -> None:
+    token, logprob = choose(torch.from_numpy(logits_V)[None], SamplingParams(), torch.tensor([0.99]))
+    assert int(token) == int(logits_V.argmax())
+    assert float(logprob) == pytest.approx(float(softmax(logits_V)[0].log()[int(token)]), abs=1e-5)
+
+
+def test_frequencies_follow_the_distribution() -> None:
+    logits = torch.tensor([[0.0, 1.0, 2.0, -1.0]]).expand(20_000, -1)
+    uniform = torch.from_numpy(np.random.default_rng(0).random(20_000))
+    token, _ = choose(logits, SamplingParams(temperature=1.5, top_p=0.9), uniform)
+    p_V = plain_nucleus(softmax(np.array([0.0, 1.0, 2.0, -1.0]) / 1.5)[0].numpy(), 0.9)
+    found = np.bincount(token.numpy(), minlength=4) / 20_000
+    np.testing.assert_allclose(found, p_V, atol=0.015)
+    assert found[3] == 0.0
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-30, 1e-44])
+def test_a_temperature_near_zero_is_greedy(temperature: float) -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0]])
+    token, logprob = choose(logits, SamplingParams(temperature=temperature), torch.tensor([0.999999]))
+    assert int(token) == 1 and float(logprob) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_zero_and_almost_one_never_choose_the_impossible() -> None:
+    logits = torch.tensor([[-200.0, 1.0, 0.5, -200.0]]).expand(2, -1)
+    uniform = torch.tensor([0.0, 1.0 - 2.0**-53], dtype=torch.float64)
+    token, logprob = choose(logits, SamplingParams(temperature=1.0), uniform)
+    assert token.tolist() == [1, 2] and bool(logprob.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"max_new_tokens": 0}, {"temperature": -0.1}, {"temperature": math.inf}, {"temperature": math.nan}, {"top_p": 0.0},
+     {"top_p": 1.1}, {"top_p": math.nan}],
+)  # fmt: skip
+def test_settings_out_of_range_are_refused_by_name(settings: dict) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        SamplingParams(**settings)

@@ -1,0 +1,135 @@
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from manyeyes.core.errors import ConfigError
+from manyeyes.recipes import recipe
+from manyeyes.recipes.overrides import apply_overrides
+
+TINY = recipe("tiny")
+
+
+def joint(run):
+    return next(stage for stage in run.stages if stage.name == "joint")
+
+
+def test_no_override_changes_nothing() -> None:
+    assert apply_overrides(TINY, []) == TINY
+
+
+def test_a_nested_field_alone_is_changed() -> None:
+    changed = apply_overrides(TINY, ["stages.joint.schedule.peak=0.5"])
+    assert joint(changed).schedule.peak == 0.5
+    peak = joint(TINY).schedule.peak
+    assert apply_overrides(changed, [f"stages.joint.schedule.peak={json.dumps(peak)}"]) == TINY
+    assert joint(TINY).schedule.peak == peak, "the original is left as it was"
+
+
+def test_items_go_by_name_or_number() -> None:
+    number = [stage.name for stage in TINY.stages].index("joint")
+    by_name, by_number = (apply_overrides(TINY, [f"stages.{item}.steps=7"]) for item in ("joint", number))
+    assert by_name == by_number and joint(by_name).steps == 7
+
+
+def test_later_overrides_win() -> None:
+    assert apply_overrides(TINY, ["seed=1", "seed=2"]).seed == 2
+
+
+def test_a_source_may_be_added_to_a_mixture() -> None:
+    changed = apply_overrides(TINY, ["stages.joint.mixture.segments.0.weights.my_source=2.5"])
+    weights = joint(changed).mixture.segments[0].weights
+    assert weights["my_source"] == 2.5 and len(weights) == len(joint(TINY).mixture.segments[0].weights) + 1
+
+
+@given(st.integers(-(2**40), 2**40))
+def test_any_whole_number(value) -> None:
+    assert apply_overrides(TINY, [f"seed={value}"]).seed == value
+
+
+@given(st.floats(0, 1e6, allow_nan=False))
+def test_any_float_and_a_whole_number_where_a_float_is_wanted(value) -> None:
+    changed = apply_overrides(TINY, [f"loop.gradient_norm={value!r}"])
+    assert changed.loop.gradient_norm == value and isinstance(changed.loop.gradient_norm, float)
+    assert apply_overrides(TINY, ["loop.gradient_norm=2"]).loop.gradient_norm == 2.0
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
+def test_any_text_where_text_is_wanted(text) -> None:
+    """As JSON always; as a bare word where it is no JSON of its own."""
+    assert apply_overrides(TINY, [f"name={json.dumps(text)}"]).name == text
+
+
+@pytest.mark.parametrize("word", ["a-word", "two words", "path/to.file", "x=y=z", "5 %"])
+def test_bare_words_are_text(word) -> None:
+    assert apply_overrides(TINY, [f"name={word}"]).name == word
+
+
+@pytest.mark.parametrize(("word", "value"), [("true", True), ("false", False), ("True", True), ("False", False)])
+def test_truth_values(word, value) -> None:
+    assert joint(apply_overrides(TINY, [f"stages.joint.augment={word}"])).augment is value
+
+
+def test_lists_become_tuples() -> None:
+    changed = joint(apply_overrides(TINY, ['stages.joint.trainable=["mm_projector"]', "stages.joint.held_out=[]"]))
+    assert changed.trainable == ("mm_projector",) and changed.held_out == ()
+
+
+@pytest.mark.parametrize("word", ["None", "null"])
+def test_nothing_where_it_is_allowed(word) -> None:
+    changed = apply_overrides(TINY, ["stages.joint.yarn_original=64", f"stages.joint.yarn_original={word}"])
+    assert joint(changed).yarn_original is None
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("seed", "expected PATH=VALUE"),
+        ("=3", "expected PATH=VALUE"),
+        ("sed=3", "did you mean seed"),
+        ("stages.joint.step=3", "steps"),
+        ("stages.joit.steps=3", "joint"),
+        ("stages.99.steps=3", "align_lm"),
+        ("seed.deep=3", "nothing below it"),
+        ("seed=high", "int"),
+        ("seed=1.5", "int"),
+        ("seed=true", "int"),
+        ("stages.joint.steps=null", "int"),
+        ("stages.joint.trainable=mm_projector", "array"),
+        ('stages.joint.trainable=["mm_projectr"]', "mm_projectr"),
+        ("stages.joint.objective=languages", "languages"),
+        ("stages.joint=3", "object"),
+        ("stages..steps=3", "no ''"),
+        (".=3", "no ''"),
+    ],
+)
+def test_wrong_overrides_are_one_line_that_names_them(override, says) -> None:
+    with pytest.raises(ConfigError) as error:
+        apply_overrides(TINY, [override])
+    assert override in str(error.value) and says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_value_that_contradicts_the_rest_is_refused_by_the_config() -> None:
+    with pytest.raises(ConfigError, match="micro_rows"):
+        apply_overrides(TINY, ["stages.joint.micro_rows=5"])
+
+
+@given(st.text(max_size=30))
+def test_no_text_ends_otherwise_than_in_a_config_or_a_config_error(text) -> None:
+    try:
+        assert dataclasses.is_dataclass(apply_overrides(TINY, [text]))
+    except ConfigError as error:
+        assert str(error)
+
+
+@given(
+    st.sampled_from(["seed", "stages.joint.steps", "loop.optimizer.betas", "stages", "held_out.vqa", "align"]),
+    st.text(),
+)
+def test_no_value_ends_otherwise_than_in_a_config_or_a_config_error(path, text) -> None:
+    try:
+        assert dataclasses.is_dataclass(apply_overrides(TINY, [f"{path}={text}"]))
+    except ConfigError as error:
+        assert str(error)

@@ -1,0 +1,67 @@
+"""Every file of examples/ runs, stays short, and says what its docstring promises."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+LONGEST = 62
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_short_and_says_how_to_run_it(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= LONGEST
+    assert f"python examples/{path.name}" in text.split('"""')[1]
+
+
+def test_every_example_has_a_test_here() -> None:
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} <= tested
+
+
+def test_plan_a_mixture(capsys: pytest.CaptureFixture[str]) -> None:
+    load("plan_a_mixture").main()
+    out = capsys.readouterr().out
+    drawn = [line.split() for line in out.splitlines() if "so far" in line]
+    rows = {name: [float(ratio) for ratio in ratios[:10]] for name, *ratios in drawn}
+    assert all(abs(ratio - 10.0) < 0.3 for ratio in rows["early"])
+    assert rows["mid"][:4] == [0.0] * 4 and rows["late"][:7] == [0.0] * 7
+    assert all(abs(row[-1] - 10.0) < 0.3 for row in rows.values())
+    assert "resumed alike: True" in out
+
+
+def test_count_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    load("count_parameters").main()
+    out = capsys.readouterr().out
+    assert "1,026,879,376,368" in out and "208,550 tensors" in out
+
+
+def test_list_sources(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    load("list_sources").main(tmp_path)
+    out = capsys.readouterr().out
+    assert "vision, perception" in out and "text, code" in out
+    assert "fetch with: npm pack openmoji@17.0.0" in out
+
+
+def test_see_a_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    load("see_a_picture").main(None)
+    out = capsys.readouterr().out
+    assert "<|media_pad|> x 16" in out and "patches (64, 3, 8, 8) become features (16, 128)" in out
+    assert "answer: " in out
+
+
+def test_train_miniature(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    load("train_miniature").main(tmp_path / "run", steps=1)
+    assert "joint 1/1: loss" in capsys.readouterr().out
+    assert (tmp_path / "run/report.html").is_file() and (tmp_path / "run/model/config.json").is_file()
