@@ -127,7 +127,12 @@ def test_tokens_are_told_as_they_come(model: K25) -> None:
     heard: dict[int, list[int]] = {}
     prompts = mixed(model, seed=5)
     found = generate(
-        model, prompts, params=GREEDY, stop_ids=(), rows=2, on_token=lambda n, token: heard.setdefault(n, []).append(token)
+        model,
+        prompts,
+        params=GREEDY,
+        stop_ids=(),
+        rows=2,
+        on_token=lambda n, token: heard.setdefault(n, []).append(token),
     )
     assert [heard[number] for number in range(len(prompts))] == [completion.ids for completion in found]
 

@@ -1,6 +1,6 @@
 """A whole run in miniature: every kind of stage, a model of a few thousand parameters, seconds on one core.
 
-    python tests/journeys/miniature.py FOLDER     trains or resumes it there
+python tests/journeys/miniature.py FOLDER     trains or resumes it there
 """
 
 import dataclasses
@@ -24,9 +24,19 @@ def model(width: int = 32) -> ModelConfig:
     """`tiny` shrunk to a few thousand parameters."""
     config = tiny()
     text = dataclasses.replace(
-        config.text, hidden_size=width, num_hidden_layers=2, intermediate_size=64, num_attention_heads=2, q_lora_rank=16,
-        kv_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=8, v_head_dim=8, n_routed_experts=4, moe_intermediate_size=16,
-    )  # fmt: skip
+        config.text,
+        hidden_size=width,
+        num_hidden_layers=2,
+        intermediate_size=64,
+        num_attention_heads=2,
+        q_lora_rank=16,
+        kv_lora_rank=16,
+        qk_nope_head_dim=8,
+        qk_rope_head_dim=8,
+        v_head_dim=8,
+        n_routed_experts=4,
+        moe_intermediate_size=16,
+    )
     vision = dataclasses.replace(
         config.vision, vt_hidden_size=32, vt_num_hidden_layers=1, vt_num_attention_heads=2, vt_intermediate_size=32
     )
@@ -38,26 +48,37 @@ def run(seed: int = 0) -> Run:
 
     def stage(name: str, **settings: object) -> Stage:
         defaults = dict(
-            name=name, objective="language", trainable=ALL, steps=4, row_length=192, rows=2, micro_rows=1,
-            mixture=constant(0.5, weights=TEXT | SIGHT), schedule=Schedule(peak=2e-3, warmup=2), evaluate_every=3,
-        )  # fmt: skip
+            name=name,
+            objective="language",
+            trainable=ALL,
+            steps=4,
+            row_length=192,
+            rows=2,
+            micro_rows=1,
+            mixture=constant(0.5, weights=TEXT | SIGHT),
+            schedule=Schedule(peak=2e-3, warmup=2),
+            evaluate_every=3,
+        )
         return Stage(**(defaults | settings))  # pyright: ignore[reportArgumentType]
 
     captions = constant(1.0, weights=CAPTIONS)
     return Run(
-        name="miniature", about="test", hardware="any", model=model(), align=model(16), seed=seed,
+        name="miniature",
+        about="test",
+        hardware="any",
+        model=model(),
+        align=model(16),
+        seed=seed,
         held_out=(HeldOut("ocr", "synthetic/ocr/digits", "reading", records=4, quick=2, new_tokens=4),),
         loop=LoopConfig(checkpoint_every=2),
         stages=(
             stage("vit", objective="coca", trainable=("vision_tower", "coca"), mixture=captions),
-            stage(
-                "vit_align", language="align", trainable=("vision_tower", "align.mm_projector"), mixture=captions
-            ),
+            stage("vit_align", language="align", trainable=("vision_tower", "align.mm_projector"), mixture=captions),
             stage("projector", trainable=("mm_projector",), reset=("mm_projector",), steps=2, mixture=captions),
             stage("joint", steps=6, held_out=("ocr",)),
             stage("long", row_length=384, context=384, yarn_factor=2.0, yarn_original=192, rows=1),
         ),
-    )  # fmt: skip
+    )
 
 
 def main() -> None:

@@ -19,9 +19,12 @@ TIMING = ("time", "seconds", "mfu", "peak")
 def start(folder: Path) -> subprocess.Popen[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     return subprocess.Popen(
-        [sys.executable, str(MINIATURE), str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, str(MINIATURE), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env=environment,
-    )  # fmt: skip
+    )
 
 
 def finish(folder: Path) -> None:
@@ -70,7 +73,13 @@ def test_three_kills_change_nothing(uninterrupted: Path, tmp_path: Path) -> None
 def test_every_stage_was_trained(uninterrupted: Path) -> None:
     rows = RunFolder.open(uninterrupted).metrics("train")
     assert [row.step for row in rows] == list(range(1, 21))
-    assert list(dict.fromkeys(row.values["stage"] for row in rows)) == ["vit", "vit_align", "projector", "joint", "long"]
+    assert list(dict.fromkeys(row.values["stage"] for row in rows)) == [
+        "vit",
+        "vit_align",
+        "projector",
+        "joint",
+        "long",
+    ]
     assert all(np.isfinite(row.values["loss"]) for row in rows)
 
 

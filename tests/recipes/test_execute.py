@@ -108,7 +108,9 @@ def test_a_run_starts_from_given_weights(tmp_path: Path) -> None:
     given = build(run.model, seed=77)
     weights.save(given, tmp_path / "given", run.model, dtype=torch.float32)
     begun = dataclasses.replace(run, start_text=str(tmp_path / "given"), start_vision=str(tmp_path / "given"))
-    begun = apply_overrides(begun, ["stages.joint.schedule.peak=0", "stages.long.schedule.peak=0", "stages.long.steps=1"])
+    begun = apply_overrides(
+        begun, ["stages.joint.schedule.peak=0", "stages.long.schedule.peak=0", "stages.long.steps=1"]
+    )
     folder = place(tmp_path / "run", begun)
     assert execute(begun, folder, device=CPU)
     trained = Assistant.load(folder.path / MODEL_FOLDER).model.state_dict()

@@ -44,7 +44,9 @@ def test_what_contradicts_itself_is_refused(changes: dict, says: str) -> None:
         dataclasses.replace(miniature(), **changes)
 
 
-@pytest.mark.parametrize("override", ["seed=1", "stages.joint.steps=7", "model.text.hidden_size=64", "loop.gradient_norm=2"])
+@pytest.mark.parametrize(
+    "override", ["seed=1", "stages.joint.steps=7", "model.text.hidden_size=64", "loop.gradient_norm=2"]
+)
 def test_fingerprints_change_with_what_is_computed(override: str) -> None:
     run, other = miniature(), apply_overrides(miniature(), [override])
     assert other.fingerprint != run.fingerprint and other.core_fingerprint != run.core_fingerprint

@@ -9,7 +9,9 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.seeds import stream
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.fake_source import FakeSource
+from manyeyes.data.held_out import split_of
 from manyeyes.data.plan import Planner
+from manyeyes.data.synthesis.generator import HELD_OUT
 from manyeyes.recipes.reproduce import check_experiment
 from manyeyes.recipes.reproduce.table1 import (
     ARMS,
@@ -29,6 +31,7 @@ from manyeyes.recipes.reproduce.table1_questions import (
     CATEGORIES,
     VISION_CATEGORIES,
     WRONG,
+    crossed,
     near_misses,
     questions,
 )
@@ -160,12 +163,27 @@ def test_code_questions_share_their_context_and_are_held_out() -> None:
         assert len(indents) == 1
 
 
-def test_near_misses_change_one_character_within_its_kind() -> None:
-    for number, text in enumerate(("7", "042", "510", "river", "x = 21")):
+def differing(a: str, b: str) -> list[int]:
+    return [place for place, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
+
+
+def test_near_misses_change_one_and_the_same_digit() -> None:
+    for number, text in enumerate(("7", "42", "510", "1810", "99999")):
         found = near_misses(text, stream(0, "test", number))
-        assert len(set(found)) == WRONG
-        for other in found:
-            changed = [(a, b) for a, b in zip(text, other, strict=True) if a != b]
-            assert len(changed) == 1
-            (a, b), *_ = changed
-            assert a.isdigit() == b.isdigit() and (a in "aeiou") == (b in "aeiou")
+        places = [differing(text, other) for other in found]
+        assert len(set(found)) == WRONG and all(place == places[0] and len(place) == 1 for place in places)
+        assert text == "7" or not any(other.startswith("0") for other in found)
+
+
+def test_no_crossed_option_stands_out() -> None:
+    for number, text in enumerate(("054", "510", "99")):
+        options = [text, *crossed(text, stream(0, "test", number))]
+        for one in options:
+            assert sorted(len(differing(one, other)) for other in options) == [0, 1, 1, 2]
+
+
+def test_wrong_numbers_of_ocr_are_never_trained_on() -> None:
+    tokenizer = Tokenizer.tiny()
+    for one in questions("ocr", tokenizer, rules=model().rules, count=12, seed=0, row_length=ROW_LENGTH):
+        for option in one.options:
+            assert split_of(tokenizer.decode(option.tolist(), skip_special=True), per_mille=HELD_OUT) == "test"

@@ -51,8 +51,9 @@ def system(seed: int = 0, *, align: bool = False, coca: bool = False, **text: An
     )
 
 
-def picture(rng: np.random.Generator, grid: Grid = Grid(1, 4, 4)) -> Media:
-    """Noise."""
+def picture(rng: np.random.Generator) -> Media:
+    """Noise of four tokens."""
+    grid = Grid(1, 4, 4)
     return Media(rng.integers(0, 256, (grid.patches, 3, 8, 8)).astype(np.uint8), grid)
 
 

@@ -134,7 +134,9 @@ except CheckpointError as error:
 @pytest.mark.parametrize("what", ["weights", "optimizer"])
 def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path, what: str) -> None:
     write(tmp_path, 2)
-    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path), what], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path), what], capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     assert "the file is too large" in line and "last good checkpoint is untouched" in line

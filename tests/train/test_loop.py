@@ -127,7 +127,9 @@ def test_qk_clip_rescales_heads_when_the_threshold_is_tiny(tmp_path: Path) -> No
 
 def biases(networks: System) -> torch.Tensor:
     layers = networks.main.language_model.model.layers
-    return torch.stack([m.gate.e_score_correction_bias for layer in layers for m in layer.modules() if isinstance(m, MoE)])
+    return torch.stack(
+        [m.gate.e_score_correction_bias for layer in layers for m in layer.modules() if isinstance(m, MoE)]
+    )
 
 
 def test_the_balancing_bias_moves_load_towards_balance(tmp_path: Path) -> None:
@@ -185,7 +187,10 @@ def pieces(name: str, ours: torch.Tensor, parameter: torch.Tensor):
     if parameter.ndim == 3:
         return [(o, p, g, True) for o, p, g in zip(ours, parameter, gradient, strict=True)]
     parts = 3 if name.endswith("wqkv.weight") else 1
-    return [(o, p, g, True) for o, p, g in zip(ours.chunk(parts), parameter.chunk(parts), gradient.chunk(parts), strict=True)]
+    return [
+        (o, p, g, True)
+        for o, p, g in zip(ours.chunk(parts), parameter.chunk(parts), gradient.chunk(parts), strict=True)
+    ]
 
 
 def torch_optimizer(parameter: torch.nn.Parameter, muon: bool, rate: float, decay: float) -> torch.optim.Optimizer:
@@ -205,11 +210,13 @@ def test_gradients_are_clipped_and_their_norm_is_logged(tmp_path: Path) -> None:
 
 
 def test_context_grows_and_is_restored_at_a_resume(tmp_path: Path) -> None:
-    stages = (stage("short", steps=1), stage("long", steps=2, context=64, yarn_factor=2.0, yarn_original=32))
+    longer: dict[str, Any] = dict(context=64, yarn_factor=2.0, yarn_original=32)
+    stages = (stage("short", steps=1), stage("long", steps=1, **longer), stage("as before", steps=2))
     first = trainer(system(), stages, tmp_path / "run")
-    assert not first.train(after(3))
+    assert not first.train(after(5))
     later = trainer(system(9), stages, tmp_path / "run")
-    assert later.resume() and later.train(never)
+    assert later.resume() and later.run_step == 3 and later.train(never)
+    assert later.system.main.language_model.model.rope == first.system.main.language_model.model.rope
     assert first.system.main.config.text.rope_scaling == later.system.main.config.text.rope_scaling
     assert later.system.main.config.text.max_position_embeddings == 64
 
@@ -221,7 +228,7 @@ STAGES = (
 )
 
 
-@pytest.mark.parametrize("stops", [(1,), (2,), (3,), (5,), (1, 2, 2)])
+@pytest.mark.parametrize("stops", [(1,), (2,), (3,), (5,), (8,), (1, 2, 2)])
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path, stops: tuple[int, ...]) -> None:
     whole = trainer(system(), STAGES, tmp_path / "whole")
     assert not whole.resume() and whole.train(never)
@@ -287,7 +294,11 @@ def test_evaluations_come_when_asked_for_and_at_the_stages_end(tmp_path: Path) -
     assert run.train(never)
     assert asked == [("a", 2, False), ("a", 4, False), ("a", 5, True), ("b", 6, True)]
     logged = rows(tmp_path / "run", "evaluation")
-    assert [(row["step"], row["final"], row["vqa/exact"]) for row in logged] == [(2, False, 0.5), (4, False, 0.5), (5, True, 0.5)]
+    assert [(row["step"], row["final"], row["vqa/exact"]) for row in logged] == [
+        (2, False, 0.5),
+        (4, False, 0.5),
+        (5, True, 0.5),
+    ]
 
 
 def test_coca_trains_the_vision_tower_and_its_text_side_only(tmp_path: Path) -> None:
@@ -333,7 +344,11 @@ def test_ratios_changed_at_a_resume_are_logged_and_take_hold(tmp_path: Path) -> 
 
 def test_a_mixture_is_plain_data() -> None:
     found = plain(constant(0.25, weights={"a": 2.0}, epochs={"a": 3}))
-    assert found == {"segments": [{"start": 0, "vision": 0.25, "weights": {"a": 2.0}}], "epochs": {"a": 3}, "finite": False}
+    assert found == {
+        "segments": [{"start": 0, "vision": 0.25, "weights": {"a": 2.0}}],
+        "epochs": {"a": 3},
+        "finite": False,
+    }
 
 
 def test_the_digest_tells_order() -> None:

@@ -126,7 +126,9 @@ def test_pairs_learn_siglip_and_caption_loss() -> None:
     learned = learn_pairs(networks.main, coca, whole, TOKENIZER, siglip_weight=2.0, caption_weight=0.5, device=CPU)
     pairs = pairs_of([RandomSource("pictures", "vision").sample(i, 0) for i in range(5)], TOKENIZER)
     assert pairs is not None
-    media = MediaBatch(torch.from_numpy(np.concatenate([m.patches for m in pairs.media])), tuple(m.grid for m in pairs.media))
+    media = MediaBatch(
+        torch.from_numpy(np.concatenate([m.patches for m in pairs.media])), tuple(m.grid for m in pairs.media)
+    )
     with torch.no_grad():
         out = coca(
             torch.from_numpy(pairs.ids_NL), lengths_B=torch.from_numpy(pairs.lengths_N),

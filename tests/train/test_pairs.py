@@ -26,7 +26,9 @@ def test_only_samples_of_one_picture_and_some_text_are_pairs() -> None:
     samples = [captioned("one"), captioned("two pictures", pictures=2), text, captioned(""), captioned("a longer one")]
     pairs = pairs_of(samples, T)
     assert pairs is not None and len(pairs.media) == 2
-    assert [T.decode(row[:n].tolist(), skip_special=True) for row, n in zip(pairs.ids_NL, pairs.lengths_N, strict=True)] == [
+    assert [
+        T.decode(row[:n].tolist(), skip_special=True) for row, n in zip(pairs.ids_NL, pairs.lengths_N, strict=True)
+    ] == [
         "one",
         "a longer one",
     ]

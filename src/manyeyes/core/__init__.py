@@ -1,1 +1,1 @@
-"""The nouns that cross rooms: messages, media, tokens, samples, seeds, run folders. Imports no torch and no other room."""
+"""The nouns that cross rooms: messages, media, tokens, samples, seeds, run folders. Imports no torch, no other room."""

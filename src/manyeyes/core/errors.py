@@ -1,7 +1,8 @@
 """The root of every error that manyeyes raises on purpose.
 
 Each room draws its own small tree under `ManyeyesError`. A message says what was expected, what came, and what to do.
-The command line prints such a message as one line and exits with status 2; anything else is a bug and keeps its traceback.
+The command line prints such a message as one line and exits with status 2; anything else is a bug and keeps its
+traceback.
 
     ManyeyesError
     ├── MediaError          core.media      a picture or clip that cannot be used

@@ -52,9 +52,12 @@ class Assistant:
         prompt = Prompt(rendered.ids, tuple(visual.media() for visual in rendered.visuals))
         stream = _TextStream(self.tokenizer, on_text)
         completion = generate(
-            self.model, [prompt], params=params, stop_ids=(self.tokenizer.im_end, self.tokenizer.eos),
+            self.model,
+            [prompt],
+            params=params,
+            stop_ids=(self.tokenizer.im_end, self.tokenizer.eos),
             on_token=lambda _, token: stream.add(token),
-        )[0]  # fmt: skip
+        )[0]
         return parse(completion.ids, self.tokenizer, thinking=thinking)
 
 

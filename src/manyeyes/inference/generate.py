@@ -137,9 +137,12 @@ class _Decoding:
         self.uniforms = {n: stream(params.seed, "inference/sample", n).random(params.max_new_tokens) for n in numbers}
         longest = max(len(prompts[number].ids) for number in numbers)
         self.cache = MlaCache.empty(
-            model.config.text, len(numbers), capacity=longest + params.max_new_tokens, dtype=model.compute_dtype,
+            model.config.text,
+            len(numbers),
+            capacity=longest + params.max_new_tokens,
+            dtype=model.compute_dtype,
             device=self.device,
-        )  # fmt: skip
+        )
 
     def run(self) -> None:
         hidden_BD = self._prefill()

@@ -81,6 +81,11 @@ class TextConfig:
             f"num_experts_per_tok {self.num_experts_per_tok} must lie in 1..{self.n_routed_experts} (n_routed_experts)",
         )
         _require(
+            not self.n_moe_layers or (self.hidden_size % 8 == 0 and self.moe_intermediate_size % 8 == 0),
+            f"hidden_size {self.hidden_size} and moe_intermediate_size {self.moe_intermediate_size} must be multiples "
+            "of 8 (grouped products of half precision)",
+        )
+        _require(
             0 <= self.first_k_dense_replace <= self.num_hidden_layers,
             f"first_k_dense_replace must lie in 0..num_hidden_layers={self.num_hidden_layers}, "
             f"is {self.first_k_dense_replace}",

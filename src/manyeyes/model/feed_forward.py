@@ -1,4 +1,4 @@
-"""The SwiGLU feed-forward of dense layers, shared experts and (row-weighted) routed experts.
+"""The SwiGLU feed-forward of dense layers and shared experts.
 
     FFN(x) = down(silu(gate(x)) * up(x))
 
@@ -6,7 +6,7 @@ The activation keeps only its two inputs; the backward pass recomputes silu, whi
 
 Report: §4.1 (K2 backbone); SwiGLU: Shazeer, 2020.
 
-Shapes: N rows, I intermediate width.
+Shapes: D width.
 """
 
 from typing import Any
@@ -39,15 +39,6 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     return y
 
 
-def weighted_swiglu(gate_NI: Tensor, up_NI: Tensor, weight_N: Tensor) -> Tensor:
-    """silu(gate) * up * weight with one weight a row.
-
-    A routed expert's weight multiplies here, in the narrow middle, instead of after `down`: the same by linearity.
-    """
-    y: Tensor = _WeightedSwiGLU.apply(gate_NI, up_NI, weight_N)  # pyright: ignore[reportAssignmentType]
-    return y
-
-
 class _SwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
@@ -59,21 +50,3 @@ class _SwiGLU(torch.autograd.Function):
         gate, up = ctx.saved_tensors
         d_up = F.silu(gate).mul_(grads[0])
         return torch.ops.aten.silu_backward(grads[0] * up, gate), d_up
-
-
-class _WeightedSwiGLU(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, gate_NI: Tensor, up_NI: Tensor, weight_N: Tensor) -> Tensor:
-        ctx.save_for_backward(gate_NI, up_NI, weight_N)
-        return F.silu(gate_NI).mul_(up_NI).mul_(weight_N[:, None])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        gate_NI, up_NI, weight_N = ctx.saved_tensors
-        dy_NI = grads[0]
-        d_up_NI = F.silu(gate_NI).mul_(dy_NI)
-        inner_NI = d_up_NI * up_NI
-        d_weight_N = inner_NI.float().sum(-1).to(weight_N.dtype)
-        d_up_NI.mul_(weight_N[:, None])
-        d_silu_NI = torch.mul(dy_NI, up_NI, out=inner_NI).mul_(weight_N[:, None])
-        return torch.ops.aten.silu_backward(d_silu_NI, gate_NI), d_up_NI, d_weight_N

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from manyeyes.model.config import TextConfig
+from manyeyes.model.dispatch import combine, dispatch, sort_by_expert
 from manyeyes.model.experts import expert_outputs
 from manyeyes.model.feed_forward import FeedForward
-from manyeyes.model.grouped_linear import combine, dispatch, sort_by_expert
 from manyeyes.model.precision import linear
 
 

@@ -103,18 +103,25 @@ class Evaluation:
                     part.ids_BT, positions_BT=part.positions_BT, segments_BT=part.segments_BT, media=part.media
                 ).hidden_BTD
                 loss = chunked_cross_entropy(
-                    hidden_BTD.flatten(0, 1), model.head_weight, targets_N=part.targets_BT.flatten(),
+                    hidden_BTD.flatten(0, 1),
+                    model.head_weight,
+                    targets_N=part.targets_BT.flatten(),
                     weights_N=part.weights_BT.flatten(),
-                )  # fmt: skip
+                )
                 total, weight = total + float(loss), weight + float(part.weights_BT.sum())
         return total / max(weight, 1.0)
 
     def _batches(self, asked: HeldOut) -> list[Batch]:
         if asked.name not in self._documents:
             source = REGISTRY.source(
-                asked.source, self.tokenizer, rules=self.run.model.rules, part_length=asked.length, split="test",
-                seed=self.run.seed, folder=self.data_folder,
-            )  # fmt: skip
+                asked.source,
+                self.tokenizer,
+                rules=self.run.model.rules,
+                part_length=asked.length,
+                split="test",
+                seed=self.run.seed,
+                folder=self.data_folder,
+            )
             step = max(1, len(source) // asked.records)
             samples = [source.sample(index, 0) for index in range(0, len(source), step)][: asked.records]
             rows = pack_all(samples, asked.length, pad_id=self.tokenizer.pad)
@@ -131,10 +138,17 @@ class Evaluation:
             if item.question.picture is not None:
                 picture = f"{run_step:06d}_{number:02d}.png"
                 Image.fromarray(first_pixels(item.question.picture)).save(folder / picture)
-            rows.append({
-                "stage": stage.name, "name": item.question.name, "asked": item.question.asked, "picture": picture,
-                "truth": item.question.truth, "answer": item.answer, "scores": item.scores,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "stage": stage.name,
+                    "name": item.question.name,
+                    "asked": item.question.asked,
+                    "picture": picture,
+                    "truth": item.question.truth,
+                    "answer": item.answer,
+                    "scores": item.scores,
+                }
+            )
         write_atomic(folder / f"{run_step:06d}.json", json.dumps(rows, indent=1, ensure_ascii=False))
 
 

@@ -72,10 +72,19 @@ def execute(
     sources = _Sources(run, tokenizer, folder, data_folder)
     evaluation = Evaluation(run, tokenizer, folder, announce=announce, data_folder=data_folder)
     trainer = Trainer(
-        system, run.stages, config=run.loop, seed=run.seed, folder=folder, tokenizer=tokenizer,
-        open_loader=sources.loader, evaluate=evaluation, report=report, device=device, peak=peak,
+        system,
+        run.stages,
+        config=run.loop,
+        seed=run.seed,
+        folder=folder,
+        tokenizer=tokenizer,
+        open_loader=sources.loader,
+        evaluate=evaluation,
+        report=report,
+        device=device,
+        peak=peak,
         fingerprint=run.core_fingerprint,
-    )  # fmt: skip
+    )
     if trainer.resume():
         announce(f"going on from step {trainer.run_step} of {trainer.run_steps}")
     else:
@@ -127,8 +136,10 @@ class _Sources:
         seed = key(self.run.seed, f"data/{stage.name}") >> 66
         sources = [self._source(name, stage) for name in stage.sources]
         settings: dict[str, Any] = {
-            "row_length": stage.row_length, "seed": seed, "tokenizer": self.tokenizer.fingerprint
-        }  # fmt: skip
+            "row_length": stage.row_length,
+            "seed": seed,
+            "tokenizer": self.tokenizer.fingerprint,
+        }
         if state is None:
             planner = Planner(sources, stage.mixture, **settings)
         else:
@@ -140,7 +151,12 @@ class _Sources:
         wanted = (name, stage.row_length, stage.augment)
         if wanted not in self._opened:
             self._opened[wanted] = REGISTRY.source(
-                name, self.tokenizer, rules=self.run.model.rules, part_length=stage.row_length, seed=self.run.seed,
-                augmentation=self.run.augmentation if stage.augment else None, folder=self.data_folder,
-            )  # fmt: skip
+                name,
+                self.tokenizer,
+                rules=self.run.model.rules,
+                part_length=stage.row_length,
+                seed=self.run.seed,
+                augmentation=self.run.augmentation if stage.augment else None,
+                folder=self.data_folder,
+            )
         return self._opened[wanted]

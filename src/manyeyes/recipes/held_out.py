@@ -3,7 +3,7 @@
     answer    exact match of the normalised answer (VQA, knowledge)
     reading   exact match, and normalised edit distance (OCR)
     count     exact match, and mean absolute difference
-    boxes     mean IoU of the matched boxes
+    boxes     mean IoU of the matched boxes; questions about a given box ("named"): exact match
     loss      mean negative log-likelihood a token (documents)
 
 A question is the first user turn of a held-out record with its pictures, the truth its first assistant turn. Records
@@ -103,7 +103,8 @@ def _scored(asked: HeldOut, question: Question, answer: str) -> Answered:
         count, right = read_count(answer), read_count(truth)
         scores["difference"] = float(abs((0 if count is None else count) - (right or 0)))
     elif asked.scorer == "boxes":
-        scores = {"iou": grounding_reward(answer, read_boxes(truth).found)}
+        boxes = read_boxes(truth).found
+        scores = {"iou": grounding_reward(answer, boxes)} if len(boxes) else {"named": scores["exact"]}
     if asked.by_type:
         scores[f"exact {question_type(truth)}"] = scores["exact"]
     return Answered(question, answer, scores)

@@ -5,7 +5,8 @@
     numbers      sequence lengths and tokens: report table 3. Learning rates, batch, warm-up: Kimi K2 (the report gives
                  none of its own). Vision ratio 10 %: report table 1, first row.
 
-The text stage stands for Kimi K2; give its checkpoint as start_text and drop that stage to start where the report starts.
+The text stage stands for Kimi K2; give its checkpoint as start_text and drop that stage to start where the report
+starts.
 """
 
 from manyeyes.data.mixture import Mixture, constant
@@ -34,17 +35,26 @@ def k25() -> Run:
             _stage("text", ("language_model",), 15.5, constant(0.0, weights=TEXT), rate=2e-4, decay=0.35),
             _stage("vit", ("vision_tower", "coca"), 0.5, constant(1.0, weights=CAPTIONS), objective="coca", rate=2e-4),
             _stage(
-                "vit_align", ("vision_tower", "align.mm_projector"), 0.5, constant(1.0, weights=CAPTIONS),
-                language="align", rate=2e-4,
+                "vit_align",
+                ("vision_tower", "align.mm_projector"),
+                0.5,
+                constant(1.0, weights=CAPTIONS),
+                language="align",
+                rate=2e-4,
             ),
             _stage(
-                "projector", ("mm_projector",), 0.01, constant(1.0, weights=CAPTIONS), reset=("mm_projector",), rate=2e-4
+                "projector",
+                ("mm_projector",),
+                0.01,
+                constant(1.0, weights=CAPTIONS),
+                reset=("mm_projector",),
+                rate=2e-4,
             ),
             _stage("joint", ALL, 15.0, constant(0.1, weights=TEXT | SIGHT), rate=2e-4),
             _stage("long_32k", ALL, 0.5, constant(0.1, weights=TEXT | SIGHT), rate=2e-5, length=32_768),
             _stage("long_262k", ALL, 0.2, constant(0.1, weights=TEXT | SIGHT), rate=7e-6, length=262_144),
         ),
-    )  # fmt: skip
+    )
 
 
 def _stage(

@@ -28,14 +28,23 @@ def small() -> Run:
     align = dataclasses.replace(
         model,
         text=dataclasses.replace(
-            model.text, hidden_size=192, num_hidden_layers=4, intermediate_size=576, num_attention_heads=3,
-            q_lora_rank=128, kv_lora_rank=64, n_routed_experts=16, moe_intermediate_size=96,
+            model.text,
+            hidden_size=192,
+            num_hidden_layers=4,
+            intermediate_size=576,
+            num_attention_heads=3,
+            q_lora_rank=128,
+            kv_lora_rank=64,
+            n_routed_experts=16,
+            moe_intermediate_size=96,
         ),
-    )  # fmt: skip
+    )
     text = t.TEXT | FETCHED_TEXT
     captions = t.CAPTIONS | FETCHED_CAPTIONS
     sight = t.SIGHT | FETCHED_CAPTIONS | FETCHED_PAGES
-    held_out: tuple[HeldOut, ...] = tuple(dataclasses.replace(h, length=1024) if h.scorer == "loss" else h for h in t.HELD_OUT)
+    held_out: tuple[HeldOut, ...] = tuple(
+        dataclasses.replace(h, length=1024) if h.scorer == "loss" else h for h in t.HELD_OUT
+    )
     rate = 1e-3
     return Run(
         name="small",
@@ -50,20 +59,41 @@ def small() -> Run:
             _stage("text", ("language_model",), 4000, rate, vision=0.0, weights=text, held_out=("text", "code")),
             _stage("vit", ("vision_tower", "coca"), 3000, rate, vision=1.0, weights=captions, objective="coca"),
             _stage(
-                "vit_align", ("vision_tower", "align.mm_projector"), 1000, rate, vision=1.0, weights=captions,
+                "vit_align",
+                ("vision_tower", "align.mm_projector"),
+                1000,
+                rate,
+                vision=1.0,
+                weights=captions,
                 language="align",
             ),
+            _stage("projector", ("mm_projector",), 100, rate, vision=1.0, weights=captions, reset=("mm_projector",)),
             _stage(
-                "projector", ("mm_projector",), 100, rate, vision=1.0, weights=captions, reset=("mm_projector",)
-            ),
-            _stage(
-                "joint", ALL, 10_000, rate, vision=0.3, weights=text | sight, held_out=tuple(h.name for h in held_out),
+                "joint",
+                ALL,
+                10_000,
+                rate,
+                vision=0.3,
+                weights=text | sight,
+                held_out=tuple(h.name for h in held_out),
                 evaluate_every=500,
             ),
-            _stage("long_4k", ALL, 500, rate / 5, vision=0.3, weights=text | sight, length=4096, context=4096, yarn=4.0),
-            _stage("long_16k", ALL, 200, rate / 10, vision=0.3, weights=text | sight, length=16_384, context=16_384, yarn=16.0),
+            _stage(
+                "long_4k", ALL, 500, rate / 5, vision=0.3, weights=text | sight, length=4096, context=4096, yarn=4.0
+            ),
+            _stage(
+                "long_16k",
+                ALL,
+                200,
+                rate / 10,
+                vision=0.3,
+                weights=text | sight,
+                length=16_384,
+                context=16_384,
+                yarn=16.0,
+            ),
         ),
-    )  # fmt: skip
+    )
 
 
 def _stage(

@@ -5,8 +5,8 @@
     data         pinned PyPI packages and exact generators; nothing else is fetched
     numbers      README, docs/experiments/tiny.json
 
-The report trains jointly at a vision ratio of about 10 %; with a budget a billionth of its own, `tiny` takes 80 % to see
-enough pictures. The order of stages, what learns in each and what is carried over are the report's (§4.3, table 3).
+The report trains jointly at a vision ratio of about 10 %; with a budget a billionth of its own, `tiny` takes 80 % to
+see enough pictures. The order of stages, what learns in each and what is carried over are the report's (§4.3, table 3).
 """
 
 from manyeyes.data.mixture import constant
@@ -95,65 +95,119 @@ def _language() -> tuple[Stage, ...]:
     text = constant(0.0, weights=TEXT)
     return (
         Stage(
-            name="align_lm", objective="language", language="align", trainable=("align.language_model",), steps=100,
-            row_length=256, rows=16, micro_rows=16, mixture=text, schedule=Schedule(TEXT_RATE, warmup=10, decay=0.3),
+            name="align_lm",
+            objective="language",
+            language="align",
+            trainable=("align.language_model",),
+            steps=100,
+            row_length=256,
+            rows=16,
+            micro_rows=16,
+            mixture=text,
+            schedule=Schedule(TEXT_RATE, warmup=10, decay=0.3),
             held_out=("text",),
         ),
         Stage(
-            name="text", objective="language", trainable=("language_model",), steps=180, row_length=256, rows=16,
-            micro_rows=16, mixture=text, schedule=Schedule(TEXT_RATE, warmup=20, decay=0.0), held_out=("text", "code"),
+            name="text",
+            objective="language",
+            trainable=("language_model",),
+            steps=180,
+            row_length=256,
+            rows=16,
+            micro_rows=16,
+            mixture=text,
+            schedule=Schedule(TEXT_RATE, warmup=20, decay=0.0),
+            held_out=("text", "code"),
         ),
-    )  # fmt: skip
+    )
 
 
 def _vision() -> tuple[Stage, ...]:
     captions = constant(1.0, weights=CAPTIONS)
     return (
         Stage(
-            name="vit", objective="coca", trainable=("vision_tower", "coca"), steps=420, row_length=256, rows=10,
-            micro_rows=10, mixture=captions, schedule=Schedule(SIGHT_RATE, warmup=20, decay=0.2),
+            name="vit",
+            objective="coca",
+            trainable=("vision_tower", "coca"),
+            steps=420,
+            row_length=256,
+            rows=10,
+            micro_rows=10,
+            mixture=captions,
+            schedule=Schedule(SIGHT_RATE, warmup=20, decay=0.2),
         ),
         Stage(
-            name="vit_align", objective="language", language="align",
-            trainable=("vision_tower", "align.mm_projector"), steps=60, row_length=256, rows=6, micro_rows=6,
-            mixture=captions, schedule=Schedule(SIGHT_RATE / 4, warmup=10, decay=0.2),
+            name="vit_align",
+            objective="language",
+            language="align",
+            trainable=("vision_tower", "align.mm_projector"),
+            steps=60,
+            row_length=256,
+            rows=6,
+            micro_rows=6,
+            mixture=captions,
+            schedule=Schedule(SIGHT_RATE / 4, warmup=10, decay=0.2),
         ),
         Stage(
-            name="projector", objective="language", trainable=("mm_projector",), reset=("mm_projector",), steps=40,
-            row_length=256, rows=6, micro_rows=6, mixture=captions, schedule=Schedule(JOINT_RATE, warmup=5, decay=0.2),
+            name="projector",
+            objective="language",
+            trainable=("mm_projector",),
+            reset=("mm_projector",),
+            steps=40,
+            row_length=256,
+            rows=6,
+            micro_rows=6,
+            mixture=captions,
+            schedule=Schedule(JOINT_RATE, warmup=5, decay=0.2),
         ),
-    )  # fmt: skip
+    )
 
 
 def _together() -> tuple[Stage, ...]:
     return (
         Stage(
-            name="joint", objective="language", trainable=ALL, steps=600, row_length=256, rows=8, micro_rows=8,
-            mixture=constant(0.8, weights=TEXT | SIGHT), schedule=Schedule(JOINT_RATE, warmup=20, decay=0.4),
-            held_out=(*SEEING, "needles_256"), evaluate_every=150,
+            name="joint",
+            objective="language",
+            trainable=ALL,
+            steps=600,
+            row_length=256,
+            rows=8,
+            micro_rows=8,
+            mixture=constant(0.8, weights=TEXT | SIGHT),
+            schedule=Schedule(JOINT_RATE, warmup=20, decay=0.4),
+            held_out=(*SEEING, "needles_256"),
+            evaluate_every=150,
         ),
-    )  # fmt: skip
+    )
 
 
 def _long() -> tuple[Stage, ...]:
     return tuple(
         Stage(
-            name=f"long_{length}", objective="language", trainable=ALL, steps=steps, row_length=length,
-            rows=4096 // length, micro_rows=1, mixture=constant(0.4, weights=_long_blend(length)), schedule=Schedule(JOINT_RATE / 5, warmup=4, decay=0.5),
-            context=length, yarn_factor=length / 256, yarn_original=256, held_out=held_out,
+            name=f"long_{length}",
+            objective="language",
+            trainable=ALL,
+            steps=steps,
+            row_length=length,
+            rows=4096 // length,
+            micro_rows=1,
+            mixture=constant(0.4, weights=_long_blend(length)),
+            schedule=Schedule(JOINT_RATE / 5, warmup=4, decay=0.5),
+            context=length,
+            yarn_factor=length / 256,
+            yarn_original=256,
+            held_out=held_out,
         )
         for length, steps, held_out in (
             (1024, 40, ("text", "vqa", "ocr", "needles_256", "needles_1024", "long_video")),
             (4096, 25, (*SEEING, "needles_256", "needles_1024", "needles_4096", "long_video")),
         )
-    )  # fmt: skip
+    )
 
 
 def _long_blend(length: int) -> dict[str, float]:
     """Long text, long video, reasoning chains, and what the joint stage saw."""
-    long_text = {
-        f"synthetic/retrieval/{kind}_{length}": 1.0 for kind in ("needles", "key_values", "variables")
-    }
+    long_text = {f"synthetic/retrieval/{kind}_{length}": 1.0 for kind in ("needles", "key_values", "variables")}
     chains = {"chains_16" if length == 1024 else "chains_64": 1.0}
     video = {"synthetic/video/long" if length == 1024 else "synthetic/video/long_480": 3.0}
     return TEXT | {"package_repositories": 4.0} | long_text | chains | SIGHT | video

@@ -47,9 +47,8 @@ def micro_batches(batch: Batch, rows: int, *, device: torch.device) -> Iterator[
 def _micro_batch(batch: Batch, rows: slice, device: torch.device) -> MicroBatch:
     ids, segments = batch.ids_BT[rows], batch.segments_BT[rows]
     targets, weights = np.zeros_like(ids), np.zeros_like(batch.weights_BT[rows])
-    same_sample = segments[:, 1:] == segments[:, :-1]
     targets[:, :-1] = ids[:, 1:]
-    weights[:, :-1] = batch.weights_BT[rows][:, 1:] * same_sample
+    weights[:, :-1] = batch.weights_BT[rows][:, 1:]  # 0 already where a sample begins
     arrays = (ids, batch.positions_BT[rows], segments, targets, weights, _vision(batch, rows, segments))
     edges = _media_edges(batch)
     media = batch.media[edges[rows.start] : edges[rows.stop]]

@@ -194,24 +194,43 @@ class Trainer:
         self._log(
             loaded,
             StepReport(
-                stage=stage.name, step=self.step, steps=stage.steps, run_step=self.run_step, run_steps=self.run_steps,
-                tokens=batch.tokens, seconds=seconds, mfu=flops / seconds / self.peak, parts=learned.parts,
-                max_logit=largest(learned.max_logit_LH), clipped=clipped, load=expert_load(learned.expert_counts_LE),
-                learning_rate=rate, gradient_norm=norm, fill=batch.fill,
-            )
-        )  # fmt: skip
+                stage=stage.name,
+                step=self.step,
+                steps=stage.steps,
+                run_step=self.run_step,
+                run_steps=self.run_steps,
+                tokens=batch.tokens,
+                seconds=seconds,
+                mfu=flops / seconds / self.peak,
+                parts=learned.parts,
+                max_logit=largest(learned.max_logit_LH),
+                clipped=clipped,
+                load=expert_load(learned.expert_counts_LE),
+                learning_rate=rate,
+                gradient_norm=norm,
+                fill=batch.fill,
+            ),
+        )
 
     def _learn(self, stage: Stage, loaded: LoadedBatch) -> Learned:
         model = self.system.model_of(stage)
         if stage.objective == "coca":
             return learn_pairs(
-                model, self.system.text_decoder, loaded.batch, self.tokenizer, siglip_weight=stage.siglip_weight,
-                caption_weight=stage.caption_weight, device=self.device,
-            )  # fmt: skip
+                model,
+                self.system.text_decoder,
+                loaded.batch,
+                self.tokenizer,
+                siglip_weight=stage.siglip_weight,
+                caption_weight=stage.caption_weight,
+                device=self.device,
+            )
         return learn_language(
-            model, loaded.batch, micro_rows=stage.micro_rows, clip_threshold=self.config.optimizer.clip_threshold,
+            model,
+            loaded.batch,
+            micro_rows=stage.micro_rows,
+            clip_threshold=self.config.optimizer.clip_threshold,
             device=self.device,
-        )  # fmt: skip
+        )
 
     def _balance_and_clip(self, stage: Stage, optimizer: MuonClip, learned: Learned) -> int:
         if learned.expert_counts_LE is None or learned.max_logit_LH is None:
@@ -222,11 +241,22 @@ class Trainer:
 
     def _log(self, loaded: LoadedBatch, step: StepReport) -> None:
         self.folder.log(
-            "train", step.run_step, stage=step.stage, stage_step=step.step, tokens=step.tokens,
-            seconds=round(step.seconds, 4), mfu=round(step.mfu, 4), max_logit=step.max_logit, clipped=step.clipped,
-            load=step.load, learning_rate=step.learning_rate, gradient_norm=step.gradient_norm,
-            fill=round(step.fill, 4), samples=digest(loaded.batch.names), **step.parts,
-        )  # fmt: skip
+            "train",
+            step.run_step,
+            stage=step.stage,
+            stage_step=step.step,
+            tokens=step.tokens,
+            seconds=round(step.seconds, 4),
+            mfu=round(step.mfu, 4),
+            max_logit=step.max_logit,
+            clipped=step.clipped,
+            load=step.load,
+            learning_rate=step.learning_rate,
+            gradient_norm=step.gradient_norm,
+            fill=round(step.fill, 4),
+            samples=digest(loaded.batch.names),
+            **step.parts,
+        )
         self.report(step)
 
     def _evaluate(self, stage: Stage, *, final: bool) -> None:

@@ -129,9 +129,12 @@ def learn_pairs(
     image_tokens = tuple(item.grid.h * item.grid.w // 4 for item in pairs.media)
     out = coca(ids_NL, lengths_B=lengths_N, merged_M4D=merged, image_tokens=image_tokens)
     contrast = siglip_loss(
-        out.image_BE, out.text_BE, logit_scale=coca.logit_scale, logit_bias=coca.logit_bias,
+        out.image_BE,
+        out.text_BE,
+        logit_scale=coca.logit_scale,
+        logit_bias=coca.logit_bias,
         positive_BB=torch.from_numpy(pairs.matches_NN).to(device),
-    )  # fmt: skip
+    )
     caption = caption_loss(coca, out.hidden_BTD, ids_NL, lengths_N)
     loss = siglip_weight * contrast + caption_weight * caption
     loss.backward()
@@ -143,7 +146,9 @@ def caption_loss(coca: CocaText, hidden_BTD: Tensor, ids_BT: Tensor, lengths_B: 
     """Mean negative log-likelihood of each caption token after the first."""
     weights_BT = torch.arange(1, ids_BT.shape[1], device=ids_BT.device) < lengths_B[:, None]
     total = chunked_cross_entropy(
-        hidden_BTD[:, :-1].flatten(0, 1), coca.head_weight, targets_N=ids_BT[:, 1:].flatten(),
+        hidden_BTD[:, :-1].flatten(0, 1),
+        coca.head_weight,
+        targets_N=ids_BT[:, 1:].flatten(),
         weights_N=weights_BT.flatten().float(),
-    )  # fmt: skip
+    )
     return total / weights_BT.sum()

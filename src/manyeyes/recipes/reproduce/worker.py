@@ -3,9 +3,11 @@
     python -m manyeyes.recipes.reproduce.worker FOLDER
 
 A parent starts it with one thread (`OMP_NUM_THREADS=1`) and reads the folder's log. It ends with 0 when the run is
-finished, with 130 when it was asked to stop (SIGINT, SIGTERM, or the parent is gone) and saved.
+finished, with 130 when it was asked to stop (SIGINT, SIGTERM, or the parent is gone) and saved. A second worker on the
+same folder waits until the first has ended.
 """
 
+import fcntl
 import math
 import os
 import signal
@@ -46,7 +48,10 @@ def main(folder: Path) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, frame: asked.append(received))
     parent = os.getppid()
-    finished = train(RunFolder.open(folder), stop=lambda: bool(asked) or os.getppid() != parent)
+    run = RunFolder.open(folder)
+    with (folder / "worker.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        finished = run.metrics("finished") or train(run, stop=lambda: bool(asked) or os.getppid() != parent)
     return 0 if finished else STOPPED
 
 

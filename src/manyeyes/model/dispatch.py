@@ -1,11 +1,11 @@
-"""One matrix product per expert over rows that are sorted by expert, and the moves of rows to experts and back.
+"""Tokens to their experts and back: rows sorted by expert, moved by gathers only.
 
-Rows go to experts by a gather and come back by a gather: every token has exactly K routed rows, so the way back is a
-sum over K gathered rows, not a scatter-add. The gradient of each move is the other move. No atomics, same bits always.
+Every token has exactly K routed rows, so the way back is a sum over K gathered rows, not a scatter-add. The gradient of
+each move is the other move. No atomics, same bits always.
 
-Report: §4.1 (K2 backbone); App. C (DEP sends the same sorted rows to other devices).
+Report: §4.1 (K2 backbone); App. C (expert parallelism sends the same sorted rows to other devices).
 
-Shapes: N tokens, K experts a token, M = N*K routed rows sorted by expert, E experts, D in, O out.
+Shapes: N tokens, K experts a token, M = N*K routed rows sorted by expert, E experts, D width.
 """
 
 from typing import Any, NamedTuple
@@ -56,16 +56,6 @@ def combine(y_MD: Tensor, routing: Routing) -> Tensor:
     return y
 
 
-def grouped_linear(x_MD: Tensor, weight_EOD: Tensor, counts_E: Tensor) -> Tensor:
-    """`x @ weight[e].T` for the rows of each expert e: [M, O]."""
-    weight_EOD = weight_EOD.to(x_MD.dtype)
-    if x_MD.device.type == "cpu" or x_MD.dtype != torch.bfloat16:
-        y: Tensor = _GroupedLinear.apply(x_MD, weight_EOD, counts_E.tolist())  # pyright: ignore[reportAssignmentType]
-        return y
-    offsets_E = counts_E.cumsum(0).to(torch.int32)
-    return F.grouped_mm(x_MD, weight_EOD.transpose(1, 2), offs=offsets_E)
-
-
 def _gather_sum(y_MD: Tensor, row_NK: Tensor) -> Tensor:
     return F.embedding_bag(row_NK, y_MD, mode="sum") if y_MD.dtype == torch.float32 else y_MD[row_NK].sum(1)
 
@@ -90,29 +80,3 @@ class _Combine(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         return grads[0].index_select(0, *ctx.saved_tensors), None, None
-
-
-class _GroupedLinear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x_MD: Tensor, weight_EOD: Tensor, counts: list[int]) -> Tensor:
-        ctx.save_for_backward(x_MD, weight_EOD)
-        ctx.counts = counts
-        y_MO = x_MD.new_empty(x_MD.shape[0], weight_EOD.shape[1])
-        for x, w, y in zip(x_MD.split(counts), weight_EOD.unbind(), y_MO.split(counts), strict=True):
-            torch.mm(x, w.T, out=y)
-        return y_MO
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x_MD, weight_EOD = ctx.saved_tensors
-        dy_MO = grads[0].contiguous()
-        dx_MD = torch.empty_like(x_MD) if ctx.needs_input_grad[0] else None
-        dw_EOD = torch.empty_like(weight_EOD) if ctx.needs_input_grad[1] else None
-        dy_E = dy_MO.split(ctx.counts)
-        if dx_MD is not None:
-            for dy, w, dx in zip(dy_E, weight_EOD.unbind(), dx_MD.split(ctx.counts), strict=True):
-                torch.mm(dy, w, out=dx)
-        if dw_EOD is not None:
-            for dy, x, dw in zip(dy_E, x_MD.split(ctx.counts), dw_EOD.unbind(), strict=True):
-                torch.mm(dy.T, x, out=dw)
-        return dx_MD, dw_EOD, None
