@@ -41,7 +41,7 @@ def stopped(folder: Path, number: signal.Signals, *, after: int) -> str:
     while process.poll() is None and len(steps(folder)) < after:
         time.sleep(0.02)
     process.send_signal(number)
-    said, errors = process.communicate(timeout=120)
+    said, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     return said + errors
 
@@ -63,7 +63,7 @@ def test_a_stop_request_saves_and_the_same_command_goes_on(tmp_path: Path) -> No
     assert first + 2 <= second < 20 and steps(folder) == list(range(1, second + 1))
 
     process = start(folder)
-    said, errors = process.communicate(timeout=120)
+    said, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert f"going on from step {second} of 20" in said
     assert steps(folder) == list(range(1, 21)) and (folder / "model" / "config.json").exists()

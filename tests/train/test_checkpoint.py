@@ -135,7 +135,7 @@ except CheckpointError as error:
 def test_a_full_disk_leaves_the_last_good_one(tmp_path: Path, what: str) -> None:
     write(tmp_path, 2)
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path), what], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", FULL, str(tmp_path), what], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()

@@ -20,6 +20,12 @@ def test_tokens_per_second() -> None:
     assert report(seconds=0.0).tokens_per_second == 0.0
 
 
+def test_the_log_keeps_the_loss_parts_by_name() -> None:
+    figures = StepReport("joint", 3, 9, 12, 20, 100, 0.123456, 0.1, parts={"loss": 2.0, "text": 1.5}).figures
+    assert figures["loss"] == 2.0 and figures["text"] == 1.5
+    assert (figures["stage"], figures["stage_step"], figures["seconds"]) == ("joint", 3, 0.1235)
+
+
 def test_even_load_is_one_and_one_expert_alone_is_their_number() -> None:
     assert expert_load(torch.tensor([[5, 5, 5, 5]])) == 1.0
     assert expert_load(torch.tensor([[5, 5, 5, 5], [20, 0, 0, 0]])) == 4.0

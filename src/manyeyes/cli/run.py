@@ -38,6 +38,8 @@ class Options:
     """Changes to the recipe, e.g. seed=1 stages.joint.steps=50; `manyeyes recipes NAME` lists the paths."""
     fresh: bool = False
     """Start anew even if a run of this very configuration exists."""
+    change_mixture: bool = False
+    """Go on with a run whose mixtures were others, e.g. with stages.joint.mixture.segments.0.vision=0.2 given now."""
     folder: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """Run folder to use; a new one under MANYEYES_RUNS or ./runs when left out."""
     steps_scale: float = 1.0
@@ -77,6 +79,8 @@ def wanted(options: Options) -> Run:
         raise ConfigError(f"--steps-scale must be above 0, got {options.steps_scale}")
     if options.threads < 0:
         raise ConfigError(f"--threads must be 1 or more (0: one for each core), got {options.threads}")
+    if options.fresh and options.change_mixture:
+        raise ConfigError("--change-mixture goes on with a run and --fresh starts one; give only one of them")
     run = apply_overrides(recipe(options.recipe), options.overrides)
     return run if options.steps_scale == 1.0 else run.shortened(options.steps_scale)
 
@@ -88,30 +92,38 @@ def find_place(run: Run, options: Options) -> Place:
         LocationError: the user's folder holds something else.
     """
     if options.folder is not None:
-        return _users_place(run, options.folder, fresh=options.fresh)
+        return _users_place(run, options.folder, options)
     if not options.fresh:
         for path in sorted(runs_folder().glob(f"{run.name}-*"), reverse=True):
-            if _holds(path, run):
+            if _holds(path, run, options):
                 return Place(path, known=True)
+    if options.change_mixture:
+        raise LocationError(f"{short(runs_folder())}: no run of {run.name} differs from this one in its mixtures alone")
     return Place(new_run_path(runs_folder(), run.name), known=False)
 
 
-def _users_place(run: Run, path: Path, *, fresh: bool) -> Place:
+def _users_place(run: Run, path: Path, options: Options) -> Place:
     if not (path / "config.json").exists():
         return Place(path, known=False)
-    if fresh:
+    if options.fresh:
         raise LocationError(f"{path} holds a run already; with --fresh, name another --folder or remove it first")
-    if not _holds(path, run):
-        raise LocationError(f"{path} holds a run of another configuration; name another --folder")
+    if not _holds(path, run, options):
+        raise LocationError(
+            f"{path} holds a run of another configuration; name another --folder (only mixtures may change, with "
+            "--change-mixture)"
+        )
     return Place(path, known=True)
 
 
-def _holds(path: Path, run: Run) -> bool:
+def _holds(path: Path, run: Run, options: Options) -> bool:
     """Whether the folder holds a run of this configuration; a damaged one, or one of another version, does not."""
     try:
-        return Run.from_json(RunFolder.open(path).config()).fingerprint == run.fingerprint
+        began = Run.from_json(RunFolder.open(path).config())
     except (ConfigError, RunFolderError):
         return False
+    if options.change_mixture:
+        return began.core_fingerprint == run.core_fingerprint
+    return began.fingerprint == run.fingerprint
 
 
 def _train(run: Run, place: Place, options: Options) -> int:
@@ -132,7 +144,7 @@ def _train(run: Run, place: Place, options: Options) -> int:
         progress.say(f"run folder: {short(folder.path)}")
         finished = execute(
             run, folder, device=device, report=progress.step, announce=progress.say, stop=stop,
-            data_folder=data_folder(),
+            data_folder=data_folder(), change_mixture=options.change_mixture,
         )  # fmt: skip
     write_report(folder)
     print(_after(folder) if finished else f"stopped and saved; the same command goes on from here\n{_after(folder)}")

@@ -342,7 +342,7 @@ def moonlight_16b_a3b() -> ModelConfig:
 
 
 def small() -> ModelConfig:
-    """About 120M parameters, 25M active: an hour on two CPU cores shows a loss curve, one GPU trains it whole."""
+    """About 120M parameters, 22M active: an hour on two CPU cores shows a loss curve, one GPU trains it whole."""
     text = TextConfig(
         vocab_size=8192,
         hidden_size=384,
@@ -373,7 +373,7 @@ def small() -> ModelConfig:
 
 
 def tiny() -> ModelConfig:
-    """About 2.5M parameters: learns to see and to read within minutes on a laptop; one token shows 16 x 16 pixels."""
+    """About 3.3M parameters: learns to see and to read within minutes on a laptop; one token shows 16 x 16 pixels."""
     text = TextConfig(
         vocab_size=2048,
         hidden_size=128,

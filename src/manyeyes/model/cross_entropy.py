@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manyeyes.model.precision import product
+
 
 def chunked_cross_entropy(
     hidden_ND: Tensor, head_weight_VD: Tensor, *, targets_N: Tensor, weights_N: Tensor, chunk: int = 512
@@ -43,14 +45,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         d_head_VD = torch.empty_like(head_VD, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         if d_head_VD is not None and not hidden_ND.shape[0]:
             d_head_VD.zero_()
-        buffer_nV = torch.empty(
-            min(chunk, hidden_ND.shape[0]), head_VD.shape[0], dtype=head_VD.dtype, device=loss.device
-        )
         for start in range(0, hidden_ND.shape[0], chunk):
             part = slice(start, start + chunk)
             hidden_nD, targets_n1, weights_n1 = hidden_ND[part], targets_N[part, None], weights_N[part, None]
-            logits_nV = torch.mm(hidden_nD, head_VD.T, out=buffer_nV[: len(hidden_nD)])
-            nll_n1, p_nV = _loss_and_probabilities(logits_nV.float(), targets_n1)
+            nll_n1, p_nV = _loss_and_probabilities(product(hidden_nD, head_VD).float(), targets_n1)
             loss += (weights_n1 * nll_n1).sum()
             if d_hidden_ND is None and d_head_VD is None:
                 continue

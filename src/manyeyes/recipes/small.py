@@ -1,7 +1,6 @@
-"""`small`: 120M parameters (25M active) on larger pictures and more text; for one GPU, or a patient CPU.
+"""`small`: 120M parameters (22M active) on larger pictures and more text; for one GPU, or a patient CPU.
 
-    command      manyeyes recipes small --fetch      prints what to fetch, once
-                 manyeyes run small
+    command      manyeyes run small           (names each file that is missing, and the command that fetches it)
     hardware     one GPU with 16 GB: a few hours (not run here); 2 CPU cores: an hour shows the loss curve
 
 Pictures are cut into the released model's 14-pixel patches, so one token shows 28 x 28 pixels.
@@ -48,7 +47,7 @@ def small() -> Run:
     rate = 1e-3
     return Run(
         name="small",
-        about="120M parameters, 25M active, on fetched pictures and text",
+        about="120M parameters, 22M active, on fetched pictures and text",
         hardware="one GPU; on 2 CPU cores an hour is a start",
         model=model,
         align=align,

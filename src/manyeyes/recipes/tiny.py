@@ -5,7 +5,7 @@
     data         pinned PyPI packages and exact generators; nothing else is fetched
     numbers      README, docs/experiments/tiny.json
 
-The report trains jointly at a vision ratio of about 10 %; with a budget a billionth of its own, `tiny` takes 80 % to
+The report trains jointly at a vision ratio of about 10 %; with a ten-millionth of its budget, `tiny` takes 80 % to
 see enough pictures. The order of stages, what learns in each and what is carried over are the report's (§4.3, table 3).
 """
 

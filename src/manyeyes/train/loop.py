@@ -240,23 +240,7 @@ class Trainer:
         return optimizer.clip(learned.max_logit_LH)
 
     def _log(self, loaded: LoadedBatch, step: StepReport) -> None:
-        self.folder.log(
-            "train",
-            step.run_step,
-            stage=step.stage,
-            stage_step=step.step,
-            tokens=step.tokens,
-            seconds=round(step.seconds, 4),
-            mfu=round(step.mfu, 4),
-            max_logit=step.max_logit,
-            clipped=step.clipped,
-            load=step.load,
-            learning_rate=step.learning_rate,
-            gradient_norm=step.gradient_norm,
-            fill=round(step.fill, 4),
-            samples=digest(loaded.batch.names),
-            **step.parts,
-        )
+        self.folder.log("train", step.run_step, **step.figures, samples=digest(loaded.batch.names))
         self.report(step)
 
     def _evaluate(self, stage: Stage, *, final: bool) -> None:

@@ -4,6 +4,7 @@ Report: none; MFU is against the matmul rate measured on the machine at the star
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,6 +53,24 @@ class StepReport:
     def tokens_per_second(self) -> float:
         """Padding left out; 0 before any time has passed."""
         return self.tokens / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What the run's log keeps of it."""
+        return {
+            "stage": self.stage,
+            "stage_step": self.step,
+            "tokens": self.tokens,
+            "seconds": round(self.seconds, 4),
+            "mfu": round(self.mfu, 4),
+            "max_logit": self.max_logit,
+            "clipped": self.clipped,
+            "load": self.load,
+            "learning_rate": self.learning_rate,
+            "gradient_norm": self.gradient_norm,
+            "fill": round(self.fill, 4),
+            **self.parts,
+        }
 
 
 def step_flops(batch: Batch, stage: Stage, config: ModelConfig) -> float:

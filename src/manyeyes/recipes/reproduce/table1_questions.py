@@ -1,7 +1,8 @@
 """The questions of Table 1 at small scale: six categories of multiple choice, one right option and three wrong ones.
 
-    vision knowledge    bar charts; problems of school mathematics    wrong: answers (workings) of other charts and
-                        shown as pictures                             problems that ask the same
+    vision knowledge    what a real picture shows: photographs of     wrong: captions of other photographs; other digits
+                        the training data in other crops and colours;
+                        handwriting of held-out scans
     vision reasoning    colour and shape of things, counting          wrong: answers to other questions of the kind
     OCR                 printed numbers                               wrong: one or two digits changed, held out too
     text knowledge      countries and elements: facts that pages of   wrong: the same fact of other countries (elements)
@@ -10,10 +11,11 @@
                                                                       stands
     code                the next line of held-out source code         wrong: lines of other files, equally indented
 
-Every record is held out from training, and so are the wrong numbers of OCR: a model that remembers which numbers it has
-read would else know the right one by its strangeness. Questions with other options (yes or no) are left out, so chance
-is a quarter in every category. A model of a million parameters is at the floor of free answers, but not of these. Which
-questions are asked depends on the seed alone, so all arms of a seed answer the same. This module imports no torch.
+All records but the photographs are held out from training, and so are the wrong numbers of OCR: a model that remembers
+which numbers it has read would else know the right one by its strangeness. Questions with other options (yes or no) are
+left out, so chance is a quarter in every category. A model of a million parameters is at the floor of free answers, but
+not of these. Which questions are asked depends on the seed alone, so all arms of a seed answer the same. This module
+imports no torch.
 
 Report: §2.1 and Table 1 name the categories; their benchmarks are not public in this form, so these stand in for them.
 """
@@ -26,18 +28,20 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from manyeyes.core.chat import render, render_document
+from manyeyes.core.chat import render
 from manyeyes.core.media import Media, MediaRules
 from manyeyes.core.seeds import stream
 from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.augment import Augmentation, augment
+from manyeyes.data.collection import Split
 from manyeyes.data.held_out import split_of
 from manyeyes.data.packaged.countries import countries
 from manyeyes.data.packaged.easy_vqa import question_type
 from manyeyes.data.packaged.elements import elements
 from manyeyes.data.packaged.facts import Entity
-from manyeyes.data.record import Record
+from manyeyes.data.record import Record, Shown, Turn
 from manyeyes.data.registry import REGISTRY
-from manyeyes.data.rendered import messages
+from manyeyes.data.rendered import messages, rendered
 from manyeyes.data.synthesis.generator import HELD_OUT
 
 VISION_CATEGORIES = ("vision_knowledge", "vision_reasoning", "ocr")
@@ -50,6 +54,8 @@ LONGEST = 24
 """Most tokens of an option (of a worked problem: three times as many)."""
 CONTEXT_LINES = 6
 """Lines of code before the one that is asked for."""
+VIEWS = 3
+"""Views of a photograph for each of its captions."""
 DIGITS = "0123456789"
 
 
@@ -85,7 +91,7 @@ def questions(
     """Up to `count` questions of a category, the same ones for the same seed; fewer where fewer exist."""
     found: list[Asked] = []
     for draft in _interleaved(_DRAFTS[category](seed)):
-        asked = _code_asked(draft, tokenizer, rules) if category == "code" else _asked(draft, tokenizer, rules)
+        asked = (_document_asked if draft.record.is_document else _asked)(draft, tokenizer, rules)
         longest = max(map(len, asked.options))
         if longest <= LONGEST * (3 if category == "text_reasoning" else 1) and len(asked.ids) + longest <= row_length:
             found.append(asked)
@@ -129,12 +135,7 @@ def crossed(number: str, rng: np.random.Generator) -> tuple[str, ...]:
 
 
 def _vision_knowledge(seed: int) -> list[Drafts]:
-    return [
-        _others("synthetic/knowledge/bar_charts", seed, kind=_chart_kind),
-        _others(
-            "synthetic/knowledge/problems", seed, kind=lambda record: re.sub(r"\d+", "_", messages(record)[0].text)
-        ),
-    ]
+    return [_photographs("photographs", seed), _handwriting("digits", seed)]
 
 
 def _vision_reasoning(seed: int) -> list[Drafts]:
@@ -168,6 +169,31 @@ _DRAFTS: dict[str, Callable[[int], list[Drafts]]] = {
     "text_reasoning": _text_reasoning,
     "code": _code,
 }
+
+
+def _photographs(source: str, seed: int) -> Drafts:
+    """A new view of a photograph that was trained on, its caption, and captions of other photographs."""
+    records = [record for record in _shuffled(source, seed, split="train") if record.is_document]
+    captions = [(_photograph(record), _caption(record)) for record in records]
+    for number in range(VIEWS * len(records)):
+        record, rng = records[number % len(records)], stream(seed, f"reproduce/table1/{source}", number)
+        others = [caption for photograph, caption in captions if photograph != _photograph(record)]
+        view = augment(record, rng, rules=Augmentation())
+        yield _Text(view, (_caption(record), *_drawn(others, _caption(record), rng)))
+
+
+def _photograph(record: Record) -> str:
+    return record.name.rpartition("/")[0]
+
+
+def _caption(record: Record) -> str:
+    return "".join(piece for piece in record.turns[0].pieces if isinstance(piece, str))
+
+
+def _handwriting(source: str, seed: int) -> Drafts:
+    for number, record in enumerate(_shuffled(source, seed)):
+        wrong = near_misses(_answer(record), stream(seed, f"reproduce/table1/{source}", number))
+        yield _Text(record, (_answer(record), *wrong))
 
 
 def _others(source: str, seed: int, *, kind: Callable[[Record], str]) -> Drafts:
@@ -254,24 +280,20 @@ def _asked(draft: _Text, tokenizer: Tokenizer, rules: MediaRules) -> Asked:
     return Asked(draft.record.name, prompt.ids, options, tuple(visual.media() for visual in prompt.visuals))
 
 
-def _code_asked(draft: _Text, tokenizer: Tokenizer, rules: MediaRules) -> Asked:
-    """Whole texts are tokenized as in training; what their ids have in common is the prompt."""
-    ids = [render_document([text], tokenizer, rules=rules).ids[:-1] for text in draft.options]
+def _document_asked(draft: _Text, tokenizer: Tokenizer, rules: MediaRules) -> Asked:
+    """Whole documents are tokenized as in training; what their ids have in common is the prompt."""
+    shown = tuple(piece for piece in draft.record.turns[0].pieces if isinstance(piece, Shown))
+    turns = [(Turn("document", (*shown, text)),) for text in draft.options]
+    made = [rendered(Record(draft.record.name, turn, draft.record.media), tokenizer, rules=rules) for turn in turns]
+    ids = [one.ids if shown else one.ids[:-1] for one in made]  # a line of code does not end its file
     shared = min(len(row) for row in ids) - 1
     while len({row[:shared].tobytes() for row in ids}) > 1:
         shared -= 1
-    return Asked(draft.record.name, ids[0][:shared], tuple(row[shared:] for row in ids))
+    media = tuple(visual.media() for visual in made[0].visuals)
+    return Asked(draft.record.name, ids[0][:shared], tuple(row[shared:] for row in ids), media)
 
 
 # What kind of answer a record asks for; "" for those that are left out.
-
-
-def _chart_kind(record: Record) -> str:
-    asked = messages(record)[0].text
-    answer = _answer(record)
-    if not answer.isdigit():
-        return ""
-    return re.sub(r"\b[A-Z]\b", "_", asked.strip())
 
 
 def _unless_yes_or_no(kind: str) -> str:
@@ -303,8 +325,8 @@ def _drawn(answers: Sequence[str], truth: str, rng: np.random.Generator) -> list
     return found
 
 
-def _shuffled(source: str, seed: int) -> Iterator[Record]:
-    collection = REGISTRY.open(source, "test", seed=seed)
+def _shuffled(source: str, seed: int, *, split: Split = "test") -> Iterator[Record]:
+    collection = REGISTRY.open(source, split, seed=seed)
     order = stream(seed, f"reproduce/table1/order/{source}").permutation(len(collection))
     for index in order[:MOST_RECORDS].tolist():
         yield collection.record(index)
