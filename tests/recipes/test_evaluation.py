@@ -76,6 +76,12 @@ def test_examples_are_kept_with_their_pictures_at_a_stages_end(run: Run, system:
     assert sum(row["picture"] is not None for row in kept) == 8
 
 
+def test_a_run_may_keep_no_examples(run: Run, system: System, tmp_path: Path) -> None:
+    none = dataclasses.replace(run, examples=0)
+    figures, _, folder = evaluated(none, system, tmp_path, final=True)
+    assert figures["ocr/questions"] == 6 and not (folder.path / "examples").exists()
+
+
 def test_within_a_stage_fewer_are_asked_and_none_kept(run: Run, system: System, tmp_path: Path) -> None:
     figures, _, folder = evaluated(run, system, tmp_path, final=False)
     assert [figures[f"{name}/questions"] for name in ("ocr", "counting", "talk")] == [3, 2, 2]

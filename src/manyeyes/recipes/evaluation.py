@@ -61,7 +61,8 @@ class Evaluation:
             figures[name] = means(answered)
             if asked.by_type:
                 figures[name]["blind"] = self._blind(asked, answered)
-            shown += answered[:: max(1, len(answered) // self.run.examples)][: self.run.examples]
+            every = max(1, len(answered) // max(1, self.run.examples))
+            shown += answered[::every][: self.run.examples]
         if final and shown:
             self._keep(shown, stage, run_step)
         if figures:

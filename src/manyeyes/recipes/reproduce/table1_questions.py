@@ -3,7 +3,8 @@
     vision knowledge    what a real picture shows: photographs of     wrong: captions of other photographs; other digits
                         the training data in other crops and colours;
                         handwriting of held-out scans
-    vision reasoning    colour and shape of things, counting          wrong: answers to other questions of the kind
+    vision reasoning    colour and shape of one thing; which of two   wrong: answers to other questions of the kind;
+                        or three things is where                      captions of other scenes with as many things
     OCR                 printed numbers                               wrong: one or two digits changed, held out too
     text knowledge      countries and elements: facts that pages of   wrong: the same fact of other countries (elements)
                         the training data tell but no question asks
@@ -41,7 +42,7 @@ from manyeyes.data.packaged.elements import elements
 from manyeyes.data.packaged.facts import Entity
 from manyeyes.data.record import Record, Shown, Turn
 from manyeyes.data.registry import REGISTRY
-from manyeyes.data.rendered import messages, rendered
+from manyeyes.data.rendered import messages, rendered, text_of
 from manyeyes.data.synthesis.generator import HELD_OUT
 
 VISION_CATEGORIES = ("vision_knowledge", "vision_reasoning", "ocr")
@@ -50,7 +51,7 @@ CATEGORIES = VISION_CATEGORIES + TEXT_CATEGORIES
 
 WRONG = 3
 """Wrong options of a question."""
-LONGEST = 24
+LONGEST = 32
 """Most tokens of an option (of a worked problem: three times as many)."""
 CONTEXT_LINES = 6
 """Lines of code before the one that is asked for."""
@@ -140,13 +141,17 @@ def _vision_knowledge(seed: int) -> list[Drafts]:
 
 def _vision_reasoning(seed: int) -> list[Drafts]:
     return [
-        _others("easy_vqa", seed, kind=lambda record: _unless_yes_or_no(question_type(_answer(record)))),
-        _others("synthetic/perception/counting", seed, kind=lambda record: "count"),
+        _others("easy_vqa", seed, kind=lambda record: _unless_yes_or_no(question_type(_told(record)))),
+        _others(
+            "synthetic/caption/several",
+            seed,
+            kind=lambda record: str(_told(record).count(" and ") + _told(record).count(",")),
+        ),
     ]
 
 
 def _ocr(seed: int) -> list[Drafts]:
-    return [_misread("synthetic/ocr/digits", seed)]
+    return [_misread("synthetic/ocr/digits_text", seed), _misread("synthetic/ocr/digits", seed)]
 
 
 def _text_knowledge(seed: int) -> list[Drafts]:
@@ -174,26 +179,22 @@ _DRAFTS: dict[str, Callable[[int], list[Drafts]]] = {
 def _photographs(source: str, seed: int) -> Drafts:
     """A new view of a photograph that was trained on, its caption, and captions of other photographs."""
     records = [record for record in _shuffled(source, seed, split="train") if record.is_document]
-    captions = [(_photograph(record), _caption(record)) for record in records]
+    captions = [(_photograph(record), _told(record)) for record in records]
     for number in range(VIEWS * len(records)):
         record, rng = records[number % len(records)], stream(seed, f"reproduce/table1/{source}", number)
         others = [caption for photograph, caption in captions if photograph != _photograph(record)]
         view = augment(record, rng, rules=Augmentation())
-        yield _Text(view, (_caption(record), *_drawn(others, _caption(record), rng)))
+        yield _Text(view, (_told(record), *_drawn(others, _told(record), rng)))
 
 
 def _photograph(record: Record) -> str:
     return record.name.rpartition("/")[0]
 
 
-def _caption(record: Record) -> str:
-    return "".join(piece for piece in record.turns[0].pieces if isinstance(piece, str))
-
-
 def _handwriting(source: str, seed: int) -> Drafts:
     for number, record in enumerate(_shuffled(source, seed)):
-        wrong = near_misses(_answer(record), stream(seed, f"reproduce/table1/{source}", number))
-        yield _Text(record, (_answer(record), *wrong))
+        wrong = near_misses(_told(record), stream(seed, f"reproduce/table1/{source}", number))
+        yield _Text(record, (_told(record), *wrong))
 
 
 def _others(source: str, seed: int, *, kind: Callable[[Record], str]) -> Drafts:
@@ -201,12 +202,12 @@ def _others(source: str, seed: int, *, kind: Callable[[Record], str]) -> Drafts:
     records = [record for record in _shuffled(source, seed) if kind(record)]
     answers: dict[str, list[str]] = defaultdict(list)
     for record in records:
-        answers[kind(record)].append(_answer(record))
+        answers[kind(record)].append(_told(record))
     for number, record in enumerate(records):
         rng = stream(seed, f"reproduce/table1/{source}", number)
-        wrong = _drawn(answers[kind(record)], _answer(record), rng)
+        wrong = _drawn(answers[kind(record)], _told(record), rng)
         if len(wrong) == WRONG:
-            yield _Text(record, (_answer(record), *wrong))
+            yield _Text(record, (_told(record), *wrong))
 
 
 def _numbers_changed(source: str, seed: int) -> Drafts:
@@ -217,7 +218,7 @@ def _numbers_changed(source: str, seed: int) -> Drafts:
             continue
         wrong = near_misses(result[0], stream(seed, f"reproduce/table1/{source}", number))
         place = re.compile(rf"(?<![\d.,]){result[0]}(?![\d,]|\.\d)")
-        told = _answer(record)
+        told = _told(record)
         if place.search(told):
             yield _Text(record, (told, *(place.sub(other, told) for other in wrong)))
 
@@ -227,9 +228,9 @@ def _misread(source: str, seed: int) -> Drafts:
     for number, record in enumerate(_shuffled(source, seed)):
         rng = stream(seed, f"reproduce/table1/{source}", number)
         for _ in range(200):
-            wrong = crossed(_answer(record), rng)
+            wrong = crossed(_told(record), rng)
             if all(split_of(other, per_mille=HELD_OUT) == "test" for other in wrong):
-                yield _Text(record, (_answer(record), *wrong))
+                yield _Text(record, (_told(record), *wrong))
                 break
 
 
@@ -242,9 +243,9 @@ def _facts(source: str, entities: Sequence[Entity], seed: int) -> Drafts:
             answers[fact.attribute].append(fact.answer)
     for number, record in enumerate(_shuffled(source, seed)):
         attribute = attribute_of[messages(record)[0].text]
-        wrong = _drawn(answers[attribute], _answer(record), stream(seed, f"reproduce/table1/{source}", number))
+        wrong = _drawn(answers[attribute], _told(record), stream(seed, f"reproduce/table1/{source}", number))
         if len(wrong) == WRONG:
-            yield _Text(record, (_answer(record), *wrong))
+            yield _Text(record, (_told(record), *wrong))
 
 
 def _next_lines(source: str, seed: int) -> Drafts:
@@ -300,7 +301,10 @@ def _unless_yes_or_no(kind: str) -> str:
     return "" if kind == "yes/no" else kind
 
 
-def _answer(record: Record) -> str:
+def _told(record: Record) -> str:
+    """What a caption says, or the first answer of a conversation."""
+    if record.is_document:
+        return "".join(text_of(piece, record) for piece in record.turns[0].pieces)
     return next(turn.text for turn in messages(record) if turn.role == "assistant").strip()
 
 
