@@ -66,7 +66,7 @@ HELD_OUT = (
     HeldOut("vqa", "easy_vqa", "answer", records=2000, quick=256, new_tokens=6, by_type=True),
     HeldOut("ocr", "synthetic/ocr/digits", "reading", records=500, quick=128, new_tokens=6),
     HeldOut("counting", "synthetic/perception/counting", "count", records=200, new_tokens=6),
-    HeldOut("grounding", "synthetic/perception/grounding", "boxes", records=100, new_tokens=32),
+    HeldOut("grounding", "synthetic/perception/grounding", "boxes", records=100, new_tokens=48),
     HeldOut("needles_256", "synthetic/retrieval/needles_256", "answer", records=40, new_tokens=8, length=256),
     HeldOut("needles_1024", "synthetic/retrieval/needles_1024", "answer", records=24, new_tokens=8, length=1024),
     HeldOut("needles_4096", "synthetic/retrieval/needles_4096", "answer", records=16, new_tokens=8, length=4096),
