@@ -72,7 +72,7 @@ def choose(logits_BV: Tensor, params: SamplingParams, uniform_B: Tensor) -> Choi
     """
     if params.greedy:
         logprob_BV = logits_BV.float().log_softmax(-1)
-        token_B = logprob_BV.argmax(-1)
+        token_B = logits_BV.argmax(-1)  # of the scores: their last bits may be lost in the log-softmax
     else:
         below_BV = logits_BV.float() - logits_BV.float().amax(-1, keepdim=True)  # a tiny temperature must not overflow
         p_BV = nucleus((below_BV / params.temperature).softmax(-1), params.top_p)

@@ -18,7 +18,7 @@ from manyeyes.model.precision import product
 
 
 def chunked_cross_entropy(
-    hidden_ND: Tensor, head_weight_VD: Tensor, *, targets_N: Tensor, weights_N: Tensor, chunk: int = 512
+    hidden_ND: Tensor, head_weight_VD: Tensor, *, targets_N: Tensor, weights_N: Tensor, chunk: int = 256
 ) -> Tensor:
     """sum_n weights[n] * -log softmax(hidden[n] @ head.T)[targets[n]], fp32 0-dim.
 

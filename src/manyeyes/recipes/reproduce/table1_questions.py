@@ -151,7 +151,8 @@ def _vision_reasoning(seed: int) -> list[Drafts]:
 
 
 def _ocr(seed: int) -> list[Drafts]:
-    return [_misread("synthetic/ocr/digits_text", seed), _misread("synthetic/ocr/digits", seed)]
+    sources = ("synthetic/ocr/two_digits_text", "synthetic/ocr/digits_text", "synthetic/ocr/digits")
+    return [_misread(source, seed) for source in sources]
 
 
 def _text_knowledge(seed: int) -> list[Drafts]:
