@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := "torch>=2.13,<2.14"
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all test-parity lint clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/manyeyes run tiny
@@ -16,13 +16,21 @@ test: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-all: $(VENV)/dev.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rs --hypothesis-profile=search
+
+# The comparisons with packages that are not in `dev`, in an environment of their own. A skip counts as a failure.
+# Without dependencies: torchvision of PyPI is built for CUDA and would bring that torch (its own operators do not load
+# beside the CPU build, which is why it stays out of `dev`); of tinker-cookbook one file is read.
+test-parity:
+	$(MAKE) VENV=.venv-parity .venv-parity/parity.stamp
+	.venv-parity/bin/python -m pip install --quiet --no-deps torchvision==0.28.0 tinker-cookbook==0.6.1
+	OMP_NUM_THREADS=1 .venv-parity/bin/python -m pytest -m parity --skips-fail tests/core
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-parity build dist .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

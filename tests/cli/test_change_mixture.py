@@ -31,6 +31,17 @@ def test_the_users_folder_is_taken_only_when_asked_for(runs, capsys) -> None:
     assert "--change-mixture" in capsys.readouterr().err
 
 
+def test_a_finished_run_is_not_changed(runs, capsys) -> None:
+    folder = begun(runs)
+    folder.log("finished", 1, seconds=1.0)
+    before = folder.config_path.read_bytes()
+    assert main(["run", "tiny", RATIO, "--change-mixture"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "stage joint cannot change, that stage is over" in line and folder.config_path.read_bytes() == before
+    assert main(["run", "tiny", "--change-mixture"]) == 0  # nothing is changed
+    assert "finished already" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -115,6 +115,7 @@ def test_the_whole_command_answers_piped_lines(finished, monkeypatch, capsys) ->
         (["--model", "nothing"], "no run 'nothing'"),
         (["--top-p", "0"], "top_p"),
         (["--temperature", "inf"], "temperature"),
+        (["--device", "tpu"], "expected auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_wrong_settings_are_one_line(arguments, says, finished, capsys) -> None:

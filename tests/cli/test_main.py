@@ -1,6 +1,7 @@
 """`manyeyes`: how commands are found, how failures end."""
 
 import io
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -61,15 +62,50 @@ def test_an_unknown_flag_exits_2_and_suggests_the_near_one(capsys) -> None:
         main(["run", "tiny", "--steps-scal", "2"])
     assert ended.value.code == 2
     printed = capsys.readouterr()
-    assert "--steps-scal" in printed.err and "--steps-scale" in printed.err and printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert "--steps-scal, 2" in line and "did you mean --steps-scale? `manyeyes run --help`" in line
+    assert line.startswith("manyeyes: ") and printed.out == ""
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["run", "tiny", "--threads", "many"]])
-def test_missing_and_misread_values_exit_2(arguments, capsys) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run"], "Missing from manyeyes run: RECIPE"),
+        (["run", "tiny", "--threads", "many"], "--threads: invalid literal for int() with base 10: 'many'"),
+        (["run", "tiny", "--folder"], "Missing value for argument '--folder'"),
+        (["convert", "a", "b", "--to", "int9"], "Expected one of ('int4', 'bf16', 'fp32')"),
+        (["recipes", "tiny", "extra"], "Unrecognized options: extra"),
+        (["see", "--bogus"], "Unrecognized options: --bogus"),
+        (["run", "tiny", "--quiett", "--step-scale", "2"], "did you mean --quiet or --steps-scale?"),
+    ],
+)
+def test_missing_and_misread_values_exit_2_with_one_line(arguments, says, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    assert capsys.readouterr().err
+    line = one_line(capsys)
+    assert line.startswith("manyeyes: ") and says in line and f"`manyeyes {arguments[0]} --help`" in line
+
+
+@pytest.mark.parametrize("settings", [{"PYTHONIOENCODING": "ascii"}, {"FORCE_COLOR": "1"}, {"COLUMNS": "40"}])
+def test_a_wrong_flag_is_one_line_on_any_terminal(settings) -> None:
+    code = "import sys; from manyeyes.cli.main import main; main(['run', 'tiny', '--step-scale', '2'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **settings})
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2 and "did you mean --steps-scale?" in line and "\x1b" not in line
+
+
+def test_a_mistake_that_is_drawn_in_another_way_is_shown_as_it_is(monkeypatch, capsys) -> None:
+    import tyro
+
+    def fail(*_, **__) -> None:
+        print("unlike anything", file=sys.stderr)
+        sys.exit(2)
+
+    monkeypatch.setattr(tyro, "cli", fail)
+    with pytest.raises(SystemExit):
+        main(["recipes"])
+    assert capsys.readouterr().err == "unlike anything\n"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def test_without_a_name_it_lists_the_experiments(capsys) -> None:
         (["figure12"], "known are table1"),
         (["table1", "--seeds", "0"], "--seeds must be 1 to 100, got 0"),
         (["table1", "--minutes", "0"], "--minutes must be 5"),
+        (["table1", "--quick", "--processes", "-1"], "--processes must be 1 or more (0: one for each core), got -1"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments, said, capsys) -> None:

@@ -88,6 +88,16 @@ def test_a_stopped_run_says_so(runs, trained, capsys, monkeypatch) -> None:
         (["tiny", "seed"], "PATH=VALUE"),
         (["tiny", "seed=many"], "Expected `int`"),
         (["tiny", "stages.joint.steps=0"], "at least 1"),
+        (["tiny", "stages.joint.rows=0"], "stage joint: rows must be at least 1, got 0"),
+        (["tiny", "stages.joint.micro_rows=0"], "stage joint: micro_rows must be at least 1, got 0"),
+        (["tiny", "loop.checkpoint_every=0"], "loop: checkpoint_every must be at least 1, got 0"),
+        (["tiny", "held_out.vqa.records=-1"], "held-out set vqa: records must be at least 0, got -1"),
+        (["tiny", "stages.long_4096.mixture.segments.0.weights.easy_vqaa=1"], "did you mean easy_vqa?"),
+        (["tiny", "held_out.vqa.source=easy_vq"], "did you mean easy_vqa"),
+        (["tiny", "stages.joint.mixture.segments.0.weights.easy_vqaa=1", "--change-mixture"], "did you mean easy_vqa"),
+        (["tiny", "start_text=absent"], "start_text=absent: there is no such checkpoint folder"),
+        (["k25"], "vocabulary=tiktoken.model: there is no such file"),
+        (["k25", "vocabulary=tiny"], "give its checkpoint as start_align=FOLDER"),
         (["tiny", "--steps-scale", "0"], "--steps-scale must be above 0"),
         (["tiny", "--steps-scale", "nan"], "--steps-scale must be above 0"),
         (["tiny", "--threads", "-2"], "--threads must be 1 or more"),
@@ -101,6 +111,23 @@ def test_wrong_input_is_one_line_and_leaves_no_folder(arguments, says, runs, tra
     (line,) = capsys.readouterr().err.splitlines()
     assert says in line
     assert not runs.exists() and not trained
+
+
+def test_all_missing_files_are_named_before_a_folder_is_made(runs, trained, capsys) -> None:
+    assert main(["run", "small", "--threads", "1"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("manyeyes: small needs files") and "npm pack openmoji" in said and "debian-handbook" in said
+    assert not runs.exists() and not trained
+
+
+def test_a_stage_that_a_checkpoint_replaces_is_skipped_and_said(runs, trained, capsys) -> None:
+    (runs.parent / "here" / "K2").mkdir()
+    for _ in range(2):  # the second time it is known as finished
+        assert main(["run", "tiny", "start_text=K2", "--threads", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "skipped, a checkpoint takes its place: stage text\n" in out and "finished already" in out
+    (folder,) = trained
+    assert [stage["name"] for stage in folder.config()["stages"]][:2] == ["align_lm", "vit"]
 
 
 def test_the_users_folder_is_used_only_for_this_run(runs, trained, tmp_path, capsys) -> None:

@@ -1,11 +1,14 @@
 """`manyeyes see`, with a model that is as it was before training: what it says does not matter here."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from manyeyes.cli.main import main
 from manyeyes.core.conversation import ChatError
+from manyeyes.core.errors import DataError
 from manyeyes.core.messages import Message
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes import recipe
@@ -49,6 +52,23 @@ def test_plain_is_the_answer_alone_and_the_same_each_time(random_model, cat, cap
     assert said[0] == said[1] and said[0].count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["see", "chat"])
+def test_the_device_is_the_users(command, finished, cat, monkeypatch, capsys) -> None:
+    from manyeyes.inference.conversation import Assistant
+
+    seen = []
+
+    def load(folder, *, device):
+        seen.append(str(device))
+        raise DataError("not loaded here")
+
+    monkeypatch.setattr(Assistant, "load", load)
+    picture = [cat] if command == "see" else []
+    assert main([command, *picture, "--device", "cpu"]) == 2
+    assert main([command, *picture]) == 2  # auto
+    assert seen[0] == "cpu" and len(seen) == 2
+
+
 def test_a_seed_decides_what_is_drawn(random_model, cat, capsys) -> None:
     said = []
     for seed in ("1", "1", "2"):
@@ -68,10 +88,43 @@ def test_examples_are_of_different_sets_with_pictures_and_truths(finished, capsy
         assert block.splitlines()[0].endswith(".png") and "  truth     " in block
 
 
+def test_a_picture_of_one_pixel_is_one_token(random_model, runs, monkeypatch, capsys) -> None:
+    from manyeyes.inference import conversation
+
+    seen = []
+    generate = conversation.generate
+
+    def noted(model, prompts, **settings):
+        seen.extend(media.grid.tokens for prompt in prompts for media in prompt.media)
+        pad = model.config.media_placeholder_token_id
+        seen.append(sum(int((prompt.ids == pad).sum()) for prompt in prompts))
+        return generate(model, prompts, **settings)
+
+    monkeypatch.setattr(conversation, "generate", noted)
+    Image.new("RGB", (1, 1), (200, 0, 0)).save("dot.png")
+    assert main(["see", "dot.png", "what is it?", "--model", str(random_model), *FEW]) == 0
+    printed = capsys.readouterr()
+    assert seen == [1, 1] and printed.err == "" and "  answer    " in printed.out
+
+
+def test_examples_of_clips_are_left_out(finished, capsys) -> None:
+    """Only the first frame of a clip was kept, and what moves cannot be seen in it."""
+    for page in (finished / "examples").glob("*.json"):
+        rows = json.loads(page.read_text())
+        for row in rows:
+            row["clip"] = not row["name"].startswith("easy_vqa")
+        page.write_text(json.dumps(rows))
+    assert main(["see", "--examples", *FEW]) == 0
+    blocks = capsys.readouterr().out.strip().split("\n\n")
+    assert len(blocks) == 3 and all("what color is" in block for block in blocks)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         ([], "name a picture"),
+        (["cat.png", "--device", "tpu"], "expected auto, cpu, cuda or cuda:N"),
+        (["cat.png", "--device", "cuda:99"], "use --device cpu"),
         (["cta.png"], "did you mean cat.png?"),
         (["folder"], "this is a folder"),
         (["text.png"], "not a picture, it holds text"),

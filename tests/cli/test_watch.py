@@ -1,8 +1,10 @@
 """`manyeyes watch`."""
 
+import codecs
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -62,8 +64,8 @@ def test_the_report_is_rewritten_and_metrics_exported(runs, tmp_path, capsys) ->
     assert any((tmp_path / "board").glob("events*"))
 
 
-def in_a_terminal(arguments: list[str], during) -> tuple[str, int]:
-    """What the command writes into a terminal, and its status."""
+def in_a_terminal(arguments: list[str], *, until: str, then) -> tuple[str, int]:
+    """What it writes into a terminal, and its status; `then(process)` is called once it has written `until`."""
     reader, writer = pty.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "110", "LINES": "50"}
     code = "import sys; from manyeyes.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -71,30 +73,47 @@ def in_a_terminal(arguments: list[str], during) -> tuple[str, int]:
         [sys.executable, "-c", code, *arguments], stdin=writer, stdout=writer, stderr=writer, env=environment
     )
     os.close(writer)
-    seen = b""
+    seen, called = "", False
     try:
-        during(process, lambda: seen)
-        while True:
-            try:
-                data = os.read(reader, 65536)
-            except OSError:  # closed at the other end
-                break
-            if not data:
-                break
+        for data in written(reader, deadline=time.monotonic() + 60):
             seen += data
+            if not called and until in plain(seen):
+                called = True
+                then(process)
+        assert called, plain(seen)
+        return plain(seen), process.wait(timeout=30)
     finally:
         os.close(reader)
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode(errors="replace")), process.wait(timeout=30)
+        process.kill()
+        process.wait()
+
+
+def written(reader: int, *, deadline: float):
+    """What comes out of a terminal, until it is closed at the other end."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    while select.select([reader], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        try:
+            data = os.read(reader, 65536)
+        except OSError:  # closed
+            return
+        if not data:
+            return
+        yield decoder.decode(data)
+    raise TimeoutError("the command did not end in time")
+
+
+def plain(text: str) -> str:
+    """Without colours and cursor movements."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
 
 
 def test_it_follows_to_the_end_of_a_run(runs) -> None:
     run = fake_run(runs / "tiny-1", scale=0.03, upto=0.9)
 
-    def finish(process, seen) -> None:
-        time.sleep(1.5)
+    def finish(process) -> None:
         run.log("finished", 36, seconds=1.0)
 
-    text, status = in_a_terminal(["watch", "--every", "0.2", "--html"], finish)
+    text, status = in_a_terminal(["watch", "--every", "0.2", "--html"], until="joint", then=finish)
     assert status == 0 and "joint" in text and "finished" in text
     assert "finished" in run.report_path.read_text()
 
@@ -102,9 +121,8 @@ def test_it_follows_to_the_end_of_a_run(runs) -> None:
 def test_ctrl_c_leaves_the_run_alone(runs) -> None:
     fake_run(runs / "tiny-1", scale=0.03, upto=0.9)
 
-    def interrupt(process, seen) -> None:
-        time.sleep(6)
+    def interrupt(process) -> None:
         process.send_signal(signal.SIGINT)
 
-    text, status = in_a_terminal(["watch", "--every", "0.2"], interrupt)
+    text, status = in_a_terminal(["watch", "--every", "0.2"], until="joint", then=interrupt)
     assert status == 0 and "the run goes on" in text and "Traceback" not in text

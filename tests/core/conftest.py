@@ -14,7 +14,7 @@ class Released(NamedTuple):
 
 @pytest.fixture(scope="session")
 def released() -> Released:
-    """From `pip install tml-renderers==0.2.1 --no-deps`, which carries the vocabulary; skips without it."""
+    """From tml-renderers 0.2.1, which carries the vocabulary; skips without it (`make test-parity` brings it)."""
     reference = pytest.importorskip("tml_renderers.tokenizers").KimiK25Tokenizer()
     tokens = (bytes(reference.decode_bytes([rank])) for rank in range(163584))
     return Released(reference, Tokenizer(tokens, name="tiktoken.model"))

@@ -33,6 +33,7 @@ RULES = MediaRules(patch_size=8)
 ZOOM = Tool("zoom", "Zooms in.", {"type": "object", "properties": {"x": {"type": "number"}}, "required": ["x"]})
 CALL = ToolCall("functions.zoom:0", "zoom", '{"x": 0.5}')
 NEXT = ToolCall("functions.zoom:1", "zoom", '{"x":1}')
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "chat_ids.json").read_text(encoding="utf-8"))
 IMAGE = "<|media_begin|>image<|media_content|><|media_pad|><|media_end|>\n"
 
 
@@ -543,10 +544,12 @@ def test_bad_conversations_are_refused(messages, message):
 # --- the released vocabulary and template, from independent packages that carry them
 
 
+@pytest.mark.parity
 @pytest.mark.slow
 def test_the_released_ids_of_a_prompt(released):
     prompt = render([user("Hi")], released.tokenizer, rules=MediaRules(), generation_prompt=True)
     assert prompt.ids.tolist() == [163587, 2482, 163601, 18699, 163586, 163588, 69702, 163601, 163606]
+    assert prompt.ids.tolist() == GOLDEN["ids"]["prompt"]
     image = render([user(sealed(224, 224), "?")], released.tokenizer, rules=MediaRules())
     assert image.ids.tolist().count(163605) == 64
 
@@ -585,6 +588,7 @@ def as_api(message: Message) -> dict:
     }
 
 
+@pytest.mark.parity
 @pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(OPEN_TURNS, st.booleans(), st.booleans(), st.booleans(), st.booleans())
@@ -606,6 +610,7 @@ def test_the_released_template_gives_the_same_text(template, conversation, think
     assert text_of(ours.ids) == theirs.replace("<|kimi_k25_video_placeholder|>", CHUNK)
 
 
+@pytest.mark.parity
 @pytest.mark.slow
 @pytest.mark.parametrize("thinking", [True, False])
 def test_the_released_template_gives_the_same_ids(released, template, thinking):
@@ -630,3 +635,4 @@ def test_the_released_template_gives_the_same_ids(released, template, thinking):
     pieces = re.split("(" + "|".join(map(re.escape, special)) + ")", theirs)
     expected = [token for piece in pieces for token in ([special[piece]] if piece in special else encode(piece))]
     assert collapsed(ours.ids, released.tokenizer) == expected
+    assert expected == GOLDEN["ids"]["thinking" if thinking else "instant"]

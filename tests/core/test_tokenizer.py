@@ -1,7 +1,9 @@
 import base64
 import hashlib
+import json
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -272,6 +274,7 @@ def test_a_tokenizer_travels_to_another_process():
 # --- the released vocabulary, from an independent package that carries it
 
 
+@pytest.mark.parity
 @pytest.mark.slow
 def test_the_released_vocabulary_has_the_released_ids(released):
     tokenizer = released.tokenizer
@@ -282,9 +285,13 @@ def test_the_released_vocabulary_has_the_released_ids(released):
     assert tokenizer.special["<|reserved_token_163589|>"] == 163589
     text = "Hello, world! 你好，世界 12345 don't"
     assert tokenizer.encode(text) == [19180, 11, 2695, 0, 220, 33845, 378, 2243, 220, 6694, 2899, 4536]
+    golden = json.loads((Path(__file__).parents[1] / "golden" / "chat_ids.json").read_text(encoding="utf-8"))
+    assert {rank: tokenizer.decode([int(rank)]) for rank in golden["tokens"]} == golden["tokens"]
+    assert golden["ids"]["text"] == tokenizer.encode(text)
     assert [tokenizer.encode(word) for word in ("user", "assistant", "system")] == [[2482], [69702], [14062]]
 
 
+@pytest.mark.parity
 @pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(TEXTS)

@@ -1,7 +1,10 @@
+import importlib.util
 import json
+import sys
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyeyes.core.messages import Tool
@@ -235,3 +238,121 @@ def test_the_order_of_keys_changes_nothing(properties):
 def test_any_json_declares_somehow(parameters):
     text = declared(parameters)
     assert text.startswith("# Tools") or json.loads(text)[0]["function"]["parameters"] == parameters
+
+
+# --- the released encoder
+
+
+def golden() -> dict:
+    return json.loads((Path(__file__).parents[1] / "golden" / "typescript.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("case", sorted(golden()))
+def test_declarations_are_those_of_the_released_encoder(case):
+    """Pairs that the released encoder made: tests/golden/README.md."""
+    assert declare_json(golden()[case]["tools"]) == golden()[case]["typescript"]
+
+
+@pytest.fixture(scope="session")
+def released_encoder():
+    """tinker-cookbook 0.6.1's copy of it: one file that needs nothing of the package around it."""
+    spec = importlib.util.find_spec("tinker_cookbook")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("needs tinker-cookbook")
+    path = Path(spec.submodule_search_locations[0]) / "renderers" / "kimi_k2_5_tool_declaration_ts.py"
+    file = importlib.util.spec_from_file_location("released_tool_declaration", path)
+    assert file is not None and file.loader is not None
+    module = importlib.util.module_from_spec(file)
+    sys.modules[file.name] = module  # its dataclasses look themselves up there
+    file.loader.exec_module(module)
+    return module.encode_tools_to_typescript_style
+
+
+def encoded(encoder, tools):
+    """What the released tokenizer makes of tools: None where it falls back to JSON."""
+    try:
+        return encoder(in_order(tools)) or None
+    except Exception:  # any: the released tokenizer catches them all
+        return None
+
+
+def in_order(value):
+    if isinstance(value, dict):
+        return {key: in_order(inner) for key, inner in sorted(value.items())}
+    return [in_order(inner) for inner in value] if isinstance(value, list) else value
+
+
+SAID = {"description": st.text("ab \n\t/*é", max_size=6), "default": JSON}
+KINDS = ("string", "number", "integer", "boolean", "null", "object", "array")
+LEAVES = st.one_of(
+    st.just({}),
+    st.booleans(),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(KINDS)},
+        optional=SAID
+        | {name: st.integers(-2, 9) | st.floats(-1, 1) for name in ("minimum", "maximum", "minLength", "maxLength")}
+        | {"pattern": st.text("^a$", max_size=3)},
+    ),
+    st.fixed_dictionaries(
+        {"enum": st.lists(st.text("ab", max_size=2) | st.integers(0, 3) | st.booleans() | st.none(), max_size=3)},
+        optional=SAID | {"type": st.sampled_from(KINDS)},
+    ),
+    st.fixed_dictionaries({"type": st.lists(st.sampled_from(KINDS), max_size=3)}, optional=SAID),
+    st.fixed_dictionaries({"$ref": st.sampled_from(["#", "#/$defs/A", "#/$defs/B", "#/elsewhere"])}, optional=SAID),
+)
+
+
+def objects(inner):
+    return st.fixed_dictionaries(
+        {"type": st.just("object")},
+        optional=SAID
+        | {
+            "properties": st.dictionaries(NAMES, inner, max_size=3),
+            "required": st.lists(NAMES, max_size=2),
+            "additionalProperties": st.booleans() | inner,
+            "$defs": st.dictionaries(st.sampled_from(["A", "B"]), inner, max_size=2),
+        },
+    )
+
+
+def nested(inner):
+    limits = {"minItems": st.integers(0, 2), "maxItems": st.integers(0, 5)}
+    return (
+        objects(inner)
+        | st.fixed_dictionaries({"type": st.just("array")}, optional=SAID | limits | {"items": inner})
+        | st.fixed_dictionaries({"anyOf": st.lists(inner, max_size=3)}, optional=SAID)
+    )
+
+
+ANY_SCHEMA = st.recursive(LEAVES, nested, max_leaves=8)
+FUNCTIONS = st.fixed_dictionaries(
+    {}, optional={"name": NAMES, "description": st.text("ab \n", max_size=6), "parameters": objects(ANY_SCHEMA)}
+)
+TOOLS = st.lists(
+    st.builds(lambda kind, function: {"type": kind, "function": function}, st.just("function"), FUNCTIONS)
+    | st.just({"type": "_plugin", "name": "clock"}),
+    max_size=3,
+)
+
+
+@pytest.mark.parity
+@pytest.mark.slow
+@settings(max_examples=1500)
+@given(TOOLS)
+def test_any_declaration_is_that_of_the_released_encoder(released_encoder, tools):
+    assert typescript(in_order(tools)) == encoded(released_encoder, tools)
+
+
+@pytest.mark.parity
+@pytest.mark.slow
+@given(JSON)
+def test_any_json_is_read_as_the_released_encoder_reads_it(released_encoder, parameters):
+    tools = [{"type": "function", "function": {"name": "f", "description": "", "parameters": parameters}}]
+    assert typescript(in_order(tools)) == encoded(released_encoder, tools)
+
+
+@pytest.mark.parity
+@pytest.mark.slow
+def test_the_golden_declarations_are_still_those_of_the_released_encoder(released_encoder):
+    for pair in golden().values():
+        assert encoded(released_encoder, pair["tools"]) == pair["typescript"]

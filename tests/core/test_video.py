@@ -1,3 +1,6 @@
+import errno
+import io
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -12,6 +15,7 @@ from manyeyes.core.media import (
     Clip,
     Grid,
     MediaError,
+    MediaReadError,
     MediaRules,
     Picture,
     image_visual,
@@ -202,3 +206,23 @@ def test_clips_are_checked():
     for fps in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(MediaError, match="frame rate"):
             still(2, fps)
+
+
+def test_storage_that_fails_is_told_from_damage(tmp_path, monkeypatch):
+    path = record(tmp_path / "film.mp4", 8)
+    clip = Clip.open(path)
+
+    class Failing(io.FileIO):
+        def read(self, size=-1):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as storage:
+        storage.setattr(type(path), "open", lambda self, mode: Failing(str(self)))
+        for attempt in (lambda: Clip.open(path), lambda: clip.frames[5].pixels()):
+            with pytest.raises(MediaReadError, match="film.mp4: cannot be read .Input/output error"):
+                attempt()
+    assert clip.frames[5].pixels().tobytes() == Clip.open(path).frames[5].pixels().tobytes()
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(MediaError) as caught:
+        Clip.open(path)
+    assert not isinstance(caught.value, OSError)

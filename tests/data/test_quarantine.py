@@ -1,6 +1,11 @@
+import errno
 import json
+import os
 from pathlib import Path
 
+import pytest
+
+from manyeyes.core.runlog import RunFolderError
 from manyeyes.data.plan import Entry
 from manyeyes.data.quarantine import Failure, Quarantine, stand_in
 
@@ -28,6 +33,23 @@ def test_another_epoch_is_another_record() -> None:
     quarantine = Quarantine()
     quarantine.add(FAILURE)
     assert quarantine.reason(ENTRY._replace(epoch=2)) is None
+
+
+def test_what_one_stage_cannot_use_another_may(tmp_path: Path) -> None:
+    Quarantine(tmp_path, stage="joint").add(FAILURE._replace(stage="joint", reason="300 tokens, a row holds 256"))
+    assert Quarantine(tmp_path, stage="joint").reason(ENTRY) == "300 tokens, a row holds 256"
+    longer = Quarantine(tmp_path, stage="long")
+    assert longer.reason(ENTRY) is None
+    longer.add(FAILURE._replace(stage="long"))
+    assert len(Quarantine(tmp_path).failures) == 2
+
+
+def test_a_full_disk_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quarantine = Quarantine(tmp_path)
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(full))
+    with pytest.raises(RunFolderError, match="rank-0.jsonl: the disk is full"):
+        quarantine.add(FAILURE)
 
 
 def test_a_line_cut_by_a_kill_is_dropped_and_written_again(tmp_path: Path) -> None:

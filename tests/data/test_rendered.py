@@ -1,10 +1,21 @@
+import dataclasses
+import errno
+import os
+from pathlib import Path
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from manyeyes.core.media import MediaRules, Picture
+from manyeyes.core.errors import DataError
+from manyeyes.core.media import MediaReadError, MediaRules, Picture
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.augment import Augmentation
 from manyeyes.data.documents import DocumentSource
+from manyeyes.data.loader import LoadedBatch, Loader, Retry
+from manyeyes.data.mixture import constant
+from manyeyes.data.plan import Planner
 from manyeyes.data.record import (
     OF_PHOTOGRAPHS,
     Box,
@@ -161,3 +172,75 @@ def test_document_source_refuses_conversations():
 
     with pytest.raises(DataError, match="RecordSource"):
         DocumentSource(Fixed(a_question()), TOKENIZER, part_length=64)
+
+
+def storage_that_fails(monkeypatch, times: int) -> list[int]:
+    """Every picture file fails with EIO `times` times before it is read; the list counts the failures."""
+    failed: list[int] = []
+    opened = Image.open
+
+    def flaky(file, *arguments, **options):
+        if len(failed) < times:
+            failed.append(1)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(file))
+        return opened(file, *arguments, **options)
+
+    monkeypatch.setattr("manyeyes.core.picture.Image.open", flaky)
+    return failed
+
+
+class OnDisk(Fixed):
+    """One question about a picture file, opened anew for each record."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(a_question())
+        self.path = path
+
+    def record(self, index: int) -> Record:
+        return dataclasses.replace(self.records[0], media=(Picture.open(self.path),))
+
+
+def read(path: Path, times: int, monkeypatch) -> LoadedBatch:
+    """The first batch of a source whose storage fails so often; retries do not wait."""
+    source = RecordSource(OnDisk(path), TOKENIZER, rules=RULES, part_length=64)
+    planner = Planner([source], constant(1.0), row_length=64, seed=0)
+    storage_that_fails(monkeypatch, times)
+    retry = Retry(attempts=4, wait=0.0)
+    with Loader(planner, rows_per_batch=1, pad_id=TOKENIZER.pad, workers=0, retry=retry) as loader:
+        return next(loader)
+
+
+@pytest.fixture
+def picture_file(tmp_path: Path) -> Path:
+    Image.fromarray(a_picture().pixels()).save(tmp_path / "shown.png")
+    return tmp_path / "shown.png"
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_storage_that_fails_for_a_while_changes_nothing(picture_file, times, monkeypatch):
+    sound = read(picture_file, 0, monkeypatch)
+    flaky = read(picture_file, times, monkeypatch)
+    assert flaky.failures == () and flaky.state == sound.state
+    assert flaky.batch.ids_BT.tobytes() == sound.batch.ids_BT.tobytes()
+
+
+def test_storage_that_goes_on_failing_stops_the_run_and_condemns_no_record(picture_file, monkeypatch):
+    with pytest.raises(DataError, match="failed 4 times.*shown.png: cannot be read .Input/output error"):
+        read(picture_file, 1000, monkeypatch)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ESTALE, "stale")])
+def test_pixels_that_cannot_be_read_now_are_no_record_error(picture_file, error, monkeypatch):
+    source = RecordSource(OnDisk(picture_file), TOKENIZER, rules=RULES, part_length=64)
+    failing = Mock(side_effect=error)
+    monkeypatch.setattr("manyeyes.core.picture._to_rgb", failing)
+    with pytest.raises(MediaReadError, match="shown.png") as caught:
+        source.sample(0, 0)
+    assert isinstance(caught.value, OSError) and "\n" not in str(caught.value)
+
+
+def test_a_damaged_file_stays_a_record_error(picture_file):
+    picture_file.write_bytes(picture_file.read_bytes()[:-2000])
+    source = RecordSource(OnDisk(picture_file), TOKENIZER, rules=RULES, part_length=64)
+    with pytest.raises(RecordError, match="damaged or cut short"):
+        source.sample(0, 0)

@@ -102,3 +102,16 @@ def test_a_model_without_its_vocabulary_is_one_clear_error(folder: Path, tmp_pat
     with pytest.raises(ManyeyesError, match="tiktoken.model") as caught:
         Assistant.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 3.0])
+def test_a_model_that_has_learned_nothing_says_what_can_be_read(temperature: float) -> None:
+    """Every special token is as likely as any word here."""
+    untrained = Assistant(build(tiny(), seed=3), TOKENIZER)
+    for seed in range(6):
+        params = SamplingParams(max_new_tokens=24, temperature=temperature, seed=seed)
+        answer = untrained.answer(question(ImagePart(picture(seed))), params=params)
+        assert answer.role == "assistant" and not answer.tool_calls
+        assert (
+            untrained.answer(question(), params=SamplingParams(max_new_tokens=8), thinking=True).reasoning is not None
+        )

@@ -1,18 +1,23 @@
 """Decoding equals full forward passes; what a prompt is answered does not depend on its neighbours."""
 
 import dataclasses
+import math
+from collections.abc import Collection
 
 import numpy as np
 import pytest
 import torch
 
 from manyeyes.core.media import Grid, Media
+from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.generate import Completion, GenerationError, Prompt, generate
 from manyeyes.inference.sampling import SamplingParams, nucleus
+from manyeyes.inference.unsaid import unsaid
 from manyeyes.model import config as models
 from manyeyes.model.moonvit3d import MediaBatch
 from manyeyes.model.multimodal import K25, build
 
+TOKENIZER = Tokenizer.tiny()
 CLIP, TALL, SQUARE = Grid(4, 2, 4), Grid(1, 6, 2), Grid(1, 4, 4)
 
 
@@ -41,18 +46,23 @@ def mixed(model: K25, seed: int = 0) -> list[Prompt]:
     return [prompt(rng, model, *grids, words=int(rng.integers(1, 12))) for grids in shown]
 
 
-def full_logits(model: K25, asked: Prompt, said: list[int]) -> torch.Tensor:
-    """Scores [n, V] of each said id by one forward pass over everything: no cache, no batch."""
+def full_logits(model: K25, asked: Prompt, said: list[int], never: Collection[int] | None = None) -> torch.Tensor:
+    """Scores [n, V] of each said id by one forward pass over everything: no cache, no batch; what is never said out."""
+    left_out = unsaid(model.config.text.vocab_size, stop_ids=()) if never is None else never
     ids = torch.from_numpy(np.concatenate([asked.ids, said]).astype(np.int64))[None]
     patches = [torch.from_numpy(item.patches) for item in asked.media]
     media = MediaBatch(torch.cat(patches), tuple(item.grid for item in asked.media)) if patches else None
     with torch.no_grad():
-        return model.logits(model(ids, media=media).hidden_BTD)[0, len(asked.ids) - 1 : -1]
+        logits = model.logits(model(ids, media=media).hidden_BTD)[0, len(asked.ids) - 1 : -1]
+    logits[:, sorted(left_out)] = -torch.inf
+    return logits
 
 
-def full_log_probs(model: K25, asked: Prompt, said: list[int], params: SamplingParams) -> list[float]:
+def full_log_probs(
+    model: K25, asked: Prompt, said: list[int], params: SamplingParams, never: Collection[int] | None = None
+) -> list[float]:
     """log p of each said id under the distribution that it was sampled from."""
-    logits = full_logits(model, asked, said)
+    logits = full_logits(model, asked, said, never)
     if params.greedy:
         log_p = logits.log_softmax(-1)
     else:
@@ -64,18 +74,44 @@ GREEDY = SamplingParams(max_new_tokens=12)
 SAMPLED = SamplingParams(max_new_tokens=12, temperature=0.8, top_p=0.9, seed=5)
 
 
+@pytest.mark.parametrize("never", [None, ()], ids=["special left out", "all ids"])
 @pytest.mark.parametrize("params", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
-def test_decode_log_probs_are_those_of_a_full_forward_pass(model: K25, params: SamplingParams) -> None:
+def test_decode_log_probs_are_those_of_a_full_forward_pass(model: K25, params: SamplingParams, never) -> None:
     prompts = mixed(model)
-    for asked, found in zip(prompts, generate(model, prompts, params=params, stop_ids=(), rows=4), strict=True):
+    completions = generate(model, prompts, params=params, stop_ids=(), never=never, rows=4)
+    for asked, found in zip(prompts, completions, strict=True):
         assert len(found.ids) == len(found.logprobs) == 12 and found.stop == "length"
-        np.testing.assert_allclose(found.logprobs, full_log_probs(model, asked, found.ids, params), atol=1e-4)
+        np.testing.assert_allclose(found.logprobs, full_log_probs(model, asked, found.ids, params, never), atol=1e-4)
 
 
-def test_greedy_output_is_the_argmax_of_a_full_forward_pass(model: K25) -> None:
+@pytest.mark.parametrize("never", [None, ()], ids=["special left out", "all ids"])
+def test_greedy_output_is_the_argmax_of_a_full_forward_pass(model: K25, never) -> None:
     for asked in mixed(model):
-        (found,) = generate(model, [asked], params=GREEDY, stop_ids=())
-        assert found.ids == full_logits(model, asked, found.ids).argmax(-1).tolist()
+        (found,) = generate(model, [asked], params=GREEDY, stop_ids=(), never=never)
+        assert found.ids == full_logits(model, asked, found.ids, never).argmax(-1).tolist()
+
+
+@pytest.mark.parametrize("params", [GREEDY, dataclasses.replace(SAMPLED, temperature=5.0, top_p=1.0)])
+def test_no_special_id_is_said_but_stops_and_marks(model: K25, params: SamplingParams) -> None:
+    """This model has learned nothing: an eighth of its ids are special, and as likely as all others."""
+    prompts, stop = mixed(model) * 3, TOKENIZER.special["[EOS]"]
+    special = set(TOKENIZER.special.values())
+    marks = {t for t in special if TOKENIZER.decode([t], skip_special=True)}
+    free = generate(model, prompts, params=params, stop_ids=(), never=())
+    assert special & {token for found in free for token in found.ids} - marks
+    said = {token for found in generate(model, prompts, params=params, stop_ids=(stop,)) for token in found.ids}
+    assert said & special <= marks | {stop}
+
+
+def test_what_is_left_out_is_never_said_and_the_rest_shares_its_probability(model: K25) -> None:
+    (asked, *_) = mixed(model)
+    (free,) = generate(model, [asked], params=GREEDY, stop_ids=(), never=())
+    (found,) = generate(model, [asked], params=GREEDY, stop_ids=(), never=free.ids)
+    assert not set(found.ids) & set(free.ids)
+    assert all(math.isfinite(value) for value in found.logprobs)
+    first = full_logits(model, asked, free.ids, ())[0].softmax(-1)
+    rest = 1 - first[free.ids].unique().sum()
+    assert math.exp(found.logprobs[0]) == pytest.approx(float(first[found.ids[0]] / rest), rel=1e-3)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 64])

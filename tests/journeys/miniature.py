@@ -1,6 +1,6 @@
 """A whole run in miniature: every kind of stage, a model of a few thousand parameters, seconds on one core.
 
-python tests/journeys/miniature.py FOLDER     trains or resumes it there
+python tests/journeys/miniature.py FOLDER [THREADS]     trains or resumes it there
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ def model(width: int = 32) -> ModelConfig:
 
 
 def run(seed: int = 0) -> Run:
-    """Five stages of a few steps."""
+    """Six stages of a few steps."""
 
     def stage(name: str, **settings: object) -> Stage:
         defaults = dict(
@@ -72,6 +72,13 @@ def run(seed: int = 0) -> Run:
         held_out=(HeldOut("ocr", "synthetic/ocr/digits", "reading", records=4, quick=2, new_tokens=4),),
         loop=LoopConfig(checkpoint_every=2),
         stages=(
+            stage(
+                "align_lm",
+                language="align",
+                trainable=("align.language_model",),
+                steps=2,
+                mixture=constant(0.0, weights=TEXT),
+            ),  # fmt: skip
             stage("vit", objective="coca", trainable=("vision_tower", "coca"), mixture=captions),
             stage("vit_align", language="align", trainable=("vision_tower", "align.mm_projector"), mixture=captions),
             stage("projector", trainable=("mm_projector",), reset=("mm_projector",), steps=2, mixture=captions),
@@ -87,7 +94,7 @@ def main() -> None:
 
     from manyeyes.recipes.execute import execute
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(sys.argv[2]) if len(sys.argv) > 2 else 1)
     path = Path(sys.argv[1])
     folder = RunFolder.open(path) if (path / "config.json").exists() else RunFolder.create(path, run().to_json())
     execute(run(), folder, device=torch.device("cpu"), report=lambda step: print(step.run_step, flush=True))

@@ -28,7 +28,7 @@ STEPS, CHANGED_AT = 40, 15
 def joint(vision: float) -> Run:
     """One long stage of short rows, so that the planner's window turns over; nothing learns but the projector."""
     stage = dataclasses.replace(
-        miniature().stages[3],
+        miniature().stages[-2],
         steps=STEPS,
         mixture=constant(vision, weights=TEXT | SIGHT),
         trainable=("mm_projector",),

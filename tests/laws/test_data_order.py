@@ -254,12 +254,16 @@ CHILD = textwrap.dedent(
     made = planner(broken=True)
     if (folder / "state.json").exists():
         made = made.at(json.loads((folder / "state.json").read_text()))
+    with (folder / "began.txt").open("a") as began:
+        began.write(str(made.packs) + chr(10))
     log = (folder / "log.jsonl").open("a")
     with Loader(made, rows_per_batch=2, pad_id=0, workers=workers, quarantine=Quarantine(folder)) as loader:
         for number, loaded in enumerate(loader):
             for index, names, ids in zip(loaded.packs, loaded.batch.names, loaded.batch.ids_BT):
                 log.write(json.dumps([index, names, ids.tolist()]) + chr(10))
             log.flush()
+            if number == 5:
+                (folder / "under-way").touch()
             if number % 3 == 2:
                 (folder / "state.tmp").write_text(json.dumps(loaded.state))
                 os.replace(folder / "state.tmp", folder / "state.json")
@@ -267,15 +271,27 @@ CHILD = textwrap.dedent(
 )
 
 
+KILL_SEED = int(os.environ.get("MANYEYES_KILL_SEED", "7"))
+"""Of the moments at which processes are killed; another one searches further."""
+
+
 def test_a_process_killed_at_random_moments_sees_the_same_data(tmp_path: Path) -> None:
-    moments = random.Random(time.time_ns())
+    moments = random.Random(KILL_SEED)
+    saved = [0]
     for workers in (2, 0, 3):
         child = subprocess.Popen([sys.executable, "-c", CHILD, str(Path(__file__).parent), str(tmp_path), str(workers)])
-        wait_for_growth(tmp_path / "log.jsonl", child)
-        time.sleep(moments.uniform(0.0, 0.3))
+        wait_for(tmp_path / "under-way", child)
+        wait = moments.uniform(0.0, 0.3)
+        print(f"MANYEYES_KILL_SEED={KILL_SEED}: {workers} workers, killed {wait:.3f} s after the sixth batch")
+        time.sleep(wait)
         os.kill(child.pid, signal.SIGKILL)
         assert child.wait(timeout=10) == -signal.SIGKILL
         cut_last_line(tmp_path / "log.jsonl")
+        (tmp_path / "under-way").unlink()
+        saved.append(json.loads((tmp_path / "state.json").read_text())["packs"])
+    began = [int(line) for line in (tmp_path / "began.txt").read_text().split()]
+    assert began == saved[:-1]  # each went on from what the one before had saved,
+    assert saved == sorted(set(saved))  # which was further on every time
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     seen: dict[int, list[Any]] = {}
     for index, names, ids in lines:
@@ -287,11 +303,10 @@ def test_a_process_killed_at_random_moments_sees_the_same_data(tmp_path: Path) -
             assert [list(loaded.batch.names[0]), loaded.batch.ids_BT[0].tolist()] == seen[index]
 
 
-def wait_for_growth(path: Path, child: subprocess.Popen) -> None:
-    """Until the child has written something (it needs a second to start)."""
-    before = path.stat().st_size if path.exists() else 0
+def wait_for(path: Path, child: subprocess.Popen) -> None:
+    """Until the child has made the file (it needs a second to start)."""
     deadline = time.monotonic() + 60
-    while not path.exists() or path.stat().st_size <= before:
+    while not path.exists():
         assert child.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
 

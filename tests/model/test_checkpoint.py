@@ -8,7 +8,7 @@ import resource
 import shutil
 import signal
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,15 +17,17 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from manyeyes.core.errors import CheckpointError
+from manyeyes.core.errors import CheckpointError, ConfigError
+from manyeyes.core.media import MediaRules
 from manyeyes.model import checkpoint_staging
 from manyeyes.model.checkpoint import load_into, load_model, read_config, save
-from manyeyes.model.config import ModelConfig, YarnConfig, tiny
+from manyeyes.model.config import ModelConfig, YarnConfig, k25, tiny
 from manyeyes.model.int4 import dequantise, quantise
 from manyeyes.model.multimodal import K25, build
 from manyeyes.model.tensor_names import TEXT, all_weights, official_tensors
 from manyeyes.model.weight_reader import WeightReader
 
+from .forked import in_child
 from .transformers_peer import kimi_module
 
 INDEX = "model.safetensors.index.json"
@@ -73,6 +75,22 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path, dtype, max_shard_bytes) 
     save(before, tmp_path / "c", before.config, dtype=dtype, max_shard_bytes=max_shard_bytes)
     assert read_config(tmp_path / "c") == before.config
     assert_same(load_model(tmp_path / "c", dtype=dtype), before)
+
+
+@pytest.mark.parametrize("quantization", ["none", "int4"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_router_biases_stay_fp32_whatever_the_weights_are(tmp_path, dtype, quantization) -> None:
+    """They move by a thousandth a step, which bf16 would round away."""
+    before = random_model(small_config(num_hidden_layers=3))
+    save(before, tmp_path / "c", before.config, quantization=quantization)
+    after = load_model(tmp_path / "c", dtype=dtype)
+    assert after.language_model.lm_head.weight.dtype == dtype
+    biases = [(name, x) for name, x in before.state_dict().items() if name.endswith("e_score_correction_bias")]
+    assert len(biases) == 2 and not torch.equal(biases[0][1], biases[0][1].bfloat16().float())
+    for name, bias in biases:
+        assert after.state_dict()[name].dtype == torch.float32 and torch.equal(after.state_dict()[name], bias), name
+    for name, bias in build(before.config, dtype=dtype).state_dict().items():
+        assert not name.endswith("e_score_correction_bias") or bias.dtype == torch.float32
 
 
 def test_int4_comes_back_as_the_dequantised_experts_and_the_rest_in_bf16(model, tmp_path) -> None:
@@ -342,6 +360,86 @@ def test_a_bad_config_is_one_line(saved, content, said) -> None:
     assert "\n" not in str(caught.value)
 
 
+OFFICIAL_RULES = {
+    "patch_size": 14, "merge_kernel_size": 2, "in_patch_limit": 16384, "in_patch_limit_each_frame": 4096,
+    "patch_limit_on_one_side": 512, "in_patch_limit_video": None, "fixed_output_tokens": None,
+    "max_num_frames_each_video": None, "sample_fps": 2.0, "temporal_merge_kernel_size": 4,
+    "timestamp_mode": "hh:mm:ss.fff", "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+}  # fmt: skip
+"""`media_proc_cfg` of the released `preprocessor_config.json`."""
+
+
+def released_folder(folder: Path, rules: object, **ours: object) -> Path:
+    """A folder as the release lays it out: media rules in a file of their own, none (but `ours`) in config.json."""
+    layout = k25().to_json()
+    del layout["media_proc_cfg"]
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(layout | ours))
+    (folder / "preprocessor_config.json").write_text(json.dumps({"media_proc_cfg": rules}))
+    return folder
+
+
+def test_the_released_media_rules_are_read(tmp_path) -> None:
+    assert read_config(released_folder(tmp_path / "k25", OFFICIAL_RULES)) == k25()
+
+
+def test_the_preprocessor_file_says_the_media_rules(tmp_path) -> None:
+    said = OFFICIAL_RULES | {"in_patch_limit": 4096, "sample_fps": 1.0, "max_num_frames_each_video": 64}
+    said |= {"patch_limit_on_one_side": 256, "in_patch_limit_each_frame": 1024, "temporal_merge_kernel_size": 2}
+    rules = read_config(released_folder(tmp_path / "k25", said)).rules
+    assert rules == MediaRules(
+        in_patch_limit=4096,
+        in_patch_limit_each_frame=1024,
+        patch_limit_on_one_side=256,
+        sample_fps=1.0,
+        frames_per_chunk=2,
+        max_num_frames_each_video=64,
+    )
+
+
+def test_the_preprocessor_file_goes_before_our_own_config(tmp_path) -> None:
+    ours = {"media_proc_cfg": {"in_patch_limit": 100, "sample_fps": 4.0, "max_pixels": 5000}}
+    rules = read_config(released_folder(tmp_path / "k25", {"in_patch_limit": 200}, **ours)).rules
+    assert (rules.in_patch_limit, rules.sample_fps, rules.max_pixels) == (200, 4.0, 5000)
+
+
+def test_a_preprocessor_file_without_rules_changes_nothing(saved, model) -> None:
+    (saved / "preprocessor_config.json").write_text('{"auto_map": {}}')
+    assert read_config(saved) == model.config
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fixed_output_tokens": 256}, "media_proc_cfg asks for fixed_output_tokens=256; only None is implemented"),
+        ({"in_patch_limit_video": 9000}, "in_patch_limit_video=9000; only None"),
+        ({"timestamp_mode": "mm:ss"}, "timestamp_mode='mm:ss'; only 'hh:mm:ss.fff'"),
+        ({"image_mean": [0.4, 0.5, 0.5]}, "image_mean="),
+        ({"image_std": [1.0, 1.0, 1.0]}, "image_std="),
+        ({"merge_kernel_size": 3}, "merge must be 2"),
+        ({"patch_size": 16}, "vision.patch_size is 14 but rules.patch_size is 16"),
+        ({"in_patch_limit": "many"}, "in_patch_limit|not supported"),
+        ({"sample_fps": None}, "sample_fps|not supported"),
+    ],
+)
+def test_media_rules_that_are_not_implemented_are_refused(tmp_path, change, said) -> None:
+    folder = released_folder(tmp_path / "k25", OFFICIAL_RULES | change)
+    with pytest.raises(CheckpointError, match=said) as caught:
+        read_config(folder)
+    assert "preprocessor_config.json" in str(caught.value) and "\n" not in str(caught.value)
+    layout = k25().to_json()
+    with pytest.raises((ConfigError, TypeError)):
+        ModelConfig.from_json(layout | {"media_proc_cfg": OFFICIAL_RULES | change})
+
+
+def test_media_rules_that_are_no_object_are_refused(tmp_path) -> None:
+    with pytest.raises(CheckpointError, match="media_proc_cfg should be a JSON object, is a list"):
+        read_config(released_folder(tmp_path / "k25", [1]))
+    (tmp_path / "k25" / "preprocessor_config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="cannot read .*preprocessor_config"):
+        read_config(tmp_path / "k25")
+
+
 def test_an_index_cannot_point_outside_its_folder(model, saved) -> None:
     (saved / INDEX).write_text(json.dumps({"weight_map": {"x": "../elsewhere.safetensors"}}))
     load_failure(model, saved, "points outside its folder")
@@ -418,19 +516,6 @@ def test_too_little_space_is_seen_before_anything_is_written(model, saved, monke
     assert "\n" not in str(caught.value)
     assert folder_bytes(saved) == before
     assert [path.name for path in saved.parent.iterdir()] == ["saved"]
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Runs `work` in a forked process, which may be limited or killed; returns its exit status (-signal)."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_disk_that_fills_up_while_writing_loses_nothing(model, saved, tmp_path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from manyeyes.core.errors import ConfigError
+from manyeyes.core.media import MediaRules
 from manyeyes.core.seeds import stream
 from manyeyes.model.config import (
     ModelConfig,
@@ -79,6 +80,33 @@ def test_refuses_what_is_not_implemented(key: str, value: object, word: str) -> 
         ModelConfig.from_json(layout)
 
 
+@pytest.mark.parametrize(
+    ("part", "key", "value", "word"),
+    [
+        ("vision_config", "pos_emb_type", "learnable", "pos_emb_type='learnable'"),
+        ("vision_config", "merge_type", "sd2", "merge_type='sd2'"),
+        ("vision_config", "video_attn_type", "spatial", "video_attn_type"),
+        ("vision_config", "merge_kernel_size", [4, 4], "merge_kernel_size must be"),
+        ("vision_config", "merge_kernel_size", [1, 4], "merge_kernel_size must be"),
+        ("text_config", "moe_layer_freq", 2, "moe_layer_freq=2"),
+        ("text_config", "rope_scaling", {"type": "linear", "factor": 4.0}, "RoPE of type 'linear'"),
+        ("text_config", "rope_scaling", {"rope_type": "dynamic", "factor": 4.0}, "RoPE of type 'dynamic'"),
+    ],
+)
+def test_refuses_another_layout(part: str, key: str, value: object, word: str) -> None:
+    layout = k25().to_json()
+    layout[part][key] = value
+    with pytest.raises(ConfigError, match=word):
+        ModelConfig.from_json(layout)
+
+
+@pytest.mark.parametrize("scaling", [None, {"type": "default"}, {"rope_type": "default", "rope_theta": 7.0}])
+def test_plain_rope_has_no_scaling(scaling: dict[str, object] | None) -> None:
+    layout = k25().to_json()
+    layout["text_config"]["rope_scaling"] = scaling
+    assert ModelConfig.from_json(layout).text.rope_scaling is None
+
+
 def test_refuses_a_file_that_is_no_config() -> None:
     with pytest.raises(ConfigError, match="vocab_size"):
         ModelConfig.from_json({"name": "package"})
@@ -89,6 +117,10 @@ def test_refuses_contradictions() -> None:
         ModelConfig(vision=VisionConfig(patch_size=8))
     with pytest.raises(ConfigError, match="vt_hidden_size"):
         VisionConfig(vt_hidden_size=100, vt_num_attention_heads=16)
+    with pytest.raises(ConfigError, match="frames_per_chunk is 5 but the vision tower knows positions of 4"):
+        ModelConfig(rules=MediaRules(frames_per_chunk=5))
+    with pytest.raises(ConfigError, match="merge_kernel_size"):
+        VisionConfig(merge_kernel_size=(4, 4))
     with pytest.raises(ConfigError, match="v_head_dim"):
         TextConfig(v_head_dim=512)
 

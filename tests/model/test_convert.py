@@ -18,6 +18,8 @@ from manyeyes.model.convert import Progress, convert
 from manyeyes.model.multimodal import build
 from manyeyes.model.tensor_names import TEXT
 
+from .forked import in_child
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
@@ -110,16 +112,14 @@ def test_progress_counts_files_and_bytes(source, tmp_path) -> None:
 
 
 def test_a_killed_conversion_goes_on_from_its_finished_files(source, tmp_path) -> None:
-    child = os.fork()
-    if child == 0:
+    def die(progress: Progress) -> None:
+        if progress.shard == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        def die(progress: Progress) -> None:
-            if progress.shard == 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-
+    def killed_at_the_second_file() -> None:
         convert(source, tmp_path / "c", quantization="int4", max_shard_bytes=1_000_000, on_progress=die)
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    assert in_child(killed_at_the_second_file) == -signal.SIGKILL
     assert not (tmp_path / "c").exists()
     seen: list[Progress] = []
     convert(source, tmp_path / "c", quantization="int4", max_shard_bytes=1_000_000, on_progress=seen.append)

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from manyeyes.model.cross_entropy import chunked_cross_entropy
 
+from .nearness import FORMATS, assert_near
+
 
 def case() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
@@ -28,6 +30,23 @@ def test_equals_plain_cross_entropy(chunk: int, scale: float) -> None:
     (expected * scale).backward()
     for mine, other in zip(ours, plain, strict=True):
         torch.testing.assert_close(mine.grad, other.grad, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+@pytest.mark.parametrize("chunk", [1, 8, 37, 500])
+def test_gradients_of_half_precision_are_those_of_plain_cross_entropy(chunk: int, dtype: torch.dtype) -> None:
+    """The head's gradient is summed over chunks in fp32."""
+    hidden, head, targets, weights = case()
+    ours = [hidden.to(dtype).requires_grad_(), head.clone().requires_grad_()]
+    plain = [hidden.to(dtype).float().requires_grad_(), head.to(dtype).float().requires_grad_()]
+    loss = chunked_cross_entropy(*ours, targets_N=targets, weights_N=weights, chunk=chunk)
+    expected = (F.cross_entropy(plain[0] @ plain[1].T, targets, reduction="none") * weights).sum()
+    loss.backward()
+    expected.backward()
+    assert_near(loss, expected, 0.01)
+    for mine, other in zip(ours, plain, strict=True):
+        assert mine.grad is not None and other.grad is not None and mine.grad.dtype == mine.dtype
+        assert_near(mine.grad, other.grad, 0.02)
 
 
 def test_rows_without_weight_get_no_gradient_and_may_hold_any_target() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from manyeyes.model import experts
 from manyeyes.model.backbone import samples_of
 from manyeyes.model.config import tiny
 from manyeyes.model.dispatch import combine, dispatch, sort_by_expert
@@ -15,6 +16,8 @@ from manyeyes.model.feed_forward import swiglu
 from manyeyes.model.initial_weights import initialise
 from manyeyes.model.moe import Choice, MoE, Samples, balance_loss, count, route, sorted_weights, update_bias
 from manyeyes.model.spans import spans_of
+
+from .nearness import FORMATS, assert_near
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -76,23 +79,54 @@ def test_moves_are_each_others_gradient() -> None:
     torch.testing.assert_close(right, combine(y_MD, routing))
 
 
-def test_experts_and_their_gradients_equal_explicit_products() -> None:
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_experts_and_their_gradients_equal_explicit_products(dtype: torch.dtype) -> None:
     """Sorted rows, one expert without any."""
     counts_E = torch.tensor([3, 0, 5, 1])
     expert_M = torch.arange(4).repeat_interleave(counts_E)
     inputs = (draw(9, 8), draw(9, seed=4), draw(4, 16, 8, seed=1), draw(4, 16, 8, seed=2), draw(4, 8, 16, seed=3))
-    ours, naive = ([x.clone().requires_grad_() for x in inputs] for _ in range(2))
+    ours, naive = ([x.to(dtype).to(kind).requires_grad_() for x in inputs] for kind in (dtype, torch.float32))
     x, weight, gate, up, down = ours
     y = expert_outputs(x, weight, gate_EID=gate, up_EID=up, down_EDI=down, counts_E=counts_E)
     x, weight, gate, up, down = naive
     inner = F.silu(torch.einsum("md,mid->mi", x, gate[expert_M])) * torch.einsum("md,mid->mi", x, up[expert_M])
     expected = torch.einsum("mi,mdi->md", inner, down[expert_M]) * weight[:, None]
-    torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
-    dy = draw(9, 8, seed=5)
+    dy = draw(9, 8, seed=5).to(dtype)
     y.backward(dy)
-    expected.backward(dy)
+    expected.backward(dy.float())
+    if dtype == torch.float32:
+        torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
+    assert_near(y, expected, 0.02)
     for mine, other in zip(ours, naive, strict=True):
-        torch.testing.assert_close(mine.grad, other.grad, atol=1e-5, rtol=1e-5)
+        assert mine.grad is not None and other.grad is not None
+        if dtype == torch.float32:
+            torch.testing.assert_close(mine.grad, other.grad, atol=1e-5, rtol=1e-5)
+        assert_near(mine.grad, other.grad, 0.02)
+
+
+@pytest.mark.parametrize("frozen", [(0,), (1,), (2, 3, 4), (2,), (3,), (4,), (0, 1)])
+def test_experts_give_gradients_to_what_learns_only(frozen: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    counts_E = torch.tensor([3, 0, 5, 1])
+    inputs = [draw(9, 8), draw(9, seed=4), draw(4, 16, 8, seed=1), draw(4, 16, 8, seed=2), draw(4, 8, 16, seed=3)]
+    products: list[str] = []
+
+    def counted(*args: Tensor) -> Tensor:
+        products.append("outer")
+        return outer(*args)
+
+    def gradients(learning: tuple[int, ...]) -> list[Tensor | None]:
+        x, weight, gate, up, down = ours = [x.clone().requires_grad_(i in learning) for i, x in enumerate(inputs)]
+        y = expert_outputs(x, weight, gate_EID=gate, up_EID=up, down_EDI=down, counts_E=counts_E)
+        y.backward(draw(9, 8, seed=5))
+        return [x.grad for x in ours]
+
+    outer = experts.grouped_outer
+    whole = gradients((0, 1, 2, 3, 4))
+    monkeypatch.setattr(experts, "grouped_outer", counted)
+    for number, (part, full) in enumerate(zip(gradients(tuple({0, 1, 2, 3, 4} - set(frozen))), whole, strict=True)):
+        assert full is not None and (part is None) == (number in frozen)
+        assert part is None or torch.equal(part, full)
+    assert len(products) == len({2, 3, 4} - set(frozen))
 
 
 def test_swiglu_and_gradients_equal_their_formula() -> None:

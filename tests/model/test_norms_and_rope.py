@@ -9,6 +9,8 @@ from manyeyes.model.config import k25, tiny
 from manyeyes.model.rms_norm import rms_norm
 from manyeyes.model.rope import Rope, rotate, rotate_
 
+from .nearness import FORMATS, assert_near, ratio
+
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
@@ -67,3 +69,15 @@ def test_a_pair_turns_by_position_times_frequency() -> None:
     turned = rotate(x, rope.turns(torch.tensor([[5]])))[0, 0]
     assert turned[2:4].tolist() == pytest.approx([math.cos(angle), math.sin(angle)])
     assert torch.equal(rotate_(x.clone(), rope.turns(torch.tensor([[5]])))[0, 0], turned)
+
+
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_in_place_and_in_every_format_a_turn_is_the_same(dtype: torch.dtype) -> None:
+    turns, x = Rope.of(tiny().text).turns(torch.arange(9)[None]), draw(1, 9, 16).to(dtype)
+    turned, buffer = rotate(x, turns), torch.zeros(2, 1, 9, 16, dtype=dtype)
+    buffer[1] = x
+    assert turned.dtype == dtype
+    assert torch.equal(rotate_(buffer[1], turns), turned) and torch.equal(buffer[1], turned)
+    assert not buffer[0].any()
+    assert_near(turned, rotate(x.float(), turns), 0.005)
+    assert ratio(turned, x) > 0.3

@@ -1,5 +1,7 @@
 """Laws of MoonViT-3D and the whole model with media."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,15 @@ from torch import Tensor
 from manyeyes.core.media import Clip, Grid, Picture, image_visual, video_visuals
 from manyeyes.core.seeds import stream
 from manyeyes.model.config import tiny
-from manyeyes.model.moonvit3d import MediaBatch, normalised
+from manyeyes.model.moonvit3d import Group, MediaBatch, normalised
 from manyeyes.model.multimodal import K25, build
 from manyeyes.model.vision_positions import frame_vectors, grid_turns, table_at
 
+from .nearness import assert_near
 
-def model_of() -> K25:
-    model = build(tiny(), seed=5)
+
+def model_of(compute_dtype: torch.dtype = torch.float32) -> K25:
+    model = build(tiny(), seed=5, compute_dtype=compute_dtype)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.0 if parameter.ndim == 1 else 4.0)
@@ -41,6 +45,32 @@ def test_a_mixed_batch_equals_its_items_alone() -> None:
     together = model.encode(media)
     apart = torch.cat([model.encode(item) for item in items(media)])
     torch.testing.assert_close(together, apart, atol=2e-6, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_a_mixed_batch_equals_its_items_alone_in_half_precision() -> None:
+    model, media = model_of(torch.bfloat16), media_of(*MIXED)
+    together = model.encode(media)
+    assert together.dtype == torch.bfloat16
+    assert_near(together, torch.cat([model.encode(item) for item in items(media)]), 0.02)
+    assert_near(together, model_of().encode(media), 0.05)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_media_are_no_tokens(dtype: torch.dtype) -> None:
+    model, nothing = model_of(dtype), MediaBatch(torch.zeros(0, 3, 8, 8, dtype=torch.uint8), ())
+    assert model.encode(nothing).shape == (0, model.config.text.hidden_size)
+    assert model.vision_tower(nothing, dtype=dtype).shape == (0, 4, model.config.vision.vt_hidden_size)
+    ids = torch.arange(6)[None]
+    out = model(ids, media=nothing).hidden_BTD
+    assert torch.equal(out, model(ids).hidden_BTD)
+    out.float().sum().backward()
+
+
+def test_chunks_that_are_too_long_are_refused() -> None:
+    model = model_of()
+    with pytest.raises(ValueError, match="a chunk has 5 frames, but the vision tower knows positions of 4"):
+        model.encode(media_of(Grid(1, 2, 2), Grid(5, 2, 2)))
 
 
 @torch.no_grad()
@@ -79,9 +109,10 @@ def test_gradients_reach_every_vision_parameter() -> None:
         assert bool((parameter.grad != 0).any()), name
 
 
-@pytest.mark.parametrize(("h", "w"), [(16, 16), (4, 6), (2, 2), (30, 14), (16, 8), (64, 2)])
-def test_position_table_equals_torch_bicubic(h: int, w: int) -> None:
-    table = torch.randn(16, 16, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+@pytest.mark.parametrize("size", [(16, 16), (16, 10), (6, 11)])
+@pytest.mark.parametrize(("h", "w"), [(16, 16), (4, 6), (2, 2), (30, 14), (16, 8), (16, 10), (64, 2)])
+def test_position_table_equals_torch_bicubic(h: int, w: int, size: tuple[int, int]) -> None:
+    table = torch.randn(*size, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     ours = table_at(table, h, w)
     theirs = F.interpolate(table.permute(2, 0, 1)[None], (h, w), mode="bicubic", align_corners=False)
     theirs = theirs[0].permute(1, 2, 0).reshape(h * w, 8)
@@ -89,6 +120,19 @@ def test_position_table_equals_torch_bicubic(h: int, w: int) -> None:
     weight = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1))
     grads = [torch.autograd.grad((x * weight).sum(), table)[0] for x in (ours, theirs)]
     torch.testing.assert_close(*grads, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_table_that_is_not_square_stands_as_it_is_at_its_own_size() -> None:
+    vision = replace(tiny().vision, init_pos_emb_height=6, init_pos_emb_width=10)
+    model = build(replace(tiny(), vision=vision), seed=5)
+    table = model.vision_tower.patch_embed.pos_emb.weight
+    assert table.shape == (6, 10, vision.vt_hidden_size)
+    for grid in (Grid(1, 6, 10), Grid(1, 10, 6)):
+        patches = torch.zeros(grid.patches, 3, 8, 8)
+        found = model.vision_tower.patch_embed(patches, (Group(grid, 1),)) - model.vision_tower.patch_embed.proj.bias
+        expected = F.interpolate(table.permute(2, 0, 1)[None], (grid.h, grid.w), mode="bicubic")[0].permute(1, 2, 0)
+        torch.testing.assert_close(found, expected.flatten(0, 1), atol=1e-5, rtol=1e-5)
 
 
 def test_rotary_turns_name_column_then_row() -> None:

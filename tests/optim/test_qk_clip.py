@@ -5,11 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from manyeyes.core.errors import ConfigError
-from manyeyes.optim.qk_clip import ClipTarget, clip_, needs_exact, shrink
+from manyeyes.optim.qk_clip import ClipTarget, clip_, shrink
 
 HEADS, NOPE, ROPE, V_DIM, Q_RANK, KV_RANK, WIDTH, LENGTH = 6, 10, 4, 7, 12, 9, 20, 33
 SCALE = 0.2
@@ -120,31 +118,6 @@ def test_bf16_weights_of_unclipped_heads_keep_every_bit():
     clip_([ClipTarget(q, kv, HEADS, NOPE, ROPE, V_DIM)], torch.tensor([[200.0] + [3.0] * (HEADS - 1)]), 100.0)
     assert torch.equal(q[NOPE + ROPE :], kept[NOPE + ROPE :])
     assert not torch.equal(q[: NOPE + ROPE], kept[: NOPE + ROPE])
-
-
-@given(
-    seed=st.integers(0, 10_000),
-    length=st.integers(1, 64),
-    tau=st.floats(1.0, 1e4),
-    near=st.floats(-1.0, 1.0),
-    offset=st.floats(-5.0, 5.0),
-    spread=st.floats(0.0, 30.0),
-)
-@settings(max_examples=300, deadline=None)
-def test_the_gate_never_misses_a_head_above_tau(seed, length, tau, near, offset, spread):
-    """Logits are drawn so that the largest lies around tau, down to one part in a million."""
-    g = torch.Generator().manual_seed(seed)
-    logits_HTS = spread * torch.randn(4, length, length, generator=g)
-    logits_HTS += tau - logits_HTS.amax() + offset * near**6
-    maximum_H = logits_HTS.amax((1, 2))
-    lse_H = logits_HTS.logsumexp(-1).amax(-1)
-    exact = needs_exact(lse_H, tau)
-    assert exact[maximum_H > tau].all()
-    assert not exact[lse_H < 0.99 * tau - 0.02].any()
-
-
-def test_a_log_sum_exp_that_is_not_a_number_proves_nothing():
-    assert needs_exact(torch.tensor([math.nan, math.inf, -math.inf]), 100.0).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("shape", [(2, HEADS), (1, HEADS + 1), (HEADS,)])

@@ -70,6 +70,48 @@ def test_cosine_is_the_textbook_formula():
         assert cosine(step, 100, peak=3e-4, warmup=10, end=0.1) == pytest.approx(expected)
 
 
+@given(
+    steps=st.integers(1, 500),
+    warmup=st.integers(0, 60),
+    end=st.floats(0, 1),
+    shape=shapes,
+    decay=st.floats(0, 1),
+    share=st.floats(0, 2),
+)
+def test_the_cosine_kind_decays_over_all_that_the_warm_up_leaves(steps, warmup, end, shape, decay, share):
+    schedule = Schedule(peak=3e-4, warmup=warmup, kind="cosine", end=end, shape=shape, decay=decay)
+    step = share * steps
+    t = min(1.0, max(0.0, (step - warmup) / (steps - warmup))) if warmup < steps else 0.0
+    fall = end + (1 - end) * 0.5 * (1 + math.cos(math.pi * t))
+    warm = min(1.0, (step + 1) / warmup) if warmup else 1.0
+    assert schedule.at(step, steps) == pytest.approx(3e-4 * warm * fall, rel=1e-9, abs=1e-18)
+    if warmup <= steps:
+        for early in range(warmup):  # no decay while the rate still warms up
+            assert schedule.at(early, steps) == pytest.approx(3e-4 * (early + 1) / warmup)
+    if warmup < steps:
+        assert schedule.at(steps, steps) == pytest.approx(3e-4 * end, abs=1e-18)
+
+
+def test_a_cosine_of_torch_gives_the_same_rates():
+    """`CosineAnnealingLR` behind the warm-up."""
+    torch = pytest.importorskip("torch")
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=3e-4)
+    peer = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=90, eta_min=3e-5)
+    schedule = Schedule(peak=3e-4, warmup=10, kind="cosine", end=0.1)
+    for step in range(10, 101):
+        assert schedule.at(step, 100) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        peer.step()
+
+
+@given(schedule=schedules, steps=st.integers(1, 500), share=st.floats(0, 2))
+def test_kind_wsd_is_the_default_and_the_function_of_that_name(schedule, steps, share):
+    values = {"peak": schedule.peak, "warmup": schedule.warmup, "shape": schedule.shape, "end": schedule.end}
+    assert schedule.kind == "wsd"
+    assert schedule.at(share * steps, steps) == wsd(share * steps, steps, decay=schedule.decay * steps, **values)
+
+
 def test_the_schedule_of_kimi_k2():
     """Constant 2e-4 for 10T of 15.5T tokens, then a cosine to 2e-5; batches of 67M tokens."""
     steps = round(15.5e12 / 67e6)
@@ -81,7 +123,16 @@ def test_the_schedule_of_kimi_k2():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"peak": -1.0}, {"peak": math.nan}, {"warmup": -1}, {"decay": 1.5}, {"end": -0.1}, {"shape": "stairs"}]
+    "wrong",
+    [
+        {"peak": -1.0},
+        {"peak": math.nan},
+        {"warmup": -1},
+        {"decay": 1.5},
+        {"end": -0.1},
+        {"shape": "stairs"},
+        {"kind": "step"},
+    ],
 )
 def test_contradictions_are_refused(wrong):
     with pytest.raises(ConfigError, match="Schedule"):

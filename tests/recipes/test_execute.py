@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 
-from manyeyes.core.errors import CheckpointError, ConfigError
+from manyeyes.core.errors import CheckpointError, ConfigError, DataError
 from manyeyes.core.media import Picture
 from manyeyes.core.messages import ImagePart, Message, TextPart
 from manyeyes.core.runlog import RunFolder
+from manyeyes.data.mixture import constant
 from manyeyes.inference.conversation import Assistant
 from manyeyes.inference.sampling import SamplingParams
 from manyeyes.model import checkpoint as weights
@@ -27,7 +29,7 @@ CPU = torch.device("cpu")
 
 def short(**changes: object) -> Run:
     """Its last two stages, of one and two steps."""
-    joint, long = miniature().stages[3:]
+    joint, long = miniature().stages[-2:]
     stages = (dataclasses.replace(joint, steps=1, evaluate_every=0), dataclasses.replace(long, steps=2))
     return dataclasses.replace(miniature(), stages=stages, align=None, **changes)  # pyright: ignore[reportArgumentType]
 
@@ -95,12 +97,64 @@ def test_another_mixture_is_refused_unless_asked_for(finished: RunFolder) -> Non
     assert Run.from_json(finished.config()).fingerprint == short().fingerprint
 
 
+def test_a_finished_run_keeps_its_mixtures(finished: RunFolder) -> None:
+    before = finished.config_path.read_bytes()
+    other = apply_overrides(short(), ["stages.long.mixture.segments.0.vision=0.9"])
+    with pytest.raises(ConfigError, match="stage long cannot change, that stage is over; .*the run is finished"):
+        execute(other, finished, device=CPU, change_mixture=True)
+    assert finished.config_path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("stages.joint.mixture.segments.0.vision=0.9", "stage joint cannot change.* stages that still can: long"),
+        (
+            "stages.long.mixture.segments.0.weights.small_tolk=1",
+            "no source named 'small_tolk'; did you mean small_talk",
+        ),
+        ("stages.joint.mixture.segments.0.weights.small_tolk=1", "no source named 'small_tolk'"),
+        ("stages.long.mixture.segments.0.weights={}", "wants 50% vision"),
+        ('stages.long.mixture.segments.0.weights={"small_talk": 1, "easy_vqa": 1}', "is gone"),
+    ],
+)
+def test_a_change_that_is_refused_leaves_the_run_as_it_was(override: str, says: str, tmp_path: Path) -> None:
+    folder = place(tmp_path / "run", short())
+    assert not execute(short(), folder, device=CPU, stop=after(3))  # one of the two steps of `long` is done
+    before = folder.config_path.read_bytes()
+    with pytest.raises((ConfigError, DataError), match=says):
+        execute(apply_overrides(short(), [override]), folder, device=CPU, change_mixture=True)
+    assert folder.config_path.read_bytes() == before
+    assert execute(short(), folder, device=CPU)
+    assert not folder.metrics("mixture")
+
+
+def test_a_later_stage_may_change_its_mixture(tmp_path: Path) -> None:
+    folder = place(tmp_path / "run", short())
+    assert not execute(short(), folder, device=CPU, stop=after(1))
+    changed = apply_overrides(short(), ['stages.long.mixture.segments.0.weights={"small_talk": 1, "easy_vqa": 1}'])
+    assert execute(changed, folder, device=CPU, change_mixture=True)
+    assert Run.from_json(folder.config()).fingerprint == changed.fingerprint
+
+
 def test_checkpoints_of_another_configuration_are_refused(finished: RunFolder, tmp_path: Path) -> None:
     folder = place(tmp_path / "run", short(seed=1))
     (folder.path / "checkpoints").rmdir()
     (folder.path / "checkpoints").symlink_to(finished.checkpoints)
     with pytest.raises(CheckpointError, match="another configuration"):
         execute(short(seed=1), folder, device=CPU)
+
+
+def test_a_stage_may_run_on_a_cosine(tmp_path: Path) -> None:
+    run = apply_overrides(
+        short(), ["stages.long.schedule.kind=cosine", "stages.long.schedule.warmup=1", "stages.long.steps=4"]
+    )
+    folder = place(tmp_path / "run", run)
+    assert execute(run, folder, device=CPU)
+    schedule = run.stages[-1].schedule
+    rates = [row.values["learning_rate"] for row in folder.metrics("train") if row.values["stage"] == "long"]
+    falls = [1.0, 1.0, 0.75, 0.25]  # warm-up of one step, then (1 + cos(pi t)) / 2 at t = 0, 1/3, 2/3
+    assert rates == pytest.approx([schedule.peak * (schedule.end + (1 - schedule.end) * fall) for fall in falls])
 
 
 def test_a_run_starts_from_given_weights(tmp_path: Path) -> None:
@@ -126,3 +180,35 @@ def test_a_starting_point_that_is_not_there_is_one_clear_error(tmp_path: Path) -
     with pytest.raises(CheckpointError, match="absent") as caught:
         execute(run, place(tmp_path / "run", run), device=CPU)
     assert "\n" not in str(caught.value)
+
+
+def test_the_vit_is_aligned_with_the_given_language_model(tmp_path: Path) -> None:
+    run = miniature()
+    assert run.align is not None
+    given = build(run.align, seed=77)
+    weights.save(given, tmp_path / "moonlight", run.align, dtype=torch.float32)
+    align = next(dataclasses.replace(stage, steps=1) for stage in run.stages if stage.name == "vit_align")
+    run = dataclasses.replace(run, stages=(align,), held_out=(), start_align=str(tmp_path / "moonlight"))
+    folder = place(tmp_path / "run", run)
+    assert execute(run, folder, device=CPU)
+    (newest,) = folder.checkpoints.glob("step_*")
+    kept = safetensors.torch.load_file(newest / "weights.safetensors")
+    learned = {name: tensor for name, tensor in given.state_dict().items() if name.startswith("language_model.")}
+    assert learned and all(kept[f"align.{name}"].equal(t) for name, t in learned.items() if "e_score" not in name)
+    projector = given.state_dict()["mm_projector.proj.0.weight"]
+    assert not kept["align.mm_projector.proj.0.weight"].equal(projector)
+
+
+def test_a_language_checkpoint_takes_the_place_of_the_text_stage(tmp_path: Path) -> None:
+    run = short()
+    text = dataclasses.replace(
+        run.stages[0], name="text", trainable=("language_model",), held_out=(),
+        mixture=constant(0.0, weights={"small_talk": 1.0}),
+    )  # fmt: skip
+    weights.save(build(run.model, seed=77), tmp_path / "k2", run.model, dtype=torch.float32)
+    run = dataclasses.replace(run, stages=(text, *run.stages), start_text=str(tmp_path / "k2"))
+    folder, lines = place(tmp_path / "run", run), []
+    assert not execute(run, folder, device=CPU, announce=lines.append, stop=after(2))
+    assert lines[0] == "skipped, a checkpoint takes its place: stage text"
+    assert execute(run, folder, device=CPU)
+    assert [row.values["stage"] for row in folder.metrics("train")] == ["joint", "long", "long"]

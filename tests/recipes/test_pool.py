@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes.reproduce.pool import Job, WorkerError, run_jobs
 
@@ -73,3 +74,12 @@ def test_a_stopped_job_goes_on_where_it_was(tmp_path: Path, environment: dict[st
 def test_a_failing_worker_is_named_with_what_it_said(tmp_path: Path, environment: dict[str, str]) -> None:
     with pytest.raises(WorkerError, match="run bad ended with status 7: something is wrong"):
         run([job(tmp_path, "bad", fails=2), job(tmp_path, "good", steps=50)], environment)
+
+
+@pytest.mark.parametrize("processes", [0, -1])
+def test_no_process_at_all_is_refused_and_does_not_wait(processes, tmp_path: Path, environment: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=f"processes={processes}"):
+        run_jobs(
+            [job(tmp_path, "a")], module="fake_worker", processes=processes, environment=environment,
+            report=lambda jobs: None, stop=lambda: False,
+        )  # fmt: skip

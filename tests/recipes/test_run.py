@@ -36,7 +36,10 @@ def test_wrong_json_is_one_clear_error() -> None:
         ({"stages": ()}, "needs stages"),
         ({"stages": miniature().stages[:1] * 2}, "different names"),
         ({"held_out": ()}, "scores .*ocr"),
-        ({"align": None}, "vit_align needs the small language model"),
+        ({"align": None}, "align_lm needs the small language model"),
+        ({"examples": -1}, "examples must be at least 0, got -1"),
+        ({"held_out": miniature().held_out * 2}, "held-out sets need different names"),
+        ({"align": None, "start_align": "moonlight", "stages": miniature().stages[-2:]}, "start_align fills"),
     ],
 )
 def test_what_contradicts_itself_is_refused(changes: dict, says: str) -> None:
@@ -66,10 +69,71 @@ def test_only_the_whole_fingerprint_changes_with_a_mixture(override: str) -> Non
     assert other.fingerprint != run.fingerprint and other.core_fingerprint == run.core_fingerprint
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"records": -1}, "held-out set h: records must be at least 0, got -1"),
+        ({"records": 0, "scorer": "loss"}, "records must be at least 1, got 0"),
+        ({"quick": -1}, "quick must be at least 0"),
+        ({"new_tokens": 0}, "new_tokens must be at least 1"),
+        ({"length": 1}, "length must be at least 2"),
+    ],
+)
+def test_a_held_out_set_out_of_range_is_refused(settings: dict, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        HeldOut(**({"name": "h", "source": "easy_vqa", "scorer": "answer"} | settings))
+
+
+def test_a_starting_point_for_alignment_changes_the_fingerprint_only_when_it_is_given() -> None:
+    run = miniature()
+    data = run._active()
+    assert "start_align" not in data and {"start_text", "start_vision"} <= data.keys()
+    given = dataclasses.replace(run, start_align="moonlight")
+    assert given.fingerprint != run.fingerprint and given.core_fingerprint != run.core_fingerprint
+
+
+def test_a_cosine_changes_the_fingerprint_and_the_schedules_from_before_it_keep_theirs() -> None:
+    run = miniature()
+    assert not any("kind" in stage["schedule"] for stage in run._active()["stages"])
+    cosine = apply_overrides(run, ["stages.joint.schedule.kind=cosine"])
+    assert cosine.fingerprint != run.fingerprint and cosine.core_fingerprint != run.core_fingerprint
+    assert Run.from_json(json.loads(json.dumps(cosine.to_json()))) == cosine
+    before = run.to_json()
+    for stage in before["stages"]:
+        del stage["schedule"]["kind"]
+    assert Run.from_json(before) == run
+
+
+def names(run: Run) -> list[str]:
+    return [stage.name for stage in run.stages]
+
+
+def test_a_checkpoint_takes_the_place_of_the_stages_that_would_make_it() -> None:
+    run = recipe("tiny")
+    assert run.started() is run
+    text = dataclasses.replace(run, start_text="K2")
+    assert text.replaced == ("text",) and names(text.started()) == [name for name in names(run) if name != "text"]
+    both = dataclasses.replace(text, start_align="Moonlight")
+    assert both.replaced == ("align_lm", "text") and names(both.started())[0] == "vit"
+    assert both.started().started() == both.started()
+
+
+def test_text_stages_after_joint_training_and_runs_of_text_alone_are_kept() -> None:
+    run = dataclasses.replace(recipe("tiny"), start_text="K2")
+    text, joint = (next(stage for stage in run.stages if stage.name == name) for name in ("text", "joint"))
+    late = dataclasses.replace(run, stages=(joint, text))
+    assert late.started() == late
+    alone = dataclasses.replace(run, stages=(text,))
+    assert alone.started() == alone
+    pictures = dataclasses.replace(text, mixture=joint.mixture)
+    seeing = dataclasses.replace(run, stages=(pictures, joint))
+    assert seeing.started() == seeing
+
+
 def test_a_shortened_run_keeps_its_stages() -> None:
     run = miniature()
     short = run.shortened(0.25)
-    assert [s.steps for s in short.stages] == [1, 1, 1, 2, 1] and short.steps == 6
+    assert [s.steps for s in short.stages] == [1, 1, 1, 1, 2, 1] and short.steps == 7
     assert run.shortened(1e-9).steps == len(run.stages)
 
 

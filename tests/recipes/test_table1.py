@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from manyeyes.core.errors import ConfigError
+from manyeyes.core.runlog import RunFolder
 from manyeyes.core.seeds import stream
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.fake_source import FakeSource
 from manyeyes.data.held_out import split_of
 from manyeyes.data.plan import Planner
 from manyeyes.data.synthesis.generator import HELD_OUT
-from manyeyes.recipes.reproduce import check_experiment
+from manyeyes.recipes.reproduce import check_experiment, worker
 from manyeyes.recipes.reproduce.table1 import (
     ARMS,
     FULL,
@@ -190,3 +191,16 @@ def test_wrong_numbers_of_ocr_are_never_trained_on() -> None:
             said = tokenizer.decode([*one.ids.tolist(), *option.tolist()], skip_special=True)
             number = re.search(r"\d+$", said)
             assert number and split_of(number[0], per_mille=HELD_OUT) == "test"
+
+
+def test_a_worker_writes_down_what_it_cannot_read(tmp_path, monkeypatch):
+    def source(name: str, *_: object, **__: object) -> FakeSource:
+        return FakeSource(name, [40] * 50, domain="vision" if name in VISION else "text", broken=range(50))
+
+    monkeypatch.setattr(worker.REGISTRY, "source", source)
+    run = arm_run("early", 0, BUDGET)
+    folder = RunFolder.create(tmp_path / "run", {})
+    with worker._Sources(run, Tokenizer.tiny(), folder).loader(run.stages[0], None) as loader:
+        loaded = next(loader)
+    lines = (folder.path / "quarantine" / "rank-0.jsonl").read_text().splitlines()
+    assert len(lines) == len(loaded.failures) > 0 and all(json.loads(line)["stage"] == "joint" for line in lines)

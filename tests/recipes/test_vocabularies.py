@@ -1,13 +1,15 @@
 """A run's vocabulary: shipped, learned or from a file; kept in the run folder from then on."""
 
 import dataclasses
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from manyeyes.core.errors import ConfigError, ManyeyesError
 from manyeyes.core.runlog import RunFolder
-from manyeyes.core.tokenizer import SPECIAL_SLOTS, Tokenizer
+from manyeyes.core.tokenizer import SPECIAL_SLOTS, Tokenizer, TokenizerError
 from manyeyes.data.mixture import constant
 from manyeyes.recipes import vocabularies
 from manyeyes.recipes.run import Run
@@ -23,7 +25,7 @@ def folder(path: Path, run: Run) -> RunFolder:
 def small_vocabulary(size: int, **changes: object) -> Run:
     run = miniature()
     text = dataclasses.replace(run.model.text, vocab_size=size)
-    stages = (dataclasses.replace(run.stages[3], mixture=constant(0.0, weights={"maths_document": 1.0})),)
+    stages = (dataclasses.replace(run.stages[-2], mixture=constant(0.0, weights={"maths_document": 1.0})),)
     return dataclasses.replace(run, model=dataclasses.replace(run.model, text=text), stages=stages, **changes)  # pyright: ignore
 
 
@@ -63,3 +65,31 @@ def test_a_missing_file_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ManyeyesError, match="absent.model") as caught:
         vocabulary_of(run, folder(tmp_path, run), data_folder=None)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.75])
+def test_a_kept_one_that_was_cut_short_is_one_clear_error(tmp_path: Path, share: float) -> None:
+    place = folder(tmp_path, miniature())
+    vocabulary_of(miniature(), place, data_folder=None)
+    lines = place.tokenizer_path.read_bytes().splitlines(keepends=True)
+    place.tokenizer_path.write_bytes(b"".join(lines[: round(share * len(lines))]))
+    with pytest.raises(
+        TokenizerError, match=r"tokenizer.tiktoken has \d+ entries, the model 2048: it was cut"
+    ) as caught:
+        vocabulary_of(miniature(), place, data_folder=None)
+    assert "\n" not in str(caught.value)
+    place.tokenizer_path.write_bytes(b"".join(lines)[:-3])
+    with pytest.raises(TokenizerError, match="cut short"):
+        vocabulary_of(miniature(), place, data_folder=None)
+
+
+def test_a_disk_that_is_full_leaves_no_half_of_one(tmp_path: Path, monkeypatch) -> None:
+    place = folder(tmp_path, miniature())
+
+    def refuse(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(ManyeyesError, match="the disk is full"):
+        vocabulary_of(miniature(), place, data_folder=None)
+    assert not list(place.path.glob("*tiktoken*"))

@@ -1,5 +1,6 @@
 """The loop: what a step does, what a stage keeps, resets and freezes, how a run stops and goes on."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,16 +8,33 @@ from typing import Any
 import pytest
 import torch
 
-from manyeyes.core.errors import CheckpointError
-from manyeyes.data.mixture import constant
+from manyeyes.core.errors import CheckpointError, ManyeyesError
+from manyeyes.core.sample import Sample
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.mixture import Mixture, Segment, constant
+from manyeyes.data.source import RecordError
 from manyeyes.model.moe import MoE
+from manyeyes.optim.muonclip import clip_targets_of
+from manyeyes.optim.qk_clip import clip_
 from manyeyes.optim.schedule import Schedule
 from manyeyes.train.loop import digest, plain
 from manyeyes.train.meter import StepReport
+from manyeyes.train.objectives import Learned
 from manyeyes.train.stages import Stage
 from manyeyes.train.system import System
 
-from .small_system import copies, never, no_figures, open_loader, stage, system, trainer
+from .small_system import (
+    SOURCES,
+    TOKENIZER,
+    RandomSource,
+    copies,
+    never,
+    no_figures,
+    open_loader,
+    stage,
+    system,
+    trainer,
+)
 
 
 def after(count: int) -> Callable[[], bool]:
@@ -106,6 +124,49 @@ def test_momentum_of_a_reset_component_is_forgotten_and_of_a_paused_one_kept(tmp
     counts = {name: float(t) for name, t in run._momentum.items() if name.endswith(".step")}
     assert {n for name, n in counts.items() if name.startswith("mm_projector.")} == {2.0}
     assert {n for name, n in counts.items() if name.startswith(("vision_tower.", "language_model."))} == {2.0}
+
+
+def test_heads_are_clipped_after_the_step(tmp_path: Path) -> None:
+    """With the logits of the weights before it: the same as a step without clipping, and `clip_` by hand."""
+    networks, by_hand, threshold = system(), system(), 1e-3
+    seen: list[Learned] = []
+    trainer(networks, (stage(steps=1),), tmp_path / "run", clip_threshold=threshold).train(never)
+    free = trainer(by_hand, (stage(steps=1),), tmp_path / "free", clip_threshold=1e6)
+    learn = free._learn
+    free._learn = lambda *given: seen.append(learn(*given)) or seen[-1]  # pyright: ignore[reportAttributeAccessIssue]
+    free.train(never)
+    assert not same_everywhere(networks, by_hand)
+    assert seen[0].max_logit_LH is not None
+    assert clip_(clip_targets_of(by_hand.main), seen[0].max_logit_LH, threshold) == 4
+    assert same_everywhere(networks, by_hand)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_stops_the_run_and_loses_nothing(tmp_path: Path, value: float) -> None:
+    networks, whole = system(), system()
+    run = trainer(networks, (stage(steps=4),), tmp_path / "run", checkpoint_every=2)
+    learn, before = run._learn, list[dict[str, torch.Tensor]]()
+
+    def poisoned(stage: Stage, loaded: Any) -> Learned:
+        learned = learn(stage, loaded)
+        if run.step == 2:
+            before.append(copies(networks) | {n: t.clone() for n, t in run._momentum.items()})
+            gradient = networks.main.mm_projector.get_parameter("proj.0.weight").grad
+            assert gradient is not None
+            gradient[0, 0] = value
+        return learned
+
+    run._learn = poisoned  # pyright: ignore[reportAttributeAccessIssue]
+    said = r"joint, step 3: the gradient is not finite .* last checkpoint is intact"
+    with pytest.raises(ManyeyesError, match=said) as caught:
+        run.train(never)
+    assert "\n" not in str(caught.value)
+    assert all(t.equal(before[0][name]) for name, t in (networks.tensors() | run._momentum).items())
+    assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2]
+    again = trainer(system(1), (stage(steps=4),), tmp_path / "run", checkpoint_every=2)
+    assert again.resume() and again.step == 2 and again.train(never)
+    assert trainer(whole, (stage(steps=4),), tmp_path / "whole").train(never)
+    assert same_everywhere(again.system, whole)
 
 
 def test_qk_clip_rescales_heads_when_the_threshold_is_tiny(tmp_path: Path) -> None:
@@ -351,9 +412,67 @@ def test_a_mixture_is_plain_data() -> None:
         "segments": [{"start": 0, "vision": 0.25, "weights": {"a": 2.0}}],
         "epochs": {"a": 3},
         "finite": False,
+        "synthetic_captions": 1.0,
     }
 
 
 def test_the_digest_tells_order() -> None:
     assert digest((("a", "b"), ("c",))) == digest((("a", "b"), ("c",)))
     assert len({digest((("a", "b"), ("c",))), digest((("b", "a"), ("c",))), digest((("a",), ("b", "c")))}) == 3
+
+
+class Refusing(RandomSource):
+    """Words of which some cannot be read."""
+
+    def sample(self, index: int, epoch: int) -> Sample:
+        if index % 10 == 0:
+            raise RecordError(f"words record {index}: cut short")
+        return super().sample(index, epoch)
+
+
+def test_replaced_records_are_announced_and_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SOURCES, "words", Refusing("words"))
+    said: list[str] = []
+    settings: dict[str, Any] = dict(mixture=constant(0.0, weights={"words": 1.0}), trainable=("language_model",))
+    run = trainer(system(), (stage(steps=6, **settings),), tmp_path / "run")
+    run.announce = said.append
+    assert run.train(never)
+    found = rows(tmp_path / "run", "quarantine")
+    assert found and len(said) == len(found)
+    assert all(row["stage"] == "joint" and row["source"] == "words" and row["index"] % 10 == 0 for row in found)
+    step, reason = found[0]["step"], found[0]["reason"]
+    assert said[0] == f"joint, step {step}: a record was replaced by padding: {reason}" and "cut short" in reason
+
+
+def test_a_finite_mixture_that_is_used_up_ends_its_stage(tmp_path: Path) -> None:
+    words = Mixture((Segment(0, 0.0, {"words": 1.0}),), {"words": 1.0}, finite=True)
+    stages = (
+        stage("short", steps=40, mixture=words, trainable=("language_model",)),
+        stage("next", steps=2),
+    )
+
+    def run(name: str, stop: Callable[[], bool]) -> tuple[list[str], list[dict[str, Any]]]:
+        said: list[str] = []
+        made = trainer(system(), stages, tmp_path / name)
+        made.announce = said.append
+        made.resume()
+        assert made.train(stop) is (stop is never)
+        return said, rows(tmp_path / name)
+
+    said, whole = run("whole", never)
+    made = sum(row["stage"] == "short" for row in whole)
+    assert 2 < made < 40 and [row["step"] for row in whole] == [*range(1, made + 1), 41, 42]
+    (line,) = said
+    assert line.startswith(f"short: its data is used up after {made} of 40 steps, so the stage ends here")
+    assert rows(tmp_path / "whole", "used_up") == [{"step": made, "stage": "short", "stage_step": made}]
+    run("stopped", after(made))  # at the last step that has data
+    assert run("stopped", never)[1] == whole
+
+
+def test_checkpoints_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
+    assert not trainer(system(), (stage(),), tmp_path / "run").train(after(1))
+    other = trainer(system(), (stage(),), tmp_path / "run")
+    other.tokenizer = Tokenizer([*TOKENIZER.tokens[:-1], b"\x00another"])
+    with pytest.raises(CheckpointError, match="not the vocabulary"):
+        other.resume()
+    assert trainer(system(), (stage(),), tmp_path / "run").resume()

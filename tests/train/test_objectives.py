@@ -16,14 +16,17 @@ from manyeyes.train.pairs import pairs_of
 
 from .small_system import CPU, TOKENIZER, RandomSource, batch, sample, system
 
+EXACT = -1e9
+"""A clip threshold that every head could pass, so that every largest logit is exact."""
+
 
 def gradients(model: K25) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def learn(model: K25, whole: Batch, micro_rows: int):
+def learn(model: K25, whole: Batch, micro_rows: int, *, clip_threshold: float = 100.0):
     model.zero_grad(set_to_none=True)
-    return learn_language(model, whole, micro_rows=micro_rows, clip_threshold=100.0, device=CPU)
+    return learn_language(model, whole, micro_rows=micro_rows, clip_threshold=clip_threshold, device=CPU)
 
 
 def plain_loss(model: K25, whole: Batch) -> tuple[torch.Tensor, float]:
@@ -58,13 +61,15 @@ def test_loss_and_gradient_are_those_of_plain_cross_entropy() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_micro_batching_changes_nothing_but_rounding(seed: int) -> None:
     model, whole = system(aux_loss_alpha=0.5).main, batch(seed, rows=4)
-    at_once = learn(model, whole, 4)
+    at_once = learn(model, whole, 4, clip_threshold=EXACT)
     expected = gradients(model)
     for micro_rows in (1, 2):
-        learned = learn(model, whole, micro_rows)
+        learned = learn(model, whole, micro_rows, clip_threshold=EXACT)
         assert learned.parts == pytest.approx(at_once.parts, rel=1e-5)
         assert learned.expert_counts_LE is not None and at_once.expert_counts_LE is not None
         assert learned.expert_counts_LE.equal(at_once.expert_counts_LE)
+        assert learned.max_logit_LH is not None and at_once.max_logit_LH is not None
+        torch.testing.assert_close(learned.max_logit_LH, at_once.max_logit_LH, atol=0, rtol=1e-5)
         found = gradients(model)
         assert found.keys() == expected.keys()
         for name, gradient in expected.items():
@@ -79,6 +84,22 @@ def test_empty_rows_change_nothing() -> None:
     padded = learn(model, stack([row, pack([], 40, pad_id=0)]), 1)
     assert padded.parts == pytest.approx(alone.parts, rel=1e-6)
     assert math.isfinite(padded.parts["loss"]) and whole.tokens > 0
+
+
+def test_a_micro_batch_of_padding_alone_is_nothing() -> None:
+    """It comes last, so that sums and maxima are kept; and a whole step of padding has no loss and no gradient."""
+    model, rng = system(aux_loss_alpha=0.5).main, np.random.default_rng(0)
+    row, empty = pack([sample(rng, 8), sample(rng, 6, pictures=1)], 40, pad_id=0), pack([], 40, pad_id=0)
+    alone, padded = learn(model, stack([row]), 1), learn(model, stack([row, empty]), 1)
+    assert padded.parts == pytest.approx(alone.parts, rel=1e-6)
+    assert alone.expert_counts_LE is not None and padded.expert_counts_LE is not None
+    assert padded.expert_counts_LE.equal(alone.expert_counts_LE)
+    assert alone.max_logit_LH is not None and padded.max_logit_LH is not None
+    torch.testing.assert_close(padded.max_logit_LH, alone.max_logit_LH)
+    nothing = learn(model, stack([empty, empty]), 1)
+    assert nothing.parts["loss"] == nothing.parts["balance"] == 0.0
+    assert nothing.expert_counts_LE is None or not nothing.expert_counts_LE.any()
+    assert not any(bool(gradient.any()) for gradient in gradients(model).values())
 
 
 def test_loss_parts_are_means_over_their_own_tokens() -> None:

@@ -3,6 +3,9 @@
 import numpy as np
 
 from manyeyes.core.sample import Sample
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.registry import REGISTRY
+from manyeyes.model.config import tiny
 from manyeyes.train.pairs import pairs_of, text_of
 
 from .small_system import TOKENIZER, picture, sample
@@ -45,3 +48,28 @@ def test_texts_that_read_the_same_match_each_other() -> None:
 def test_no_pair_is_none() -> None:
     assert pairs_of([captioned("")], T) is None
     assert pairs_of([], T) is None
+
+
+def rendered_sample(name: str, index: int) -> Sample:
+    source = REGISTRY.source(name, Tokenizer.tiny(), rules=tiny().rules, part_length=256)
+    return source.sample(index, 0)
+
+
+def test_a_clip_is_one_item_of_all_its_chunks_and_timestamps_are_no_text() -> None:
+    tokenizer = Tokenizer.tiny()
+    samples = [rendered_sample("synthetic/video/motions_text", 0), rendered_sample("synthetic/caption/scenes", 0)]
+    pairs = pairs_of(samples, tokenizer)
+    assert pairs is not None
+    chunks = len(samples[0].media)
+    assert chunks > 1 and pairs.media_N == (chunks, 1)
+    assert pairs.image_tokens == (sum(m.grid.tokens for m in samples[0].media), samples[1].media[0].grid.tokens)
+    told = tokenizer.decode(pairs.ids_NL[0, : pairs.lengths_N[0]].tolist(), skip_special=True)
+    assert told.startswith("a") and ":" not in told
+
+
+def test_conversations_are_no_captions() -> None:
+    assert pairs_of([rendered_sample("easy_vqa", 0)], Tokenizer.tiny()) is None
+
+
+def test_documents_of_several_pictures_are_no_pairs() -> None:
+    assert pairs_of([rendered_sample("synthetic/interleaved/lessons", 0)], Tokenizer.tiny()) is None

@@ -41,6 +41,8 @@ class Options:
     """Longest answer, in tokens."""
     seed: int = 0
     """Of the random choices; the same conversation then goes the same way."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
 
 
 class Answering(Protocol):
@@ -57,6 +59,7 @@ def main(options: Options) -> int:
     """Talk until the user leaves; returns the exit status."""
     folder = model_folder(options.model)
     # What the user typed is checked by now: loading torch takes seconds.
+    from manyeyes.cli.device import chosen_device
     from manyeyes.inference.conversation import Assistant
     from manyeyes.inference.sampling import SamplingParams
 
@@ -67,7 +70,7 @@ def main(options: Options) -> int:
         )  # fmt: skip
 
     params(0)  # wrong settings are refused before the model is loaded
-    assistant = Assistant.load(folder)
+    assistant = Assistant.load(folder, device=chosen_device(options.device))
     if sys.stdin.isatty():
         _line_editing()
         print(f"{short(folder)}\n{HELP}")

@@ -47,15 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(name: str, rest: list[str]) -> int:
     # Before torch is loaded: waiting threads that spin make two threads slower than one on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from manyeyes.cli.flags import parsed
     from manyeyes.core.errors import ManyeyesError
+    from manyeyes.core.metrics_log import OUT_OF_SPACE
 
     try:
-        import tyro
-
         module = importlib.import_module(f"manyeyes.cli.{name}")
-        flags = (tyro.conf.FlagCreatePairsOff,)
-        options = tyro.cli(module.Options, prog=f"manyeyes {name}", description=module.__doc__, args=rest, config=flags)
-        return module.main(options)
+        return module.main(parsed(module.Options, rest, command=f"manyeyes {name}", about=module.__doc__))
     except ManyeyesError as error:
         return _fail(str(error))
     except ModuleNotFoundError as error:
@@ -67,6 +65,10 @@ def _run(name: str, rest: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except OSError as error:
+        if error.errno not in OUT_OF_SPACE:
+            raise
+        return _fail(f"{error.filename or 'writing'}: {OUT_OF_SPACE[error.errno]}; free some space and try again")
 
 
 def _speak_any_alphabet() -> None:

@@ -60,6 +60,8 @@ def main(options: Options) -> int:
     seeds = options.seeds if options.seeds is not None else (1 if options.quick else 3)
     if not 1 <= seeds <= 100:
         raise ConfigError(f"--seeds must be 1 to 100, got {seeds}")
+    if options.processes < 0:
+        raise ConfigError(f"--processes must be 1 or more (0: one for each core), got {options.processes}")
     folder = options.folder or runs_folder() / f"table1-{identity(budget)}"
     return _table1(budget, seeds, folder, options)
 

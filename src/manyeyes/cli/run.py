@@ -11,12 +11,15 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
+from manyeyes.cli.device import chosen_device
 from manyeyes.cli.locations import LocationError, data_folder, runs_folder, short
 from manyeyes.cli.run_lock import claimed
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder, RunFolderError, new_run_path
 from manyeyes.recipes import recipe
+from manyeyes.recipes.mixture_change import refuse_past_changes
 from manyeyes.recipes.overrides import apply_overrides
+from manyeyes.recipes.readiness import check_files, check_names, check_start
 from manyeyes.recipes.run import Run
 from manyeyes.view.progress import Progress
 from manyeyes.view.report import write_report
@@ -60,12 +63,23 @@ class Place(NamedTuple):
 
 
 def main(options: Options) -> int:
-    """Start or go on; returns 0 when finished, 130 when stopped by the user."""
-    run = wanted(options)
+    """Start or go on; returns 0 when finished, 130 when stopped by the user.
+
+    Whatever can be known to be wrong is refused before a run folder is made.
+    """
+    asked = wanted(options)
+    run = asked.started()
+    check_names(run)
+    check_start(run)
     place = find_place(run, options)
     if place.known and (folder := RunFolder.open(place.path)).metrics("finished"):
+        if options.change_mixture:
+            refuse_past_changes(Run.from_json(folder.config()), run, current=len(run.stages))
         print(f"{short(place.path)}: finished already; --fresh trains it again\n{_after(folder)}")
         return 0
+    check_files(run, data_folder())
+    if asked.replaced:
+        print(f"skipped, a checkpoint takes its place: stage {', '.join(asked.replaced)}")
     return _train(run, place, options)
 
 
@@ -156,27 +170,6 @@ def _after(folder: RunFolder) -> str:
     if folder.metrics("finished"):
         lines.append('ask it:     manyeyes see PICTURE "what is this?"')
     return "\n".join(lines)
-
-
-def chosen_device(name: str):
-    """The torch device of that name.
-
-    Raises:
-        ConfigError: there is no such device here.
-    """
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"--device {name!r}: expected auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"--device {name!r}: expected auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here; use --device cpu")
-    return device
 
 
 @contextmanager

@@ -48,6 +48,8 @@ class Options:
     """Longest answer, in tokens."""
     seed: int = 0
     """Of the random choices at a temperature above 0."""
+    device: str = "auto"
+    """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
 
 
 class Question(NamedTuple):
@@ -62,13 +64,14 @@ def main(options: Options) -> int:
     """Print the answers; returns the exit status, 1 when one could not be read."""
     questions, checkpoint = _what(options)
     # What the user typed is checked by now: loading torch takes seconds.
+    from manyeyes.cli.device import chosen_device
     from manyeyes.inference.conversation import Assistant
     from manyeyes.inference.sampling import SamplingParams
 
     params = SamplingParams(
         max_new_tokens=options.max_new_tokens, temperature=options.temperature, top_p=options.top_p, seed=options.seed
     )
-    assistant = Assistant.load(checkpoint)
+    assistant = Assistant.load(checkpoint, device=chosen_device(options.device))
     status = 0
     for number, question in enumerate(questions):
         message = Message("user", (part_of(question.shown), TextPart(question.asked)))
@@ -107,8 +110,11 @@ def _written(question: Question, answer: str) -> str:
 
 
 def _examples(run: RunFolder) -> list[Question]:
-    """Three of the run's held-out questions with pictures, of different sets."""
-    found = [example for example in read_examples(run) if example.picture is not None]
+    """Three of the run's held-out questions with pictures, of different sets.
+
+    Of a clip only the first frame was kept, and a question about time cannot be asked of a still: those are left out.
+    """
+    found = [example for example in read_examples(run) if example.picture is not None and not example.clip]
     if not found:
         raise LocationError(f"{run.path} kept no examples with pictures; ask about a picture of your own instead")
     return [

@@ -6,6 +6,7 @@ traceback.
 
     ManyeyesError
     ├── MediaError          core.media      a picture or clip that cannot be used
+    │   └── MediaReadError  core.media      the same for now: storage or memory failed (also an OSError)
     ├── TokenizerError      core.tokenizer  a vocabulary file or text that cannot be used
     ├── ChatError           core.chat       a conversation that has no rendering, ids that do not parse
     ├── RunFolderError      core.runlog     a run folder that cannot be read or written

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.picture import MAX_PIXELS, MediaError, Picture, Pixels
+from manyeyes.core.picture import MAX_PIXELS, MediaError, MediaReadError, Picture, Pixels
 from manyeyes.core.video import Clip
 
 __all__ = [
-    "MAX_PIXELS", "Clip", "Grid", "Media", "MediaError", "MediaRules", "Picture", "Pixels", "Resize", "TimedVisual",
-    "Visual", "image_plan", "image_visual", "sample_frames", "timestamp", "video_visuals",
+    "MAX_PIXELS", "Clip", "Grid", "Media", "MediaError", "MediaReadError", "MediaRules", "Picture", "Pixels", "Resize",
+    "TimedVisual", "Visual", "image_plan", "image_visual", "sample_frames", "timestamp", "video_visuals",
 ]  # fmt: skip
 
 

@@ -23,7 +23,12 @@ from typing import Any, NamedTuple
 
 from manyeyes.core.errors import ManyeyesError
 
-_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+OUT_OF_SPACE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than the disk or its quota allows",
+}
+"""What a write that found no room says, by error number."""
 # JSON has no such numbers, but a diverged loss must stay visible in the log.
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -120,9 +125,9 @@ def readable_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _OUT_OF_SPACE:
+        if error.errno in OUT_OF_SPACE:
             raise RunFolderError(
-                f"{path}: the disk is full; free some space and resume, what was written before is intact"
+                f"{path}: {OUT_OF_SPACE[error.errno]}; free some space and resume, what was written before is intact"
             ) from error
         raise RunFolderError(f"{path}: {error.strerror or error}") from error
 

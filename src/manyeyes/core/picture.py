@@ -10,6 +10,7 @@ mostly black, would show otherwise; `background=None` keeps the official behavio
 """
 
 import difflib
+import errno
 import io
 import re
 import struct
@@ -58,6 +59,11 @@ class MediaError(ManyeyesError):
     """A picture or clip that cannot be used."""
 
 
+class MediaReadError(MediaError, OSError):
+    """Storage or memory failed while a picture or clip was read. The file may be whole, so that who can waits and tries
+    again: the loader does, as with every `OSError`."""
+
+
 class Picture:
     """An image: eager size, lazy pixels. Make one with `of`, `open`, `from_bytes` or `lazy`.
 
@@ -100,6 +106,7 @@ class Picture:
 
         Raises:
             MediaError: no such file, not a picture, or too large. Damage further on shows in `pixels()`.
+            MediaReadError: (a MediaError) storage or memory failed, here or in `pixels()`.
         """
         path = existing_file(path, "picture")
         return cls._from(path, str(path), max_pixels, background)
@@ -139,7 +146,7 @@ class Picture:
         try:
             return self._source.read_bytes()
         except OSError as error:
-            raise MediaError(f"{self._source}: cannot be read ({error.strerror})") from error
+            raise MediaReadError(f"{self._source}: cannot be read ({error.strerror})") from error
 
     def __repr__(self) -> str:
         return f"Picture({self.width}x{self.height})"
@@ -167,7 +174,7 @@ def _read_header(source: Path | bytes, name: str, max_pixels: int) -> _Header:
         count = f"{int(found[1]):,} pixels" if found else "too many pixels"
         raise MediaError(_too_large(name, count, max_pixels)) from error
     except _DAMAGED as error:
-        raise MediaError(_not_a_picture(source, name)) from error
+        raise read_error(error, name) or MediaError(_not_a_picture(source, name)) from error
 
 
 def _decode(source: Path | bytes, name: str, header: _Header, background: Colour | None) -> Pixels:
@@ -178,7 +185,8 @@ def _decode(source: Path | bytes, name: str, header: _Header, background: Colour
                 rgb = rgb.transpose(_UPRIGHT[header.orientation])
             return np.asarray(rgb)
     except (*_DAMAGED, Image.DecompressionBombError) as error:
-        raise MediaError(f"{name}: the picture is damaged or cut short ({_one_line(error)}); save it again") from error
+        damaged = MediaError(f"{name}: the picture is damaged or cut short ({_one_line(error)}); save it again")
+        raise read_error(error, name) or damaged from error
 
 
 def _opened(source: Path | bytes) -> Image.Image:
@@ -246,6 +254,19 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__
 
 
+def read_error(error: BaseException, name: str) -> MediaReadError | None:
+    """What to raise instead of `error` when not the file is to blame; None when it is.
+
+    The kernel numbers its errors, decoders do not. EINVAL is the exception: it answers a damaged file's jump to a place
+    before its beginning.
+    """
+    if isinstance(error, MemoryError):
+        return MediaReadError(f"{name}: not enough memory to decode it")
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        return MediaReadError(f"{name}: cannot be read ({error.strerror})")
+    return None
+
+
 def existing_file(path: str | Path, kind: str) -> Path:
     """The path of a file, or a MediaError that says what lies there instead, or beside it under a similar name."""
     path = Path(path)
@@ -254,7 +275,7 @@ def existing_file(path: str | Path, kind: str) -> Path:
             return path
         raise MediaError(_missing(path, kind))
     except OSError as error:  # a folder that may not be entered, a name that is too long
-        raise MediaError(f"{str(path)[:200]}: no such {kind} ({error.strerror})") from error
+        raise MediaReadError(f"{str(path)[:200]}: no such {kind} ({error.strerror})") from error
 
 
 def _missing(path: Path, kind: str) -> str:

@@ -19,6 +19,7 @@ from types import MappingProxyType
 
 import tiktoken
 
+from manyeyes.core.runlog import write_atomic
 from manyeyes.core.vocabulary import TokenizerError, ranks_of, read_vocabulary, write_vocabulary
 
 __all__ = ["SLOTS", "SPECIAL_SLOTS", "WORD_PATTERN", "Tokenizer", "TokenizerError", "pieces_of"]
@@ -134,8 +135,12 @@ class Tokenizer:
         return cls.from_bytes(data, name="tiny.tiktoken")
 
     def save(self, path: str | Path) -> None:
-        """Writes the vocabulary in tiktoken format; special tokens are not in the file."""
-        Path(path).write_bytes(self.to_bytes())
+        """Writes the vocabulary in tiktoken format, whole or not at all; special tokens are not in the file.
+
+        Raises:
+            RunFolderError: the disk is full or cannot be written.
+        """
+        write_atomic(path, self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The vocabulary in tiktoken format: equals the file it was read from, if that was in order of rank."""

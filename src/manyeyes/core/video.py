@@ -11,22 +11,23 @@ import math
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import av.container
 import av.error
 import numpy as np
 
-from manyeyes.core.picture import MAX_PIXELS, MediaError, Picture, Pixels, existing_file
+from manyeyes.core.picture import MAX_PIXELS, MediaError, Picture, Pixels, existing_file, read_error
 
 # Containers that hold one film by themselves: no playlists, which could name other files or addresses.
 CONTAINERS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,flv,ogg,asf,apng,ivf,h264,hevc,mpegvideo,m4v"
 _OPTIONS = {"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
-_UNDECODABLE = (av.error.FFmpegError, OSError, ValueError, EOFError)
+_UNDECODABLE = (av.error.FFmpegError, OSError, ValueError, EOFError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Clip:
 
         Raises:
             MediaError: no such file, not a video, no frames, or frames too large.
+            MediaReadError: (a MediaError) storage or memory failed, here or when a frame is decoded.
         """
         path = existing_file(path, "video")
         return cls._read(path, str(path), max_pixels)
@@ -113,7 +115,7 @@ class _Table(NamedTuple):
 
 def _scan(source: Path | bytes, name: str, max_pixels: int) -> _Table:
     try:
-        with _container(source) as container:
+        with closing(_file(source)) as file, _container(file) as container:
             stream = _video_stream(container, name)
             context = stream.codec_context
             if context.width * context.height > max_pixels:
@@ -128,7 +130,8 @@ def _scan(source: Path | bytes, name: str, max_pixels: int) -> _Table:
             ]
             rate = stream.average_rate or stream.guessed_rate
     except _UNDECODABLE as error:
-        raise MediaError(f"{name}: not a video that can be read ({_one_line(error)})") from error
+        refused = MediaError(f"{name}: not a video that can be read ({_one_line(error)})")
+        raise _storage_error(error, name) or refused from error
     if not packets:
         raise MediaError(f"{name}: the video has no frames")
     if not rate:
@@ -148,6 +151,7 @@ class _Reader:
         self.table = table
         self.size: tuple[int, int] | None = None
         self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
         self._container: Any = None
         self._frames: Iterator[av.VideoFrame] | None = None
         self._next = 0
@@ -160,7 +164,8 @@ class _Reader:
                 return self._upright(self._find(index))
             except _UNDECODABLE as error:
                 self._close()
-                raise MediaError(f"{self.name}: frame {index} cannot be decoded ({_one_line(error)})") from error
+                refused = MediaError(f"{self.name}: frame {index} cannot be decoded ({_one_line(error)})")
+                raise _storage_error(error, self.name) or refused from error
 
     def _find(self, index: int) -> av.VideoFrame:
         if index < self._next or self._worth_seeking(index):
@@ -201,7 +206,8 @@ class _Reader:
 
     def _start(self, index: int) -> Iterator[av.VideoFrame]:
         self._close()
-        self._container = _container(self.source)
+        self._file = _file(self.source)
+        self._container = _container(self._file)
         stream = _video_stream(self._container, self.name)
         stream.thread_type = "SLICE"  # frame threads would delay and hoard frames; many clips are open at once
         if self._seekable and self._key_before(index) > self.table.times[0]:
@@ -220,7 +226,9 @@ class _Reader:
     def _close(self) -> None:
         if self._container is not None:
             self._container.close()
-        self._container = None
+        if self._file is not None:
+            self._file.close()
+        self._file = self._container = None
         self._frames = None
         self._next = 0
 
@@ -232,9 +240,17 @@ class _Reader:
         self.size = state["size"]
 
 
-def _container(source: Path | bytes) -> Any:
-    file = str(source.resolve()) if isinstance(source, Path) else io.BytesIO(source)
+def _file(source: Path | bytes) -> BinaryIO:
+    """Read by Python and not by FFmpeg, which gives the numbers of storage errors to damaged files as well."""
+    return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+
+
+def _container(file: BinaryIO) -> Any:
     return av.open(file, options=_OPTIONS)
+
+
+def _storage_error(error: BaseException, name: str) -> MediaError | None:
+    return None if isinstance(error, av.error.FFmpegError) else read_error(error, name)
 
 
 def _video_stream(container: Any, name: str) -> Any:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from manyeyes.core.errors import DataError
+from manyeyes.core.metrics_log import readable_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +87,14 @@ class Archive:
 
         Raises:
             DataError: the archive is missing or damaged, or holds no such file.
+            RunFolderError: the folder cannot be written, or the disk is full.
         """
         archive = self.find(folder)
         key = hashlib.blake2b(wanted.encode(), digest_size=4).hexdigest()
         target = folder / f"{archive.name}.{key}.unpacked"
         if not target.is_dir():
-            partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=folder))
-            try:
-                _write_all(members(archive, wanted=wanted), partial, archive)
-                partial.rename(target)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
+            with readable_errors(folder):
+                _unpack(archive, target, wanted=wanted)
         return target
 
 
@@ -140,6 +137,16 @@ def _zip_members(path: Path, wanted: str) -> Iterator[Member]:
         for name in archive.namelist():
             if not name.endswith("/") and fnmatch.fnmatchcase(name, wanted):
                 yield Member(name, archive.read(name))
+
+
+def _unpack(archive: Path, target: Path, *, wanted: str) -> None:
+    partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
+    try:
+        _write_all(members(archive, wanted=wanted), partial, archive)
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _write_all(found: Iterator[Member], target: Path, archive: Path) -> None:

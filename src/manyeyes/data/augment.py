@@ -99,7 +99,8 @@ def permitted(record: Record) -> frozenset[Change]:
 
 _DIRECTION = re.compile(
     r"\b(left|right|top|bottom|upper|lower|above|below|beneath|under|over|up|down|upwards?|downwards?|"
-    r"(anti|counter-?)?clockwise|north|south|east|west|horizontal(ly)?|vertical(ly)?|mirrored|upside)\b",
+    r"(anti|counter-?)?clockwise|north|south|east|west|horizontal(ly)?|vertical(ly)?|mirrored|upside)\b"
+    r"|[左右上下东南西北東]",
     re.IGNORECASE,
 )
 

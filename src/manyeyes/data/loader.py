@@ -191,7 +191,8 @@ class _Reader:
                 reason = str(error)
             else:
                 return _require_planned(sample, entry), None
-        failure = Failure(entry.source, entry.index, entry.epoch, entry.length, reason)
+        stage = self._quarantine.stage
+        failure = Failure(entry.source, entry.index, entry.epoch, entry.length, reason, stage)
         return stand_in(entry, pad_id=self._pad_id), failure
 
     def _patiently(self, attempt: Callable[[], Result], what: str) -> Result:

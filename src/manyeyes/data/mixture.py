@@ -46,6 +46,7 @@ class Mixture:
         epochs: how often each source may be gone through, such as 1, 2.5; without limit where not named.
         finite: stop when every source with a share is used up (then a domain that ends leaves its share to the other)
             instead of refusing to go on. For fine-tuning and validation; needs a cap for each source.
+        synthetic_captions: largest share of the caption tokens that may be made by programs (`data.caption_cap`).
 
     Example:
         >>> late(1000).segments[1]
@@ -55,11 +56,14 @@ class Mixture:
     segments: tuple[Segment, ...]
     epochs: Mapping[str, float] = field(default_factory=dict)
     finite: bool = False
+    synthetic_captions: float = 1.0
 
     def __post_init__(self) -> None:
         starts = [segment.start for segment in self.segments]
         if not starts or starts[0] != 0 or any(a >= b for a, b in zip(starts, starts[1:], strict=False)):
             raise ConfigError(f"segments must start at 0 tokens and ascend, got starts {starts}")
+        if not 0.0 <= self.synthetic_captions <= 1.0:
+            raise ConfigError(f"synthetic_captions must be 0 to 1, got {self.synthetic_captions}")
         for name, cap in self.epochs.items():
             if not cap > 0.0:
                 raise ConfigError(
@@ -77,10 +81,14 @@ class Mixture:
 
 
 def constant(
-    vision: float, *, weights: Mapping[str, float] | None = None, epochs: Mapping[str, float] | None = None
+    vision: float,
+    *,
+    weights: Mapping[str, float] | None = None,
+    epochs: Mapping[str, float] | None = None,
+    synthetic_captions: float = 1.0,
 ) -> Mixture:
     """One ratio from the first token to the last, as K2.5 is trained."""
-    return Mixture((Segment(0, vision, weights or {}),), epochs or {})
+    return Mixture((Segment(0, vision, weights or {}),), epochs or {}, synthetic_captions=synthetic_captions)
 
 
 def one_pass(names: Iterable[str], *, vision: float = 0.5) -> Mixture:

@@ -234,6 +234,8 @@ class Planner:
         epoch, index = self._shuffles[name][draw]
         try:
             length = self.sources[name].length(index, epoch)
+        except OSError:  # also as a MediaError: it may pass, and no other length must be planned for it
+            raise
         except (RecordError, MediaError):
             length = UNREADABLE
         if not 1 <= length <= self.row_length:

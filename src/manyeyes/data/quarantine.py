@@ -1,7 +1,8 @@
 """Quarantine: a record that cannot be read is written down and a stand-in of its planned length takes its place.
 
 Never a silent skip: the order of all other samples stays as planned, and the list says what was lost and why. Lines
-are written when a batch is handed out, in plan order, each record once an epoch. A record on the list stays out when a
+are written when a batch is handed out, in plan order, each record once a stage and epoch: what does not fit into the
+rows of one stage may fit into those of the next. A record on the list stays out when a
 run is resumed, even if the file has been repaired meanwhile, so that a resumed run equals the uninterrupted one; delete
 its line (or the folder) to try again.
 
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from manyeyes.core.metrics_log import readable_errors
 from manyeyes.core.sample import Sample
 from manyeyes.data.plan import Entry
 
@@ -26,6 +28,7 @@ class Failure(NamedTuple):
     epoch: int
     length: int
     reason: str
+    stage: str = ""
 
 
 def stand_in(entry: Entry, *, pad_id: int) -> Sample:
@@ -42,6 +45,12 @@ class Quarantine:
 
     All files of the folder are read at the start, so ranks may change from one start to the next.
 
+    Args:
+        stage: the stage that reads; failures of other stages are kept and do not count.
+
+    Raises:
+        RunFolderError: the folder cannot be read or written, or the disk is full.
+
     Example:
         >>> quarantine = Quarantine()
         >>> quarantine.add(Failure("toy", 3, 0, 12, "cut short"))
@@ -49,28 +58,30 @@ class Quarantine:
         'cut short'
     """
 
-    def __init__(self, folder: Path | None = None, *, rank: int = 0) -> None:
+    def __init__(self, folder: Path | None = None, *, rank: int = 0, stage: str = "") -> None:
+        self.stage = stage
         self.path = None if folder is None else folder / f"rank-{rank}.jsonl"
         self.failures: list[Failure] = []
-        self._reasons: dict[tuple[str, int, int], str] = {}
+        self._reasons: dict[tuple[str, str, int, int], str] = {}
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in sorted(folder.glob("rank-*.jsonl")):
-                for failure in _read(path):
-                    self._remember(failure)
+            with readable_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                for path in sorted(folder.glob("rank-*.jsonl")):
+                    for failure in _read(path):
+                        self._remember(failure)
 
     def reason(self, entry: Entry) -> str | None:
         """Why an entry is quarantined; None if it is not."""
-        return self._reasons.get((entry.source, entry.index, entry.epoch))
+        return self._reasons.get((self.stage, entry.source, entry.index, entry.epoch))
 
     def add(self, failure: Failure) -> None:
         """Write a failure down unless it is known."""
         if self._remember(failure) and self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
+            with readable_errors(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(failure._asdict()) + "\n")
 
     def _remember(self, failure: Failure) -> bool:
-        key = (failure.source, failure.index, failure.epoch)
+        key = (failure.stage, failure.source, failure.index, failure.epoch)
         if key in self._reasons:
             return False
         self._reasons[key] = failure.reason

@@ -5,7 +5,8 @@
 `length` does the same without touching a pixel. A record that is longer than a row is made to fit by the first of
 these steps that suffices, always the same one for the same record: no augmentation; fewer question-answer pairs;
 smaller pictures; for documents, a cut between two tokens after the last picture. What fits by none of them is a
-`RecordError`. Long text documents are not cut but split without loss: see `data.documents`.
+`RecordError`. An `OSError` is none: it passes, and the loader tries again. Long text documents are not cut but split
+without loss: see `data.documents`.
 
 Report: App. C.1 (tokenization, loss masks and augmentation happen while training).
 """
@@ -84,22 +85,24 @@ class RecordSource:
         return self.fitted(index, epoch).rendered.length
 
     def sample(self, index: int, epoch: int) -> Sample:
-        """The sample with its pixels. Raises RecordError."""
+        """The sample with its pixels. Raises RecordError; OSError when storage failed."""
         rendered = self.fitted(index, epoch).rendered
         try:
             return rendered.sample(f"{self.name}/{epoch}/{index}")
+        except OSError:
+            raise
         except ManyeyesError as error:
             raise RecordError(f"{self.name} record {index}: {error}") from error
 
     def fitted(self, index: int, epoch: int) -> Fitted:
-        """The rendering that `length` counts and `sample` decodes. Raises RecordError."""
+        """The rendering that `length` counts and `sample` decodes. Raises RecordError; OSError when storage failed."""
         try:
             record = self.record(index, epoch)
             whole = rendered(record, self._tokenizer, rules=self._rules)
             if whole.length <= self._part_length:
                 return Fitted(whole, "whole")
             return self._made_to_fit(self.collection.record(index))
-        except RecordError:
+        except (RecordError, OSError):
             raise
         except ManyeyesError as error:
             raise RecordError(f"{self.name} record {index}: {error}") from error

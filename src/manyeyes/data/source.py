@@ -57,6 +57,7 @@ class Source(Protocol):
 
         Raises:
             RecordError: the record cannot even be measured; a stand-in of one token is planned for it.
+            OSError: reading failed in a way that may pass (the loader retries).
         """
         ...
 

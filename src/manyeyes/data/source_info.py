@@ -35,9 +35,9 @@ class SourceInfo:
         packages: pinned packages whose files it reads.
         archives: downloads that it reads from a folder that the user names.
         documents: long texts, to be split over samples without loss.
-        synthetic: made by a program; synthetic captions are capped in a mixture.
+        synthetic: made by a program; a mixture may cap synthetic captions (`data.caption_cap`).
         share: suggested weight beside other sources of its domain.
-        epochs: how often a mixture may repeat it at most; None for no cap.
+        epochs: how often a mixture that says nothing of it may repeat it; None for no cap.
     """
 
     name: str

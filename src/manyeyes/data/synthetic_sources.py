@@ -75,15 +75,15 @@ MODULES = (
     agent, caption, image_code, interleaved, knowledge, ocr, perception, printed_pages, problems, retrieval, video,
 )  # fmt: skip
 
-LENGTHS = (256, 1024, 4096)
-"""Row lengths of `tiny`'s stages; the filler sentences that fill them follow."""
+LENGTHS = (256, 1024, 4096, 16_384, 32_768, 262_144)
+"""Row lengths of the stages of `tiny`, `small` and `k25`; the filler sentences that fill them follow."""
 
 
-def at_each_length(kind: type[Generator], *sentences: int) -> list[SourceInfo]:
-    """A long-text generator once for each length, named after it."""
+def at_each_length(kind: type[Generator], *sentences: int, **given: Any) -> list[SourceInfo]:
+    """A long-text generator once for each length (from the shortest on), named after it."""
     return [
-        described(kind, name=f"{kind.name}_{length}", sentences=count)
-        for length, count in zip(LENGTHS, sentences, strict=True)
+        described(kind, name=f"{kind.name}_{length}", sentences=count, **given)
+        for length, count in zip(LENGTHS, sentences, strict=False)
     ]
 
 
@@ -96,10 +96,15 @@ VARIANTS = (
     described(ocr.Words, name="synthetic/ocr/words_text", form="document"),
     described(ocr.Words, name="synthetic/ocr/six_languages", languages=ALPHABETIC, width=96, longest=8),
     described(printed_pages.PrintedPages, name="synthetic/ocr/several_pages", pages=(2, 3)),
+    described(video.Motions, name="synthetic/video/motions_text", form="document"),
+    described(video.Events, name="synthetic/video/events_text", form="document"),
+    described(video.LongVideos, name="synthetic/video/long_32", frames=32),
     described(video.LongVideos, name="synthetic/video/long_480", frames=480),
-    *at_each_length(retrieval.Needles, 5, 42, 180),
+    described(video.LongVideos, name="synthetic/video/long_1920", frames=1920),
+    described(video.LongVideos, name="synthetic/video/long_14400", frames=14_400, needles=(1, 6)),
+    *at_each_length(retrieval.Needles, 5, 42, 180, 720, 1_500, 12_000),
     *at_each_length(retrieval.KeyValues, 18, 88, 390),
-    *at_each_length(retrieval.Variables, 5, 42, 180),
+    *at_each_length(retrieval.Variables, 5, 42, 180, 720, 1_500, 12_000),
 )
 """Other sizes of the same generators that recipes use by name."""
 

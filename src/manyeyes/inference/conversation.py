@@ -45,7 +45,14 @@ class Assistant:
         thinking: bool = False,
         on_text: Callable[[str], None] = lambda text: None,
     ) -> Message:
-        """The assistant's next message; `on_text` receives it piece by piece."""
+        """The assistant's next message; `on_text` receives it piece by piece.
+
+        Marks that have no place in it are not sampled: of tool calls, as no tools are offered here; `<think>`, which
+        the prompt has written; and in instant mode `</think>`.
+
+        Raises:
+            ChatError: what was sampled is no turn all the same (thoughts that end twice).
+        """
         rendered = render(
             messages, self.tokenizer, rules=self.model.config.rules, thinking=thinking, generation_prompt=True
         )
@@ -55,10 +62,15 @@ class Assistant:
             self.model,
             [prompt],
             params=params,
-            stop_ids=(self.tokenizer.im_end, self.tokenizer.eos),
+            stop_ids=self.tokenizer.stops,
+            never=self._never(thinking),
             on_token=lambda _, token: stream.add(token),
         )[0]
         return parse(completion.ids, self.tokenizer, thinking=thinking)
+
+    def _never(self, thinking: bool) -> frozenset[int]:
+        special = frozenset(self.tokenizer.special.values())
+        return special - {*self.tokenizer.stops, *([self.tokenizer.end_think] if thinking else ())}
 
 
 class _TextStream:

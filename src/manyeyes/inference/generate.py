@@ -21,6 +21,7 @@ from manyeyes.core.errors import ManyeyesError
 from manyeyes.core.media import Grid, Media
 from manyeyes.core.seeds import stream
 from manyeyes.inference.sampling import GREEDY, SamplingParams, choose
+from manyeyes.inference.unsaid import unsaid
 from manyeyes.model.attention import MlaCache
 from manyeyes.model.moonvit3d import MediaBatch
 from manyeyes.model.multimodal import K25
@@ -43,7 +44,7 @@ class Completion:
 
     Attributes:
         ids: sampled ids, the stop id included.
-        logprobs: one for each id, under the distribution it was sampled from.
+        logprobs: one for each id, under the distribution it was sampled from: `never` left out, the rest renormalised.
         stop: "stop" when a stop id came, "length" when the limit was reached.
     """
 
@@ -59,6 +60,7 @@ def generate(
     *,
     params: SamplingParams = GREEDY,
     stop_ids: Collection[int],
+    never: Collection[int] | None = None,
     rows: int = 64,
     on_token: Callable[[int, int], None] = lambda prompt, token: None,
 ) -> list[Completion]:
@@ -66,6 +68,8 @@ def generate(
 
     Args:
         stop_ids: ids that end a completion (`<|im_end|>`, `[EOS]`).
+        never: ids that are not sampled; None for the special ones that no turn holds (`inference.unsaid`), () for none.
+            Log-probabilities are those of the distribution without them.
         rows: prompts in one batch.
         on_token: called with (prompt number, id) as ids come.
 
@@ -77,9 +81,10 @@ def generate(
     completions = [Completion() for _ in prompts]
     features = _Features(model, prompts)
     by_length = sorted(range(len(prompts)), key=lambda number: len(prompts[number].ids))
+    left_out = unsaid(model.config.text.vocab_size, stop_ids=stop_ids) if never is None else never
     for start in range(0, len(by_length), rows):
         batch = by_length[start : start + rows]
-        _Decoding(model, prompts, batch, features, completions, params, frozenset(stop_ids), on_token).run()
+        _Decoding(model, prompts, batch, features, completions, params, frozenset(stop_ids), left_out, on_token).run()
     return completions
 
 
@@ -129,11 +134,13 @@ class _Decoding:
         completions: list[Completion],
         params: SamplingParams,
         stop_ids: frozenset[int],
+        never: Collection[int],
         on_token: Callable[[int, int], None],
     ) -> None:
         self.model, self.prompts, self.numbers, self.features = model, prompts, numbers, features
         self.completions, self.params, self.stop_ids, self.on_token = completions, params, stop_ids, on_token
         self.device = model.head_weight.device
+        self.never = torch.tensor(sorted(never), dtype=torch.int64, device=self.device)
         self.uniforms = {n: stream(params.seed, "inference/sample", n).random(params.max_new_tokens) for n in numbers}
         longest = max(len(prompts[number].ids) for number in numbers)
         self.cache = MlaCache.empty(
@@ -171,7 +178,8 @@ class _Decoding:
 
     def _choose(self, hidden_BD: Tensor, position: int) -> Tensor:
         uniform_B = torch.tensor([self.uniforms[n][position] for n in self.numbers], dtype=torch.float64)
-        token_B, logprob_B = choose(self.model.logits(hidden_BD), self.params, uniform_B.to(self.device))
+        logits_BV = self.model.logits(hidden_BD).index_fill_(1, self.never, -torch.inf)
+        token_B, logprob_B = choose(logits_BV, self.params, uniform_B.to(self.device))
         for number, token, logprob in zip(self.numbers, token_B.tolist(), logprob_B.tolist(), strict=True):
             completion = self.completions[number]
             completion.ids.append(token)

@@ -4,7 +4,8 @@
     token = first index whose cumulative p exceeds u,  u = stream(seed, "inference/sample", request)[position]
 
 A request draws from its own stream, so what it says does not depend on what else is in the batch. Log-probabilities are
-those of the distribution that was really sampled from; greedy decoding (temperature 0) reports the plain softmax.
+those of the distribution that was really sampled from; greedy decoding (temperature 0) reports the plain softmax. Ids
+that the caller left out have a score of -inf, and no part in either.
 
 Report: App. D (log-probabilities of every sampled token).
 Shapes: B rows, V vocabulary.

@@ -25,7 +25,7 @@ from manyeyes.model.rope import rotate
 
 
 class AttentionOutput(NamedTuple):
-    """Attention's part of the residual stream, and per head a bound on its largest logit (see packed_attention)."""
+    """Attention's part of the residual stream, and per head its largest logit (see `packed_attention.Attended`)."""
 
     y_BTD: Tensor
     max_logit_H: Tensor | None
@@ -70,6 +70,15 @@ class MlaCache:
     def select(self, rows: Tensor) -> "MlaCache":
         """A cache of these rows, copied: drops finished sequences, or repeats one to sample it several times."""
         return MlaCache(self.latents[:, rows], self.lengths_B[rows])
+
+    def require_room(self, n_new: int) -> None:
+        """Raises ValueError where `n_new` more positions would not fit."""
+        filled = int(self.lengths_B.max()) if len(self.lengths_B) else 0
+        if filled + n_new > self.capacity:
+            raise ValueError(
+                f"the cache holds at most {self.capacity} positions: {filled} are filled and {n_new} more do not fit; "
+                "make it with a larger capacity"
+            )
 
     def write(self, layer: int, latent_BTC: Tensor) -> None:
         """Puts new positions of one layer behind the filled ones."""
@@ -151,7 +160,8 @@ class Attention(nn.Module):
         q_nope, q_rope = q_BTHQ.split([c.qk_nope_head_dim, c.qk_rope_head_dim], dim=-1)
         q_rope = rotate(q_rope, rows.turns_BTR[:, :, None])
         absorbed_BTHC = torch.cat([torch.einsum("bthn,hnc->bthc", q_nope, up_k_HnC), q_rope], dim=-1)
-        logits_BHTS = torch.einsum("bthc,bsc->bhts", absorbed_BTHC, past_BSC).float() * rows.softmax_scale
+        # In fp32 like the kernels of `packed_attention`: a logit near 100, rounded to bf16, is wrong by up to 0.25.
+        logits_BHTS = torch.einsum("bthc,bsc->bhts", absorbed_BTHC.float(), past_BSC.float()) * rows.softmax_scale
         limit_BT = cache.lengths_B[:, None] + torch.arange(n_new, device=past_BSC.device)
         hidden_BTS = torch.arange(reach, device=past_BSC.device) > limit_BT[..., None]
         p_BHTS = logits_BHTS.masked_fill_(hidden_BTS[:, None], -torch.inf).softmax(-1).to(q_BTHQ.dtype)

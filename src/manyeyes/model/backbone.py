@@ -35,8 +35,8 @@ class BackboneOutput(NamedTuple):
         expert_counts_LE: int64, tokens per expert of the L mixture layers (`collect` only).
         aux_loss: balance loss summed over layers, already weighted by `aux_loss_alpha`, a mean over tokens (0 without
             `collect`).
-        max_logit_LH: fp32, for each layer and head a bound on the largest attention logit, exact where it could reach
-            `clip_threshold` (`collect` only).
+        max_logit_LH: fp32, for each layer and head the largest attention logit, exact where it could reach
+            `clip_threshold`; below, see `packed_attention.Attended` (`collect` only). -inf where all is padding.
     """
 
     hidden_BTD: Tensor
@@ -107,12 +107,14 @@ class Backbone(nn.Module):
         Args:
             positions_BT: position of each token in its own sample.
             segments_BT: equal ids in a run = one sample, -1 = padding; None = every row is one sample.
-            collect: also return expert counts, balance loss and logit bounds.
+            collect: also return expert counts, balance loss and largest logits.
             clip_threshold: QK-Clip's threshold; a bound that could reach it is replaced by the exact maximum.
             cache: keys and values of the past, extended in place. Rows are then one left-aligned sequence each;
                 padding may only follow its end.
         """
         rows, length = positions_BT.shape
+        if cache is not None:
+            cache.require_room(length)
         spans = spans_of(segments_BT, rows=rows, length=length)
         plan = plan_of(spans, rows=rows, length=length, dtype=x_BTD.dtype)
         threshold = clip_threshold if collect else None
@@ -164,4 +166,4 @@ def samples_of(spans: tuple[Span, ...], segments_BT: Tensor | None) -> Samples:
     lengths = [span.stop - span.start for span in spans for _ in range(span.rows)]
     token_N = None if segments_BT is None else (segments_BT.flatten() >= 0).nonzero().flatten()
     device = "cpu" if segments_BT is None else segments_BT.device
-    return Samples(token_N, torch.tensor(lengths, device=device))
+    return Samples(token_N, torch.tensor(lengths, dtype=torch.int64, device=device))

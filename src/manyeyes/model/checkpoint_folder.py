@@ -17,6 +17,7 @@ from manyeyes.model.shard_layout import read_layout
 from manyeyes.model.tensor_names import TensorSpec, canonical
 
 CONFIG, INDEX, SINGLE = "config.json", "model.safetensors.index.json", "model.safetensors"
+PREPROCESSOR = "preprocessor_config.json"
 
 
 class StoredTensor(NamedTuple):
@@ -49,15 +50,19 @@ def sibling(folder: Path, suffix: str) -> Path:
 def read_config(folder: str | Path) -> ModelConfig:
     """The configuration of a checkpoint: a K2.5 `config.json`, or a text-only K2 or Moonlight one.
 
+    The release keeps its media rules in a `preprocessor_config.json` beside it; what that says goes before the
+    `media_proc_cfg` that our own `config.json` carries.
+
     Raises:
-        CheckpointError: there is no config.json, it is no JSON, or it asks for something that is not implemented.
+        CheckpointError: there is no config.json, a file is no JSON, or asks for something that is not implemented.
     """
     path = find_checkpoint(Path(folder)) / CONFIG
-    layout = read_json(path)
+    layout, said = read_json(path), _media_rules(path.with_name(PREPROCESSOR))
     try:
-        return ModelConfig.from_json(layout)
+        return ModelConfig.from_json(layout | {"media_proc_cfg": layout.get("media_proc_cfg", {}) | said})
     except (ConfigError, TypeError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} is not the config of a K2.5, K2 or Moonlight model: {error}") from error
+        where = f"{path} with {PREPROCESSOR}" if said else str(path)
+        raise CheckpointError(f"{where} is not the config of a K2.5, K2 or Moonlight model: {error}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -109,6 +114,14 @@ def listed(names: Sequence[str], noun: str) -> str:
         '3 tensors (first: a)'
     """
     return f"{noun} {names[0]}" if len(names) == 1 else f"{len(names):,} {noun}s (first: {names[0]})"
+
+
+def _media_rules(path: Path) -> dict[str, Any]:
+    """The `media_proc_cfg` of a `preprocessor_config.json`, if there is one."""
+    rules = read_json(path).get("media_proc_cfg", {}) if path.is_file() else {}
+    if not isinstance(rules, dict):
+        raise CheckpointError(f"{path}: media_proc_cfg should be a JSON object, is a {type(rules).__name__}")
+    return rules
 
 
 def _files(folder: Path) -> tuple[list[str], Iterable[str]]:

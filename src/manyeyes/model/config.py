@@ -136,6 +136,10 @@ class VisionConfig:
     def __post_init__(self) -> None:
         heads, width = self.vt_num_attention_heads, self.vt_hidden_size
         _require(width % heads == 0, f"vt_hidden_size {width} must be a multiple of vt_num_attention_heads {heads}")
+        _require(
+            tuple(self.merge_kernel_size) == (2, 2),
+            f"merge_kernel_size must be (2, 2): one token joins 2 x 2 patches, got {self.merge_kernel_size}",
+        )
         _require(self.head_dim % 4 == 0, f"a vision head must be a multiple of 4 wide (2D RoPE), is {self.head_dim}")
 
     @property
@@ -172,6 +176,12 @@ class ModelConfig:
     def __post_init__(self) -> None:
         ours, theirs = self.vision.patch_size, self.rules.patch_size
         _require(ours == theirs, f"vision.patch_size is {ours} but rules.patch_size is {theirs}; set both alike")
+        known, chunk = self.vision.init_pos_emb_time, self.rules.frames_per_chunk
+        _require(
+            chunk <= known,
+            f"rules.frames_per_chunk is {chunk} but the vision tower knows positions of {known} frames "
+            "(vision.init_pos_emb_time); lower the first or raise the second",
+        )
 
     @property
     def bos_token_id(self) -> int:
@@ -224,10 +234,14 @@ class ModelConfig:
         text_json = layout.get("text_config", layout)
         text = _text_from_json(text_json)
         vision_json = dict(layout.get("vision_config", {}))
+        _require_fixed(vision_json, _VISION_FIXED)
         if "merge_kernel_size" in vision_json:
             vision_json["merge_kernel_size"] = tuple(vision_json["merge_kernel_size"])
         vision = VisionConfig(**_known(VisionConfig, vision_json))
         theirs = layout.get("media_proc_cfg", {})
+        for key, fixed in _MEDIA_FIXED.items():
+            found = theirs.get(key, fixed)
+            _require(found == fixed, f"media_proc_cfg asks for {key}={found!r}; only {fixed!r} is implemented")
         rules = {ours: theirs[key] for ours, key in _RULE_KEYS.items() if key in theirs}
         config = cls(text, vision, MediaRules(**{"patch_size": vision.patch_size} | rules))
         asked = layout.get("media_placeholder_token_id", config.media_placeholder_token_id)
@@ -251,6 +265,15 @@ _RULE_KEYS = {
     "max_pixels": "max_pixels",
 }
 """Field of `MediaRules` → key of the official `media_proc_cfg`."""
+
+_MEDIA_FIXED: dict[str, Any] = {
+    "fixed_output_tokens": None,
+    "in_patch_limit_video": None,
+    "timestamp_mode": "hh:mm:ss.fff",
+    "image_mean": [0.5, 0.5, 0.5],
+    "image_std": [0.5, 0.5, 0.5],
+}
+"""What the released `media_proc_cfg` says beside the `MediaRules`; another value in a file is refused."""
 
 _TEXT_FIXED: dict[str, Any] = {
     "architectures": ["DeepseekV3ForCausalLM"],
@@ -283,6 +306,12 @@ def _require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def _require_fixed(layout: dict[str, Any], fixed: dict[str, Any]) -> None:
+    for key, only in fixed.items():
+        found = layout.get(key, only)
+        _require(found == only, f"config.json asks for {key}={found!r}; only {only!r} is implemented")
+
+
 def _known(kind: type, layout: dict[str, Any]) -> dict[str, Any]:
     names = {f.name for f in fields(kind)}
     return {key: value for key, value in layout.items() if key in names}
@@ -305,14 +334,11 @@ def _text_from_json(layout: dict[str, Any]) -> TextConfig:
         not missing,
         f"config.json lacks {', '.join(missing)}: expected the text_config of a K2.5, K2 or Moonlight model",
     )
-    for key, fixed in _TEXT_FIXED.items():
-        if key not in ("architectures", "model_type", "moe_layer_freq"):
-            found = layout.get(key, fixed)
-            _require(found == fixed, f"config.json asks for {key}={found!r}; only {fixed!r} is implemented")
+    _require_fixed(layout, {key: _TEXT_FIXED[key] for key in _TEXT_FIXED if key not in ("architectures", "model_type")})
     scaling = layout.get("rope_scaling") or layout.get("rope_parameters") or {}
-    yarn = None
-    if scaling.get("type", scaling.get("rope_type", "default")) == "yarn":
-        yarn = YarnConfig(**_known(YarnConfig, scaling))
+    kind = scaling.get("type") or scaling.get("rope_type") or "default"
+    _require(kind in ("default", "yarn"), f"config.json asks for RoPE of type {kind!r}; only 'yarn' is implemented")
+    yarn = YarnConfig(**_known(YarnConfig, scaling)) if kind == "yarn" else None
     theta = layout.get("rope_theta", scaling.get("rope_theta", 50000.0))
     return TextConfig(**_known(TextConfig, layout) | {"rope_scaling": yarn, "rope_theta": theta})
 

@@ -49,17 +49,19 @@ class _Experts(torch.autograd.Function):
         return grouped(inner_MI, down_EDI.transpose(1, 2), ends_E)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x_MD, weight_M, gate_EID, up_EID, down_EDI, ends_E, gate_MI, up_MI = ctx.saved_tensors
+        needs_x, needs_weight, needs_gate, needs_up, needs_down, _ = ctx.needs_input_grad
         dy_MD, weight_M1 = grads[0].contiguous(), weight_M[:, None]
         silu_MI = F.silu(gate_MI)
         inner_MI = silu_MI * up_MI
         d_inner_MI = grouped(dy_MD, down_EDI, ends_E)
-        d_weight_M = (d_inner_MI * inner_MI).float().sum(-1).to(weight_M.dtype)
-        d_down_EDI = grouped_outer(dy_MD, inner_MI.mul_(weight_M1), ends_E)
+        d_weight_M = (d_inner_MI * inner_MI).float().sum(-1).to(weight_M.dtype) if needs_weight else None
+        d_down_EDI = grouped_outer(dy_MD, inner_MI.mul_(weight_M1), ends_E) if needs_down else None
         d_inner_MI.mul_(weight_M1)
         d_up_MI = silu_MI.mul_(d_inner_MI)
         d_gate_MI = torch.ops.aten.silu_backward(d_inner_MI.mul_(up_MI), gate_MI)
-        dx_MD = grouped(d_gate_MI, gate_EID, ends_E).add_(grouped(d_up_MI, up_EID, ends_E))
-        d_gate_EID, d_up_EID = grouped_outer(d_gate_MI, x_MD, ends_E), grouped_outer(d_up_MI, x_MD, ends_E)
+        dx_MD = grouped(d_gate_MI, gate_EID, ends_E).add_(grouped(d_up_MI, up_EID, ends_E)) if needs_x else None
+        d_gate_EID = grouped_outer(d_gate_MI, x_MD, ends_E) if needs_gate else None
+        d_up_EID = grouped_outer(d_up_MI, x_MD, ends_E) if needs_up else None
         return dx_MD, d_weight_M, d_gate_EID, d_up_EID, d_down_EDI, None

@@ -1,8 +1,8 @@
 """The largest attention logit of each head, at no cost while it is small: the gate of QK-Clip.
 
 A row's log-sum-exp is at least its largest logit, and flash kernels return it. So max(LSE) of a head is kept; only if
-it reaches `clip_threshold - LSE_GUARD` (rounding) is the exact maximum computed, for that head. QK-Clip therefore
-never misses a head above its threshold, and pays only while it clips.
+it does not prove that the head stays below the threshold (`safe_below`, room for rounding) is the exact maximum
+computed, for that head. QK-Clip therefore never misses a head above its threshold, and pays only while it clips.
 
 Report: §4.1 (MuonClip, QK-Clip).
 
@@ -14,10 +14,21 @@ from torch import Tensor
 
 from manyeyes.model.spans import Span
 
-LSE_GUARD = 0.01
-"""Rounding of an fp32 log-sum-exp near 100 is about 1e-5; near 10,000 it is 1e-3."""
+LSE_GUARD, RELATIVE_GUARD = 0.01, 1e-4
+"""Rounding of an fp32 log-sum-exp near 100 is about 1e-5; near 10,000 it is 1e-3. The larger of both guards counts."""
 
-_QUERY_BLOCK = 512
+_QUERY_BLOCK = 128
+"""Few enough that a block's logits stay in cache and little of what is hidden is computed."""
+
+
+def safe_below(clip_threshold: float) -> float:
+    """A log-sum-exp below this proves that the largest logit is below the threshold, whatever was rounded.
+
+    Example:
+        >>> safe_below(100.0), safe_below(10_000.0)
+        (99.99, 9999.0)
+    """
+    return min(clip_threshold - LSE_GUARD, clip_threshold * (1 - RELATIVE_GUARD))
 
 
 def bounded_max_logit(
@@ -27,7 +38,7 @@ def bounded_max_logit(
 
     Queries come scaled.
     """
-    heads = (lse_H >= clip_threshold - LSE_GUARD).nonzero().flatten()
+    heads = (~(lse_H < safe_below(clip_threshold))).nonzero().flatten()  # NaN proves nothing
     if heads.numel():
         lse_H = lse_H.clone()
         lse_H[heads] = max_logit(q_BHTQ[:, heads], k_BHTQ[:, heads], spans=spans)
@@ -43,7 +54,7 @@ def max_logit(q_BHTQ: Tensor, k_BHTQ: Tensor, *, spans: tuple[Span, ...]) -> Ten
             stop = min(start + _QUERY_BLOCK, span.stop)
             q_BHtQ, k_BHsQ = q_BHTQ[rows, :, start:stop].float(), k_BHTQ[rows, :, span.start : stop].float()
             logits_BHts = q_BHtQ @ k_BHsQ.transpose(-1, -2)
-            future_ts = torch.ones(logits_BHts.shape[-2:], dtype=torch.bool, device=q_BHTQ.device)
-            future_ts = future_ts.triu_(start - span.start + 1)
-            best_H = torch.maximum(best_H, logits_BHts.masked_fill_(future_ts, -torch.inf).amax((0, 2, 3)))
+            future_tt = torch.ones(stop - start, stop - start, dtype=torch.bool, device=q_BHTQ.device).triu_(1)
+            logits_BHts[..., start - span.start :].masked_fill_(future_tt, -torch.inf)
+            best_H = torch.maximum(best_H, logits_BHts.amax((0, 2, 3)))
     return best_H

@@ -134,8 +134,11 @@ def count(choice: Choice, samples: Samples) -> Tensor:
 def balance_loss(choice: Choice, samples: Samples) -> Tensor:
     """Sequence-level balance: for a sample of T tokens, sum_e f_e P_e, averaged over samples by their length.
 
-    f_e = E / (K T) * |tokens that chose e|, P_e = mean over tokens of s_e / sum(s). It is 1 where load is even.
+    f_e = E / (K T) * |tokens that chose e|, P_e = mean over tokens of s_e / sum(s). It is 1 where load is even,
+    and 0 where there is no sample.
     """
+    if not len(samples.lengths_S):
+        return choice.score_NE.new_zeros(())
     n_experts, top_k = choice.score_NE.shape[1], choice.expert_NK.shape[1]
     share_NE = choice.score_NE / choice.score_NE.sum(-1, keepdim=True)
     chosen_NE = torch.zeros_like(share_NE).scatter_(1, choice.expert_NK, 1.0)

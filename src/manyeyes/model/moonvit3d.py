@@ -148,6 +148,8 @@ class MoonViT3D(nn.Module):
     def forward(self, media: MediaBatch, *, dtype: torch.dtype = torch.float32) -> Tensor:
         """Features [M, 4, D] of the 2x2 patches of every token, items in their order, frames averaged away."""
         check_media(media, self.config)
+        if not media.grids:
+            return media.patches_NCPP.new_zeros((0, 4, self.config.vt_hidden_size), dtype=dtype)
         order = sorted(range(len(media.grids)), key=lambda i: media.grids[i])
         grids = [media.grids[i] for i in order]
         groups = tuple(Group(grid, len(list(same))) for grid, same in groupby(grids))
@@ -165,6 +167,12 @@ class MoonViT3D(nn.Module):
 
 def check_media(media: MediaBatch, config: VisionConfig) -> None:
     """Raises ValueError where patches and grids do not fit each other or the model."""
+    longest = max((grid.t for grid in media.grids), default=1)
+    if longest > config.init_pos_emb_time:
+        raise ValueError(
+            f"a chunk has {longest} frames, but the vision tower knows positions of {config.init_pos_emb_time} "
+            "(init_pos_emb_time); cut clips into chunks of at most so many frames"
+        )
     expected = (sum(grid.patches for grid in media.grids), 3, config.patch_size, config.patch_size)
     if tuple(media.patches_NCPP.shape) != expected:
         raise ValueError(f"grids {media.grids} need patches of shape {expected}, got {tuple(media.patches_NCPP.shape)}")

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from manyeyes.core.errors import ConfigError
 from manyeyes.model.attention import MlaCache
 from manyeyes.model.backbone import BackboneOutput, LanguageModel
 from manyeyes.model.config import ModelConfig
@@ -19,6 +20,9 @@ from manyeyes.model.initial_weights import initialise
 from manyeyes.model.moonvit3d import MediaBatch, MoonViT3D
 from manyeyes.model.projector import Projector
 from manyeyes.model.rope import Rope
+
+COMPUTE_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+"""Formats of activations for which every kernel exists."""
 
 
 class K25(nn.Module):
@@ -29,6 +33,9 @@ class K25(nn.Module):
 
     def __init__(self, config: ModelConfig, *, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
+        if compute_dtype not in COMPUTE_DTYPES:
+            names = ", ".join(str(dtype).removeprefix("torch.") for dtype in COMPUTE_DTYPES)
+            raise ConfigError(f"compute_dtype must be one of {names}, got {compute_dtype}")
         self.config = config
         self.compute_dtype = compute_dtype
         self.vision_tower = MoonViT3D(config.vision)
@@ -55,7 +62,8 @@ class K25(nn.Module):
             media: fills the runs of `<|media_pad|>` in order; or give `features_MD` from an earlier `encode`.
 
         Raises:
-            ValueError: the media have another number of tokens than `ids_BT` has `<|media_pad|>`.
+            ValueError: the media have another number of tokens than `ids_BT` has `<|media_pad|>`, or more frames in a
+                chunk than the vision tower knows; `cache` is full.
         """
         if media is not None and features_MD is None:
             features_MD = self.encode(media)

@@ -1,8 +1,9 @@
-"""Causal attention inside each sample of packed rows, and a bound on every head's largest logit.
+"""Causal attention inside each sample of packed rows, and every head's largest logit.
 
 On the CPU one autograd function rotates, attends and keeps what its backward pass needs: short samples go through
 cached tiles, long ones through the flash kernel (values zero-padded to the width of queries, which that kernel asks
-for). Elsewhere FlexAttention runs all samples under one block mask. See `logit_bound` for the bound.
+for). Elsewhere FlexAttention runs all samples under one block mask. The largest logit of a long sample (elsewhere: of
+any) is bounded by its log-sum-exp while that is small, see `logit_bound`; of a short one it is exact in every format.
 
 Report: §4.1 (MLA, QK-Clip); App. C.1 (packing).
 
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.flex_attention import AuxRequest, create_block_mask, flex_attention
 
-from manyeyes.model.logit_bound import bounded_max_logit
+from manyeyes.model.logit_bound import bounded_max_logit, max_logit
 from manyeyes.model.rope import rotate, rotate_
 from manyeyes.model.spans import Span, Tile, owners, tiles_of
 from manyeyes.model.tiled_attention import tiled_backward, tiled_forward
@@ -31,12 +32,19 @@ class Plan(NamedTuple):
     spans: tuple[Span, ...]
     tiles: tuple[Tile, ...]
     flash: tuple[Span, ...]
+    measured: tuple[Span, ...]
+    """The first ones of `flash`, short enough that their largest logit is computed, not bounded."""
     covers_all: bool
     """No position is padding."""
 
 
 class Attended(NamedTuple):
-    """Attention's values, and for each head a bound on its largest logit, exact above the threshold."""
+    """Attention's values, and each head's largest logit.
+
+    `max_logit_H` is exact where it could exceed the threshold. Below, samples up to `LONGEST_TILED` still count with
+    their largest logit on the CPU, in fp32 and in half precision; longer ones with their log-sum-exp, at most
+    log(length) above it.
+    """
 
     y_BTHV: Tensor
     max_logit_H: Tensor | None
@@ -44,10 +52,12 @@ class Attended(NamedTuple):
 
 def plan_of(spans: tuple[Span, ...], *, rows: int, length: int, dtype: torch.dtype = torch.float32) -> Plan:
     """Short samples in tiles, long ones (and all in half precision, whose sums flash keeps in fp32) by flash."""
-    short = tuple(span for span in spans if span.length <= LONGEST_TILED and dtype == torch.float32)
-    covered = sum(span.rows * span.length for span in spans)
-    flash = tuple(span for span in spans if span not in set(short))
-    return Plan(spans, tiles_of(short), flash, covered == rows * length)
+    short = tuple(span for span in spans if span.length <= LONGEST_TILED)
+    long = tuple(span for span in spans if span.length > LONGEST_TILED)
+    covers_all = sum(span.rows * span.length for span in spans) == rows * length
+    if dtype == torch.float32:
+        return Plan(spans, tiles_of(short), flash=long, measured=(), covers_all=covers_all)
+    return Plan(spans, (), flash=short + long, measured=short, covers_all=covers_all)
 
 
 def packed_attention(
@@ -97,9 +107,8 @@ class _PackedAttention(torch.autograd.Function):
         kept = tiled_forward(q_BHTQ, k_BHTQ, v_BHTV, tiles=plan.tiles, y_BHTV=y_BTHV.transpose(1, 2), max_H=largest_H)
         flashed = flash_forward(q_BHTQ, k_BHTQ, v_BHTV, spans=plan.flash, y_BHTV=y_BTHV.transpose(1, 2))
         if clip_threshold is not None and plan.flash:
-            lse_H = torch.stack([lse_BHt.amax((0, 2)) for _, lse_BHt in flashed]).amax(0)
-            bound_H = bounded_max_logit(q_BHTQ, k_BHTQ, lse_H, spans=plan.flash, clip_threshold=clip_threshold)
-            max_H = torch.maximum(max_H, bound_H)
+            lse = [lse_BHt for _, lse_BHt in flashed]
+            max_H = torch.maximum(max_H, _flash_max(q_BHTQ, k_BHTQ, lse, plan=plan, clip_threshold=clip_threshold))
         ctx.save_for_backward(q_BHTQ, k_BHTQ, v_BHTV, turns_BTR, *kept, *(x for pair in flashed for x in pair))
         ctx.plan, ctx.scale, ctx.n_nope = plan, scale, n_nope
         ctx.mark_non_differentiable(max_H)
@@ -121,6 +130,17 @@ class _PackedAttention(torch.autograd.Function):
         dk_rope_BTr = rotate_(dk_BHTQ[..., n_nope:].sum(1), turns_BTR.conj())
         dkv_BHTE = torch.cat([dk_BHTQ[..., :n_nope].transpose(1, 2), dv_BHTV.transpose(1, 2)], dim=-1)
         return dq_BTHQ, dkv_BHTE, dk_rope_BTr, None, None, None, None
+
+
+def _flash_max(q_BHTQ: Tensor, k_BHTQ: Tensor, lse: list[Tensor], *, plan: Plan, clip_threshold: float) -> Tensor:
+    """Each head's largest logit in the flash spans [H]: measured in the short ones, bounded in the long ones."""
+    max_H = max_logit(q_BHTQ, k_BHTQ, spans=plan.measured)
+    long = plan.flash[len(plan.measured) :]
+    if not long:
+        return max_H
+    lse_H = torch.stack([lse_BHt.amax((0, 2)) for lse_BHt in lse[len(plan.measured) :]]).amax(0)
+    bound_H = bounded_max_logit(q_BHTQ, k_BHTQ, lse_H, spans=long, clip_threshold=clip_threshold)
+    return torch.maximum(max_H, bound_H)
 
 
 def _assembled(

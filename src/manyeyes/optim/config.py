@@ -24,7 +24,8 @@ class MuonClipConfig:
         momentum: Muon's mu.
         nesterov: whether Muon looks one step ahead.
         ns_steps: Newton-Schulz iterations.
-        ns_dtype: their number format; "auto" is bf16 where the hardware multiplies bf16 fast, else fp32.
+        ns_dtype: their number format; "auto" is bf16 where the hardware multiplies bf16 fast, else fp32 (in a run: the
+            run's own format).
         betas, eps: AdamW's.
         clip_threshold: QK-Clip's tau, for logits as softmax sees them.
         adamw: matrices that are stepped by AdamW all the same.

@@ -183,6 +183,8 @@ def _clip_target(attention: Any) -> ClipTarget:
 def clip_gradient_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
     """Scales gradients down to `max_norm` where their global L2 norm is larger; returns the norm before.
 
+    A norm that is not finite comes back as it is, with the gradients as they are: nothing may be stepped with them.
+
     Raises:
         ConfigError: `max_norm` is not above 0.
     """
@@ -190,7 +192,7 @@ def clip_gradient_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
         raise ConfigError(f"the gradient norm limit must be above 0, got {max_norm}")
     params = [param for param in parameters if param.grad is not None]
     norm = get_total_norm([param.grad for param in params if param.grad is not None])
-    if norm > max_norm:
+    if norm > max_norm and norm.isfinite():
         clip_grads_with_norm_(params, max_norm, norm)
     return float(norm)
 

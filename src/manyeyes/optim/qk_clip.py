@@ -2,9 +2,8 @@
 
     γ_h = min(1, τ / S_h):   W_q nope, W_k nope rows · √γ_h,   W_q rope rows · γ_h,   shared k rope and V untouched
 
-S_h is the largest logit, softmax scale included, that head h gave in the step's forward passes. A row's log-sum-exp is
-at least its largest logit and attention kernels return it, so max(LSE) < τ proves that nothing has to be clipped
-(`needs_exact`); only above it the exact maximum is worth computing.
+S_h is the largest logit, softmax scale included, that head h gave in the step's forward passes; `model.logit_bound`
+tells how it is known without computing it where it is small.
 
 Report: §4.1; Kimi K2 report, algorithm 1 (MLA). A head with S_h ≤ 0 or not finite is left alone.
 Shapes: L layers, H heads; weights of a head are consecutive rows.
@@ -17,9 +16,6 @@ import torch
 from torch import Tensor
 
 from manyeyes.core.errors import ConfigError
-
-LSE_GUARD = 0.01
-"""Room for the rounding of an fp32 log-sum-exp: about 1e-5 at tau = 100; 1e-4 tau where that is more."""
 
 
 class ClipTarget(NamedTuple):
@@ -35,16 +31,6 @@ class ClipTarget(NamedTuple):
     nope: int
     rope: int
     v_dim: int
-
-
-def needs_exact(lse_LH: Tensor, tau: float) -> Tensor:
-    """Heads whose exact maximum must be known: those whose max(LSE) does not prove that they stay below tau.
-
-    Example:
-        >>> needs_exact(torch.tensor([99.0, 99.995, 104.0]), 100.0).tolist()
-        [False, True, True]
-    """
-    return ~(lse_LH < tau - max(LSE_GUARD, 1e-4 * tau))
 
 
 def shrink(max_logit_LH: Tensor, tau: float) -> Tensor:

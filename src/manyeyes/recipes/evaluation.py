@@ -3,6 +3,7 @@
 Figures go to the log as `evaluation` rows; examples as `examples/<step>.json` with PNG files beside it, for the report.
 """
 
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from manyeyes.core.media import Clip, Picture
+from manyeyes.core.metrics_log import readable_errors
 from manyeyes.core.runlog import RunFolder, write_atomic
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.collection import Collection
@@ -132,19 +134,21 @@ class Evaluation:
 
     def _keep(self, shown: Sequence[Answered], stage: Stage, run_step: int) -> None:
         folder = self.folder.path / "examples"
-        folder.mkdir(exist_ok=True)
+        with readable_errors(folder):
+            folder.mkdir(exist_ok=True)
         rows = []
         for number, item in enumerate(shown):
             picture = None
             if item.question.picture is not None:
                 picture = f"{run_step:06d}_{number:02d}.png"
-                Image.fromarray(first_pixels(item.question.picture)).save(folder / picture)
+                write_atomic(folder / picture, as_png(first_pixels(item.question.picture)))
             rows.append(
                 {
                     "stage": stage.name,
                     "name": item.question.name,
                     "asked": item.question.asked,
                     "picture": picture,
+                    "clip": isinstance(item.question.picture, Clip),
                     "truth": item.question.truth,
                     "answer": item.answer,
                     "scores": item.scores,
@@ -156,6 +160,13 @@ class Evaluation:
 def first_pixels(shown: Picture | Clip) -> np.ndarray:
     """A picture's pixels, or those of a clip's first frame: uint8 [H, W, 3]."""
     return shown.pixels() if isinstance(shown, Picture) else shown.frames[0].pixels()
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    """A PNG file of uint8 [H, W, 3]."""
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "png")
+    return out.getvalue()
 
 
 def summary(figures: Mapping[str, Mapping[str, float]]) -> str:

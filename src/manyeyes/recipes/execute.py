@@ -6,7 +6,9 @@ run keeps the configuration it began with, but for one thing that may be changed
 Report: App. C.1 (ratios are adjusted on demand; an interrupted run goes on exactly).
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.seeds import key
 from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.caption_cap import within_caps
 from manyeyes.data.loader import Loader
 from manyeyes.data.plan import Planner
 from manyeyes.data.quarantine import Quarantine
@@ -25,13 +28,15 @@ from manyeyes.model import checkpoint as weights
 from manyeyes.model.coca import CocaConfig
 from manyeyes.model.precision import default_dtype
 from manyeyes.recipes.evaluation import Evaluation
+from manyeyes.recipes.mixture_change import refuse_past_changes
+from manyeyes.recipes.readiness import check_names
 from manyeyes.recipes.run import Run
 from manyeyes.recipes.starting_points import start_from
 from manyeyes.recipes.vocabularies import vocabulary_of
 from manyeyes.train.flops import measured_peak
-from manyeyes.train.loop import Trainer
+from manyeyes.train.loop import OpenLoader, Trainer
 from manyeyes.train.meter import StepReport
-from manyeyes.train.stages import Stage
+from manyeyes.train.stages import LoopConfig, Stage
 from manyeyes.train.system import System
 
 MODEL_FOLDER = "model"
@@ -57,15 +62,21 @@ def execute(
         stop: asked after each step; True saves and returns.
         data_folder: where fetched data lies.
         change_mixture: let `run` have other mixtures than the folder's run began with; it goes on from where it stands,
-            no sample is repeated and none skipped, and the folder's `config.json` holds the new ones from then on.
+            no sample is repeated and none skipped. Once the planner has accepted them, the folder's `config.json` holds
+            the new ones; a change that is refused leaves it as it was.
 
     Raises:
-        ConfigError: the folder holds a run of another configuration.
+        ConfigError: the folder holds a run of another configuration; a changed mixture names an unknown source or is
+            that of a stage that is over.
+        DataError: the planner cannot go on with a changed mixture.
         CheckpointError: no checkpoint can be read, or none can be written.
     """
-    settle(run, folder, change_mixture=change_mixture)
+    if run.replaced:
+        announce(f"skipped, a checkpoint takes its place: stage {', '.join(run.replaced)}")
+    run = run.started()
+    changed = settle(run, folder, change_mixture=change_mixture)
     tokenizer = vocabulary_of(run, folder, data_folder=data_folder)
-    dtype = default_dtype(device)
+    dtype = compute_dtype(run, folder, device)
     peak = measured_peak(device, dtype)
     coca = CocaConfig.beside(run.model) if any(stage.objective == "coca" for stage in run.stages) else None
     system = System.build(run.model, run.align, coca, seed=run.seed, device=device, compute_dtype=dtype)
@@ -74,18 +85,20 @@ def execute(
     trainer = Trainer(
         system,
         run.stages,
-        config=run.loop,
+        config=_in_one_format(run.loop, dtype),
         seed=run.seed,
         folder=folder,
         tokenizer=tokenizer,
-        open_loader=sources.loader,
+        open_loader=_then(sources.loader, lambda: folder.write_config(run.to_json())) if changed else sources.loader,
         evaluate=evaluation,
         report=report,
         device=device,
         peak=peak,
         fingerprint=run.core_fingerprint,
+        announce=announce,
     )
     if trainer.resume():
+        refuse_past_changes(Run.from_json(folder.config()).started(), run, current=trainer.stage_number)
         announce(f"going on from step {trainer.run_step} of {trainer.run_steps}")
     else:
         start_from(run, system)
@@ -97,15 +110,15 @@ def execute(
     return True
 
 
-def settle(run: Run, folder: RunFolder, *, change_mixture: bool) -> None:
-    """Make sure that the folder's run is this one, after an allowed change of its mixtures.
+def settle(run: Run, folder: RunFolder, *, change_mixture: bool) -> bool:
+    """Whether the run's mixtures differ from those that the folder's run has, and may; writes nothing.
 
     Raises:
-        ConfigError: it is another one.
+        ConfigError: the folder's run is another one, or the change names an unknown source.
     """
-    began = Run.from_json(folder.config())
+    began = Run.from_json(folder.config()).started()
     if began.fingerprint == run.fingerprint:
-        return
+        return False
     if began.core_fingerprint != run.core_fingerprint:
         raise ConfigError(
             f"{folder.path} holds a run of another configuration; use the settings it began with, or another folder"
@@ -114,7 +127,35 @@ def settle(run: Run, folder: RunFolder, *, change_mixture: bool) -> None:
         raise ConfigError(
             f"{folder.path} holds this run with another mixture; to go on with the new one, say --change-mixture"
         )
-    folder.write_config(run.to_json())
+    check_names(run)
+    return True
+
+
+def _then(open_loader: OpenLoader, accepted: Callable[[], None]) -> OpenLoader:
+    """Opens loaders, and says so when the planner has accepted the mixture."""
+
+    def opened(stage: Stage, state: Mapping[str, Any] | None) -> AbstractContextManager[Loader]:
+        loader = open_loader(stage, state)
+        accepted()
+        return loader
+
+    return opened
+
+
+def compute_dtype(run: Run, folder: RunFolder, device: torch.device) -> torch.dtype:
+    """The format that the run began in; at its start the one that its configuration names, or the device's own."""
+    began = folder.metrics("start")
+    if began:
+        return getattr(torch, str(began[-1].values["dtype"]).removeprefix("torch."))
+    return default_dtype(device) if run.loop.compute == "auto" else getattr(torch, run.loop.compute)
+
+
+def _in_one_format(loop: LoopConfig, dtype: torch.dtype) -> LoopConfig:
+    """Newton-Schulz in the run's own format, unless its configuration names one."""
+    if loop.optimizer.ns_dtype != "auto":
+        return loop
+    name = "bfloat16" if dtype == torch.bfloat16 else "float32"
+    return dataclasses.replace(loop, optimizer=dataclasses.replace(loop.optimizer, ns_dtype=name))
 
 
 def export(run: Run, system: System, tokenizer: Tokenizer, folder: RunFolder) -> Path:
@@ -135,16 +176,17 @@ class _Sources:
     def loader(self, stage: Stage, state: Mapping[str, Any] | None) -> Loader:
         seed = key(self.run.seed, f"data/{stage.name}") >> 66
         sources = [self._source(name, stage) for name in stage.sources]
+        mixture = within_caps(stage.mixture, [REGISTRY[name] for name in stage.sources])
         settings: dict[str, Any] = {
             "row_length": stage.row_length,
             "seed": seed,
             "tokenizer": self.tokenizer.fingerprint,
         }
         if state is None:
-            planner = Planner(sources, stage.mixture, **settings)
+            planner = Planner(sources, mixture, **settings)
         else:
-            planner = Planner.from_state(state, sources, stage.mixture, **settings, allow=("sources",))
-        quarantine = Quarantine(self.folder.path / "quarantine")
+            planner = Planner.from_state(state, sources, mixture, **settings, allow=("sources",))
+        quarantine = Quarantine(self.folder.path / "quarantine", stage=stage.name)
         return Loader(planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, workers=1, quarantine=quarantine)
 
     def _source(self, name: str, stage: Stage) -> Source:

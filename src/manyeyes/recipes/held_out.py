@@ -3,7 +3,8 @@
     answer    exact match of the normalised answer (VQA, knowledge)
     reading   exact match, and normalised edit distance (OCR)
     count     exact match, and mean absolute difference
-    boxes     mean IoU of the matched boxes; questions about a given box ("named"): exact match
+    boxes     mean IoU over the best matching, missing and superfluous boxes as 0; what is in a given box ("named"):
+              exact match
     loss      mean negative log-likelihood a token (documents)
 
 A question is the first user turn of a held-out record with its pictures, the truth its first assistant turn. Records
@@ -28,7 +29,7 @@ from manyeyes.data.rendered import messages
 from manyeyes.inference.generate import Completion, Prompt
 from manyeyes.recipes.run import HeldOut
 from manyeyes.reward.answers import exact_match, read_count
-from manyeyes.reward.vision import grounding_reward, ocr_reward
+from manyeyes.reward.vision import matched_iou, ocr_reward
 
 Shown: TypeAlias = dict[int, tuple[Picture | Clip, tuple[Media, ...]]]
 """Decoded media by the identity of their picture, which is kept so that no other can take its place."""
@@ -104,7 +105,7 @@ def _scored(asked: HeldOut, question: Question, answer: str) -> Answered:
         scores["difference"] = float(abs((0 if count is None else count) - (right or 0)))
     elif asked.scorer == "boxes":
         boxes = read_boxes(truth).found
-        scores = {"iou": grounding_reward(answer, boxes)} if len(boxes) else {"named": scores["exact"]}
+        scores = {"iou": matched_iou(answer, boxes)} if len(boxes) else {"named": scores["exact"]}
     if asked.by_type:
         scores[f"exact {question_type(truth)}"] = scores["exact"]
     return Answered(question, answer, scores)

@@ -1,19 +1,27 @@
 """`k25`: the report's own run as data: 1T parameters, its lengths, its token budgets. A starting point for a cluster.
 
-    command      manyeyes run k25 vocabulary=/path/to/tiktoken.model   (with your own sources registered)
+    command      manyeyes run k25 vocabulary=Kimi-K2-Base/tiktoken.model start_text=Kimi-K2-Base \
+                     start_align=Moonlight-16B-A3B             (with your own sources registered)
     hardware     the report: H800 nodes in multiples of 32; nothing of this recipe was run here beyond its configuration
     numbers      sequence lengths and tokens: report table 3. Learning rates, batch, warm-up: Kimi K2 (the report gives
                  none of its own). Vision ratio 10 %: report table 1, first row.
 
-The text stage stands for Kimi K2; give its checkpoint as start_text and drop that stage to start where the report
-starts.
+The text stage stands for Kimi K2: with its checkpoint as start_text that stage is skipped, and the run starts where the
+report starts. No stage trains the small language model that the ViT is aligned with, so start_align must be given.
 """
 
 from manyeyes.data.mixture import Mixture, constant
 from manyeyes.model import config as models
 from manyeyes.optim.schedule import Schedule
 from manyeyes.recipes.run import Run
-from manyeyes.recipes.tiny import CAPTIONS, SIGHT, TEXT
+from manyeyes.recipes.small import (
+    FETCHED_PAGES,
+    FETCHED_TEXT,
+    REAL_CAPTIONS,
+    REAL_PICTURES,
+    SYNTHETIC_CAPTIONS,
+)
+from manyeyes.recipes.tiny import CAPTIONS, SIGHT, TARGETS, TEXT
 from manyeyes.train.stages import Component, Stage
 
 TRILLION = 10**12
@@ -24,6 +32,9 @@ ALL: tuple[Component, ...] = ("vision_tower", "mm_projector", "language_model")
 
 def k25() -> Run:
     """The recipe."""
+    text = TEXT | FETCHED_TEXT
+    ordinary = text | SIGHT | REAL_PICTURES | FETCHED_PAGES
+    captions = _pictures(1.0, CAPTIONS | REAL_CAPTIONS)
     return Run(
         name="k25",
         about="the released Kimi K2.5 (1.03T parameters, 32.9B active) through the report's stages",
@@ -32,29 +43,33 @@ def k25() -> Run:
         align=models.moonlight_16b_a3b(),
         vocabulary="tiktoken.model",
         stages=(
-            _stage("text", ("language_model",), 15.5, constant(0.0, weights=TEXT), rate=2e-4, decay=0.35),
-            _stage("vit", ("vision_tower", "coca"), 0.5, constant(1.0, weights=CAPTIONS), objective="coca", rate=2e-4),
+            _stage("text", ("language_model",), 15.5, constant(0.0, weights=text), rate=2e-4, decay=0.35),
+            _stage("vit", ("vision_tower", "coca"), 0.5, captions, objective="coca", rate=2e-4),
             _stage(
                 "vit_align",
                 ("vision_tower", "align.mm_projector"),
                 0.5,
-                constant(1.0, weights=CAPTIONS),
+                _pictures(1.0, TARGETS | REAL_CAPTIONS),
                 language="align",
                 rate=2e-4,
             ),
-            _stage(
-                "projector",
-                ("mm_projector",),
-                0.01,
-                constant(1.0, weights=CAPTIONS),
-                reset=("mm_projector",),
-                rate=2e-4,
-            ),
-            _stage("joint", ALL, 15.0, constant(0.1, weights=TEXT | SIGHT), rate=2e-4),
-            _stage("long_32k", ALL, 0.5, constant(0.1, weights=TEXT | SIGHT), rate=2e-5, length=32_768),
-            _stage("long_262k", ALL, 0.2, constant(0.1, weights=TEXT | SIGHT), rate=7e-6, length=262_144),
+            _stage("projector", ("mm_projector",), 0.01, captions, reset=("mm_projector",), rate=2e-4),
+            _stage("joint", ALL, 15.0, _pictures(0.1, ordinary), rate=2e-4),
+            _stage("long_32k", ALL, 0.5, _pictures(0.1, _long(ordinary, 32_768)), rate=2e-5, length=32_768),
+            _stage("long_262k", ALL, 0.2, _pictures(0.1, _long(ordinary, 262_144)), rate=7e-6, length=262_144),
         ),
     )
+
+
+def _pictures(vision: float, weights: dict[str, float]) -> Mixture:
+    return constant(vision, weights=weights, synthetic_captions=SYNTHETIC_CAPTIONS)
+
+
+def _long(ordinary: dict[str, float], length: int) -> dict[str, float]:
+    """Long text, long clips, reasoning chains, and what the joint stage saw."""
+    long_text = {f"synthetic/retrieval/{kind}_{length}": 1.0 for kind in ("needles", "variables")}
+    chains, frames = ("chains_256", 1920) if length < 100_000 else ("chains_1024", 14_400)
+    return ordinary | {"package_repositories": 4.0, chains: 1.0, f"synthetic/video/long_{frames}": 3.0} | long_text
 
 
 def _stage(

@@ -2,7 +2,8 @@
 
 A path walks dataclass fields; an item of a tuple is addressed by its `name` field or its number. The value is read as
 JSON (a bare word is a string), then converted to the field's declared type, so a wrong type or a misspelt name is one
-clear line and never a silent new field.
+clear line and never a silent new field. Tables such as a mixture's weights take new names; whether these are known is
+for `readiness` to say.
 """
 
 import dataclasses
@@ -52,7 +53,7 @@ def _set(node: Any, path: Sequence[str], text: str, override: str, declared: Any
         return dataclasses.replace(node, **{head: _set(getattr(node, head), rest, text, override, hints[head])})
     if isinstance(node, tuple) and node:
         names = [str(getattr(item, "name", number)) for number, item in enumerate(node)]
-        index = int(head) if head.isdigit() and int(head) < len(node) else None
+        index = int(head) if head.isdecimal() and int(head) < len(node) else None
         if index is None:
             _check_name(head, names, override)
             index = names.index(head)
@@ -78,7 +79,7 @@ def _value_type(declared: Any) -> Any:
 def _convert(text: str, declared: Any, override: str) -> Any:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, too deep
         value = {"True": True, "False": False, "None": None}.get(text, text)
     try:
         return msgspec.convert(value, type=declared, strict=True)

@@ -14,7 +14,7 @@ import msgspec
 from manyeyes.core.errors import ConfigError
 from manyeyes.data.augment import Augmentation
 from manyeyes.model.config import ModelConfig
-from manyeyes.train.stages import LoopConfig, Stage
+from manyeyes.train.stages import LoopConfig, Stage, check_ranges
 
 Scorer = Literal["answer", "reading", "count", "boxes", "loss"]
 
@@ -27,8 +27,8 @@ class HeldOut:
         name: what the log calls it; stages list it by this name.
         source: registered source; its test split is asked.
         scorer: how answers are scored.
-        records: questions asked at the end of a stage (0: all).
-        quick: questions asked within a stage.
+        records: questions asked at the end of a stage (0: all), or documents for scorer "loss".
+        quick: questions asked within a stage (0: all).
         new_tokens: longest answer.
         by_type: also report colour, shape and yes/no questions apart (easy-VQA).
         length: longest document in tokens, for scorer "loss".
@@ -42,6 +42,11 @@ class HeldOut:
     new_tokens: int = 12
     by_type: bool = False
     length: int = 256
+
+    def __post_init__(self) -> None:
+        documents = int(self.scorer == "loss")
+        least = {"records": documents, "quick": 0, "new_tokens": 1, "length": 2}
+        check_ranges(self, f"held-out set {self.name}", least)
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,12 @@ class Run:
         seed: of every random stream.
         vocabulary: "tiny" (2,048 entries, ships with the package), "learn" (from the run's own text), or a path to a
             tiktoken file.
-        start_text, start_vision: checkpoints to start from, as the report does (K2/Moonlight, SigLIP); "" from scratch.
+        start_text: checkpoint folder of a language model to start from, as the report starts from K2; it takes the
+            place of the stages that train the language model alone on text, which are skipped (`started`).
+        start_vision: checkpoint folder of a ViT to start from, in MoonViT's names or SigLIP's, as the report starts
+            from SigLIP.
+        start_align: checkpoint folder of the small language model (the report's is Moonlight-16B-A3B); it takes the
+            place of the stages that train that model alone. All three are "" for a start from scratch.
         augmentation: how records are changed in training.
         loop: optimiser, clipping, checkpoints.
     """
@@ -77,6 +87,7 @@ class Run:
     vocabulary: str = "tiny"
     start_text: str = ""
     start_vision: str = ""
+    start_align: str = ""
     augmentation: Augmentation = field(default_factory=Augmentation)
     loop: LoopConfig = field(default_factory=LoopConfig)
 
@@ -84,7 +95,12 @@ class Run:
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names) or not names:
             raise ConfigError(f"a run needs stages of different names, got {names}")
+        check_ranges(self, self.name, {"examples": 0})
+        if self.start_align and self.align is None:
+            raise ConfigError("start_align fills the small language model, but this run has none; set `align`")
         known = {held_out.name for held_out in self.held_out}
+        if len(known) != len(self.held_out):
+            raise ConfigError(f"held-out sets need different names, got {[h.name for h in self.held_out]}")
         for stage in self.stages:
             if unknown := set(stage.held_out) - known:
                 raise ConfigError(f"stage {stage.name} scores {sorted(unknown)}, but held_out has {sorted(known)}")
@@ -95,6 +111,34 @@ class Run:
     def steps(self) -> int:
         """Optimiser steps of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """Names of the stages whose work a starting checkpoint has done already; see `start_text`, `start_align`."""
+        given = {"language_model": self.start_text, "align.language_model": self.start_align}
+        before: set[str] = set()
+        names: list[str] = []
+        for stage in self.stages:
+            alone = stage.trainable[0] if len(stage.trainable) == 1 else ""
+            if given.get(alone) and alone not in before and stage.text_only:
+                names.append(stage.name)
+            else:
+                before |= set(stage.trainable)
+        return tuple(names) if len(names) < len(self.stages) else ()
+
+    def started(self) -> "Run":
+        """The run without its `replaced` stages. A run of such stages alone keeps them: it goes on from the checkpoint.
+
+        Example:
+            >>> import dataclasses
+            >>> from manyeyes.recipes import recipe
+            >>> run = dataclasses.replace(recipe("k25"), start_text="Kimi-K2-Base")
+            >>> run.replaced, run.started().stages[0].name
+            (('text',), 'vit')
+        """
+        if not (replaced := self.replaced):
+            return self
+        return dataclasses.replace(self, stages=tuple(s for s in self.stages if s.name not in replaced))
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -130,6 +174,11 @@ class Run:
         for passive in ("about", "hardware", "examples"):
             data.pop(passive)
         data["loop"].pop("checkpoint_every")
+        if not self.start_align:  # younger than the others: runs from before it keep their fingerprints
+            data.pop("start_align")
+        for stage in data["stages"]:
+            if stage["schedule"]["kind"] == "wsd":  # younger than the other fields, as well
+                stage["schedule"].pop("kind")
         return data
 
     def shortened(self, share: float) -> "Run":

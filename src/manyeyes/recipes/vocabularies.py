@@ -9,7 +9,7 @@ from pathlib import Path
 
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
-from manyeyes.core.tokenizer import SPECIAL_SLOTS, Tokenizer
+from manyeyes.core.tokenizer import SPECIAL_SLOTS, Tokenizer, TokenizerError
 from manyeyes.core.tokenizer_training import train
 from manyeyes.data.record import Record
 from manyeyes.data.registry import REGISTRY
@@ -25,9 +25,11 @@ def vocabulary_of(run: Run, folder: RunFolder, *, data_folder: Path | None) -> T
 
     Raises:
         ConfigError: it does not match the model.
+        TokenizerError: the folder's vocabulary is cut short.
+        RunFolderError: the disk is full.
     """
     if folder.tokenizer_path.exists():
-        return Tokenizer.load(folder.tokenizer_path)
+        return _saved(run, folder.tokenizer_path)
     tokenizer = _made(run, data_folder)
     if tokenizer.n_vocab != run.model.text.vocab_size:
         raise ConfigError(
@@ -35,6 +37,19 @@ def vocabulary_of(run: Run, folder: RunFolder, *, data_folder: Path | None) -> T
             f"set model.text.vocab_size={tokenizer.n_vocab}, or vocabulary=learn"
         )
     tokenizer.save(folder.tokenizer_path)
+    return tokenizer
+
+
+def _saved(run: Run, path: Path) -> Tokenizer:
+    """The folder's vocabulary, unless it was damaged since."""
+    advice = "it was cut short or replaced; delete it, and the run makes it anew"
+    try:
+        tokenizer = Tokenizer.load(path)
+    except TokenizerError as error:
+        raise TokenizerError(f"{error}: {advice}") from error
+    if tokenizer.n_vocab != run.model.text.vocab_size:
+        found, expected = tokenizer.n_vocab, run.model.text.vocab_size
+        raise TokenizerError(f"{path} has {found} entries, the model {expected}: {advice}")
     return tokenizer
 
 

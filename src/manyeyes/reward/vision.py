@@ -48,6 +48,20 @@ def grounding_reward(answer: str, boxes_G4: ArrayLike) -> float:
     return soft_f1(box_iou(shapes.found, boxes_G4), invalid=shapes.invalid)
 
 
+def matched_iou(answer: str, boxes_G4: ArrayLike) -> float:
+    """Mean IoU of the boxes over the best one-to-one matching; a missing or a superfluous box counts as 0.
+
+    Example:
+        >>> matched_iou("[0.0, 0.0, 0.5, 0.5]", [(0.0, 0.0, 0.5, 0.5), (0.6, 0.6, 0.9, 0.9)])
+        0.5
+    """
+    shapes = read_boxes(answer)
+    iou_PG = box_iou(shapes.found, boxes_G4)
+    n_predicted, n_true = iou_PG.shape
+    pairs = max(n_predicted + shapes.invalid, n_true)
+    return sum(match.score for match in best_matching(iou_PG)) / pairs if pairs else 1.0
+
+
 def grounding_f1(answer: str, boxes_G4: ArrayLike, *, threshold: float = 0.5) -> float:
     """F1 where a match counts fully when its IoU reaches the threshold (the usual IoU@0.5), else not at all."""
     shapes = read_boxes(answer)

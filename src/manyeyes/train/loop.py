@@ -4,14 +4,17 @@
         for batch in loader:        learn → clip gradient → MuonClip step → QK-Clip → balancing bias → log
             now and then:           evaluate on held-out data, save a checkpoint
 
-A stop request (Ctrl-C, SIGTERM) is honoured after the step that is under way, and saved. `evaluate` and `report` are
-callbacks that a recipe wires; nothing here knows what is evaluated or how progress is shown.
+A record that cannot be read is announced and logged. A finite mixture that is used up ends its stage early. A gradient
+that is not finite ends the run before anything is stepped or saved.
+A stop request (Ctrl-C, SIGTERM) is honoured after the step that is under way, and saved. `evaluate`, `report` and
+`announce` are callbacks that a recipe wires; nothing here knows what is evaluated or how progress is shown.
 
 Report: §4.3 and table 3 (stages and what is carried over), App. C.1 (seamless resume).
 """
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -21,6 +24,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from manyeyes.core.errors import CheckpointError, ManyeyesError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.seeds import torch_seed
 from manyeyes.core.tokenizer import Tokenizer
@@ -53,6 +57,7 @@ class Trainer:
         seed: of the run; components that a stage resets draw from it.
         fingerprint: identifies what may not change during the run; a checkpoint of another one is refused.
         peak: operations a second of this machine, for MFU.
+        announce: called with a line when a record is replaced or a stage ends early.
     """
 
     def __init__(
@@ -70,10 +75,12 @@ class Trainer:
         device: torch.device,
         peak: float,
         fingerprint: str,
+        announce: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.system, self.stages, self.config, self.seed, self.folder = system, stages, config, seed, folder
         self.tokenizer, self.open_loader, self.evaluate, self.report = tokenizer, open_loader, evaluate, report
         self.device, self.peak, self.fingerprint = device, peak, fingerprint
+        self.announce = announce
         self.stage_number = 0
         self.step = 0
         self.seconds = 0.0
@@ -94,12 +101,13 @@ class Trainer:
         """Go to the newest checkpoint, if there is one; the log forgets what was written after it.
 
         Raises:
-            CheckpointError: checkpoints exist but cannot be read, or belong to another configuration.
+            CheckpointError: checkpoints exist but cannot be read, or belong to another configuration or vocabulary.
         """
         saved = checkpoint.load_newest(self.folder.checkpoints, fingerprint=self.fingerprint)
         if saved is None:
             self.folder.rewind(0)
             return False
+        self._require_vocabulary(saved.state)
         self.system.load(saved.weights)
         self._momentum = saved.optimizer
         self.stage_number, self.step = saved.state["stage"], saved.state["step"]
@@ -124,6 +132,14 @@ class Trainer:
                 return False
         return True
 
+    def _require_vocabulary(self, state: Mapping[str, Any]) -> None:
+        """The embedding is nothing without the vocabulary it was trained with."""
+        if state.get("tokenizer", self.tokenizer.fingerprint) != self.tokenizer.fingerprint:
+            raise CheckpointError(
+                f"{self.folder.tokenizer_path} is not the vocabulary that the checkpoints in {self.folder.checkpoints} "
+                "were trained with; bring it back, or start anew with --fresh"
+            )
+
     def _note_mixture(self, before: dict[str, Any] | None) -> None:
         """Ratios may change at a resume (the planner goes on without repeat or skip); the log says where."""
         now = self._mixture()
@@ -141,7 +157,10 @@ class Trainer:
         with self.open_loader(stage, self._planner_state) as loader:
             while self.step < stage.steps:
                 started = time.perf_counter()
-                loaded = next(loader)
+                loaded = next(loader, None)
+                if loaded is None:
+                    self._end_early(stage)
+                    break
                 self._step(stage, optimizer, loaded, started)
                 self._planner_state = loaded.state
                 last = self.step == stage.steps
@@ -155,6 +174,15 @@ class Trainer:
                     return False
         self._momentum |= optimizer.named_state()
         return True
+
+    def _end_early(self, stage: Stage) -> None:
+        """The stage's finite mixture is used up; later stages keep their step numbers."""
+        self.announce(
+            f"{stage.name}: its data is used up after {self.step} of {stage.steps} steps, so the stage ends here; "
+            f"with stages.{stage.name}.steps={self.step} its learning rate would come to its end too"
+        )
+        self.folder.log("used_up", self.run_step, stage=stage.name, stage_step=self.step)
+        self._evaluate(stage, final=True)
 
     def _enter(self, stage: Stage) -> MuonClip:
         """Freeze, reset, set the context, and give the optimiser the momentum of what went on learning."""
@@ -179,9 +207,11 @@ class Trainer:
             )
 
     def _step(self, stage: Stage, optimizer: MuonClip, loaded: LoadedBatch, started: float) -> None:
+        self._note_failures(stage, loaded)
         optimizer.zero_grad(set_to_none=True)
         learned = self._learn(stage, loaded)
         norm = clip_gradient_norm(optimizer.parameters(), self.config.gradient_norm)
+        self._require_finite(stage, norm)
         rate = stage.schedule.at(self.step, stage.steps)
         optimizer.set_learning_rate(rate)
         optimizer.step()
@@ -211,6 +241,21 @@ class Trainer:
                 fill=batch.fill,
             ),
         )
+
+    def _require_finite(self, stage: Stage, norm: float) -> None:
+        """One NaN would spread over all weights, and later checkpoints would take the place of the good ones."""
+        if not math.isfinite(norm):
+            raise ManyeyesError(
+                f"{stage.name}, step {self.run_step + 1}: the gradient is not finite (norm {norm}), so nothing was "
+                "stepped or saved and the last checkpoint is intact; if it comes back after a resume, begin in another "
+                f"folder with stages.{stage.name}.schedule.peak below {stage.schedule.peak:g} or loop.compute=float32"
+            )
+
+    def _note_failures(self, stage: Stage, loaded: LoadedBatch) -> None:
+        step = self.run_step + 1
+        for failure in loaded.failures:
+            self.announce(f"{stage.name}, step {step}: a record was replaced by padding: {failure.reason}")
+            self.folder.log("quarantine", step, **(failure._asdict() | {"stage": stage.name}))
 
     def _learn(self, stage: Stage, loaded: LoadedBatch) -> Learned:
         model = self.system.model_of(stage)
@@ -258,6 +303,7 @@ class Trainer:
             "mixture": self._mixture(),
             "log": self.folder.position,
             "fingerprint": self.fingerprint,
+            "tokenizer": self.tokenizer.fingerprint,
         }
         checkpoint.save(
             self.folder.checkpoints, self.run_step, state=state, weights=self.system.tensors(), optimizer=self._momentum

@@ -26,7 +26,7 @@ class StepReport:
         seconds: wall time of this step.
         mfu: share of the measured matmul peak, 0 to 1.
         parts: loss parts by name.
-        max_logit: largest attention logit bound of any head (0 when not collected).
+        max_logit: largest attention logit of any head, see `packed_attention.Attended` (0 when not collected).
         clipped: heads that QK-Clip rescaled.
         load: largest share of tokens of an expert over the mean share, worst layer (1 is perfect balance).
         learning_rate, gradient_norm: of this step.

@@ -33,7 +33,7 @@ class Learned(NamedTuple):
     Attributes:
         parts: loss parts by name, each a mean over its own tokens or pairs; "loss" is what was minimised.
         expert_counts_LE: tokens per expert, for the balancing bias (None when the language model is frozen).
-        max_logit_LH: bound on the largest attention logit, exact where it could reach the threshold.
+        max_logit_LH: largest attention logit, exact where it could reach the threshold (`packed_attention.Attended`).
     """
 
     parts: dict[str, float]
@@ -59,7 +59,7 @@ def learn_language(
             clip_threshold=clip_threshold,
         )
         text, vision = _by_domain(model, out.hidden_BTD, part)
-        balance = out.aux_loss * (part.tokens / batch.tokens)  # a mean over tokens, like the model's own
+        balance = out.aux_loss * (part.tokens / max(batch.tokens, 1))  # a mean over tokens, like the model's own
         loss = (text + vision) / whole + balance
         if loss.requires_grad:  # text alone teaches a projector nothing
             loss.backward()
@@ -126,8 +126,7 @@ def learn_pairs(
     media = media_of(pairs.media, device)
     ids_NL, lengths_N = torch.from_numpy(pairs.ids_NL).to(device), torch.from_numpy(pairs.lengths_N).to(device)
     merged = model.vision_tower(media, dtype=model.compute_dtype)
-    image_tokens = tuple(item.grid.h * item.grid.w // 4 for item in pairs.media)
-    out = coca(ids_NL, lengths_B=lengths_N, merged_M4D=merged, image_tokens=image_tokens)
+    out = coca(ids_NL, lengths_B=lengths_N, merged_M4D=merged, image_tokens=pairs.image_tokens)
     contrast = siglip_loss(
         out.image_BE,
         out.text_BE,

@@ -14,7 +14,9 @@ State that a stage does not reset is carried over: weights, momentum of paramete
 This module imports no torch.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Literal
 
 from manyeyes.core.errors import ConfigError
@@ -26,10 +28,34 @@ Component = Literal[
     "vision_tower", "mm_projector", "language_model", "align.mm_projector", "align.language_model", "coca"
 ]
 Objective = Literal["language", "coca"]
+ComputeDtype = Literal["auto", "bfloat16", "float32"]
 _IDLE: dict[str, frozenset[str]] = {
     "main": frozenset({"align.mm_projector", "align.language_model"}),
     "align": frozenset({"mm_projector", "language_model"}),
 }
+_LEAST_OF_LOOP = {"gradient_norm": 0, "checkpoint_every": 1}
+_LEAST_OF_STAGE = {
+    "steps": 1, "row_length": 2, "rows": 1, "micro_rows": 1, "context": 0, "yarn_factor": 1, "yarn_original": 1,
+    "bias_rate": 0, "siglip_weight": 0, "caption_weight": 0, "evaluate_every": 0,
+}  # fmt: skip
+"""The smallest value of each number; all must be finite."""
+
+
+def check_ranges(config: object, where: str, least: Mapping[str, float]) -> None:
+    """Refuse numbers that are too small or not finite; fields that are None are left alone.
+
+    Args:
+        where: what the message calls the config.
+        least: the smallest allowed value by field.
+
+    Raises:
+        ConfigError: naming the field, its range and its value.
+    """
+    for name, smallest in least.items():
+        value = getattr(config, name)
+        if value is not None and not smallest <= value < inf:
+            finite = " and finite" if isinstance(value, float) else ""
+            raise ConfigError(f"{where}: {name} must be at least {smallest:g}{finite}, got {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +66,17 @@ class LoopConfig:
         optimizer: MuonClip's settings.
         gradient_norm: gradients are scaled down to this global norm.
         checkpoint_every: steps between checkpoints; one is written at each stage's end in any case.
+        compute: number format of the arithmetic over fp32 weights; "auto" is bf16 where the hardware multiplies it
+            fast, else fp32. What it was at the start holds to the end of a run.
     """
 
     optimizer: MuonClipConfig = field(default_factory=MuonClipConfig)
     gradient_norm: float = 1.0
     checkpoint_every: int = 200
+    compute: ComputeDtype = "auto"
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "loop", _LEAST_OF_LOOP)
 
 
 @dataclass(frozen=True)
@@ -95,10 +127,11 @@ class Stage:
     evaluate_every: int = 0
 
     def __post_init__(self) -> None:
+        check_ranges(self, f"stage {self.name}", _LEAST_OF_STAGE)
         if self.rows % self.micro_rows:
             raise ConfigError(f"stage {self.name}: rows={self.rows} is not a multiple of micro_rows={self.micro_rows}")
-        if self.steps < 1 or self.row_length < 2:
-            raise ConfigError(f"stage {self.name}: steps and row_length must be at least 1 and 2")
+        if not self.trainable:
+            raise ConfigError(f"stage {self.name}: trainable names no component, so nothing would be learned")
         if idle := sorted(set(self.trainable) & _IDLE[self.language]):
             raise ConfigError(f"stage {self.name}: with language={self.language!r}, {', '.join(idle)} cannot learn")
 
@@ -106,6 +139,11 @@ class Stage:
     def tokens(self) -> int:
         """Tokens of the whole stage, padding included."""
         return self.steps * self.rows * self.row_length
+
+    @property
+    def text_only(self) -> bool:
+        """Whether its mixture never asks for vision."""
+        return all(segment.vision == 0.0 for segment in self.mixture.segments)
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -16,7 +16,10 @@ FOLDER = "examples"
 
 
 class Example(NamedTuple):
-    """A question, what is right, and what the model said. `picture` is None for a question about text."""
+    """A question, what is right, and what the model said.
+
+    `picture` is None for a question about text, and the first frame for one about a clip.
+    """
 
     name: str
     stage: str
@@ -26,6 +29,7 @@ class Example(NamedTuple):
     answer: str
     scores: dict[str, float]
     picture: Path | None
+    clip: bool = False
 
     @property
     def held_out(self) -> str:
@@ -67,6 +71,7 @@ def _example(row: dict[str, Any], page: Path) -> Example:
         step=int(page.stem) if page.stem.isdecimal() else 0,
         scores={key: value for key, value in named.items() if value is not None},
         picture=_picture(row.get("picture"), page.parent),
+        clip=row.get("clip") is True,
     )
 
 

@@ -80,9 +80,12 @@ def fake_run(
     last = [row for row in kept if row.kind == "evaluation" and row.values["final"]]
     if last:
         _examples(folder, last[-1], seed)
-    (folder.path / "quarantine.jsonl").mkdir()
-    failure = {"source": "photographs", "index": 17, "epoch": 0, "length": 96, "reason": "the picture is cut short"}
-    (folder.path / "quarantine.jsonl" / "rank-0.jsonl").write_text(json.dumps(failure) + "\n")
+    (folder.path / "quarantine").mkdir()
+    failure = {
+        "source": "photographs", "index": 17, "epoch": 0, "length": 96, "reason": "the picture is cut short",
+        "stage": stages[0].name,
+    }  # fmt: skip
+    (folder.path / "quarantine" / "rank-0.jsonl").write_text(json.dumps(failure) + "\n")
     return folder
 
 

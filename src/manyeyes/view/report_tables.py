@@ -158,16 +158,14 @@ def quarantine(folder: RunFolder) -> Markup:
     if not rows:
         return tag("p", "Every record was read; none had to be replaced.", class_="quiet")
     shown = [(_word(row, "source"), _word(row, "index"), _word(row, "epoch"), _word(row, "reason")) for row in rows]
-    more = f"{len(rows) - SHOWN_FAILURES:,} more in quarantine.jsonl" if len(rows) > SHOWN_FAILURES else None
+    more = f"{len(rows) - SHOWN_FAILURES:,} more in quarantine/" if len(rows) > SHOWN_FAILURES else None
     count = f"{len(rows):,} records could not be read; each was replaced by as many padding tokens."
     listed = table("source|#record|#epoch|reason", shown[:SHOWN_FAILURES])
     return tag("div", tag("p", count), listed, tag("p", more, class_="quiet") if more else None)
 
 
 def _failures(folder: RunFolder) -> Iterator[dict[str, Any]]:
-    for path in sorted((*folder.path.glob("quarantine*.jsonl"), *folder.path.glob("quarantine*/*.jsonl"))):
-        if not path.is_file():
-            continue
+    for path in sorted(folder.path.glob("quarantine/*.jsonl")):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 row = json.loads(line)

@@ -12,6 +12,9 @@ from manyeyes.data.held_out import split_of
 from manyeyes.data.phrasing import DESCRIBE
 from manyeyes.data.record import OF_SCENES, Change, Record, Shown, Turn
 
+CAPTIONS_ONLY = "_captions"
+"""Ends the name of a collection without its conversations; both hold out the same pictures."""
+
 
 class Item(NamedTuple):
     """A picture, what it is called, and the texts that belong to it, the best first.
@@ -37,17 +40,25 @@ class Captioned:
         items: all of them; those of the split are kept (a twentieth is held out, by key).
         split: "train" or "test".
         allowed: changes that the captions bear.
+        talk: a conversation for each picture too; without, captions alone, which is what a ViT is trained on.
     """
 
     domain: Domain = "vision"
     kind = "caption"
 
     def __init__(
-        self, name: str, items: Sequence[Item], split: Split, *, allowed: frozenset[Change] = OF_SCENES
+        self,
+        name: str,
+        items: Sequence[Item],
+        split: Split,
+        *,
+        allowed: frozenset[Change] = OF_SCENES,
+        talk: bool = True,
     ) -> None:
         self.name, self._allowed = name, allowed
-        kept = [item for item in items if split_of(f"{name}/{item.key}") == split]
-        self._records = [(item, number) for item in kept for number in range(len(item.captions) + item.asked)]
+        origin = name.removesuffix(CAPTIONS_ONLY)
+        kept = [item for item in items if split_of(f"{origin}/{item.key}") == split]
+        self._records = [(item, n) for item in kept for n in range(len(item.captions) + (item.asked and talk))]
 
     def __len__(self) -> int:
         return len(self._records)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from manyeyes.core.media import Clip, MediaError, Picture
+from manyeyes.core.picture import read_error
 from manyeyes.data.archives import Archive
 from manyeyes.data.collection import Domain, Split
 from manyeyes.data.held_out import split_of
@@ -81,7 +82,8 @@ def animation(path: Path) -> Clip | None:
             image.load()
             milliseconds = image.info.get("duration") or 100
     except (OSError, UnidentifiedImageError) as error:
-        raise MediaError(f"{path}: not a picture; fetch the archive again") from error
+        damaged = MediaError(f"{path}: not a picture; fetch the archive again")
+        raise read_error(error, str(path)) or damaged from error
     if count < 2:
         return None
     frames = (Picture.lazy(width, height, functools.partial(_frame, path, number)) for number in range(count))
@@ -94,9 +96,13 @@ def _frame(path: Path, number: int) -> NDArray[np.uint8]:
 
 @functools.lru_cache(maxsize=4)
 def _frames(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as image:
-        frames = []
-        for number in range(getattr(image, "n_frames", 1)):
-            image.seek(number)
-            frames.append(np.asarray(image.convert("RGB")))
+    try:
+        with Image.open(path) as image:
+            frames = []
+            for number in range(getattr(image, "n_frames", 1)):
+                image.seek(number)
+                frames.append(np.asarray(image.convert("RGB")))
+    except (OSError, EOFError) as error:
+        damaged = MediaError(f"{path}: damaged or cut short; fetch the archive again")
+        raise read_error(error, str(path)) or damaged from error
     return np.stack(frames)

@@ -60,6 +60,7 @@ def _renderer() -> Any:
 
 
 def _drawn(path: Path, width: int, height: int) -> NDArray[np.uint8]:
+    path.read_bytes()  # the renderer does not tell an unreadable file from a damaged one; this raises OSError
     try:
         png = _renderer().svg_to_bytes(svg_path=str(path), width=width, height=height, dpi=96, skip_system_fonts=True)
         picture = Image.open(io.BytesIO(bytes(png))).convert("RGBA")

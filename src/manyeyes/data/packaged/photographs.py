@@ -309,19 +309,21 @@ class Photographs:
     Args:
         split: two pictures are held out.
         side: longest side, in pixels.
+        talk: conversations too; without them it is captions alone, which is what a ViT is trained on.
     """
 
-    name = "photographs"
     domain: Domain = "vision"
     kind = "caption"
 
-    def __init__(self, split: Split, *, side: int = 128) -> None:
+    def __init__(self, split: Split, *, side: int = 128, talk: bool = True) -> None:
+        self.name = "photographs" if talk else "photographs_captions"
         photographs = [item for item in PHOTOGRAPHS if item.held_out == (split == "test")]
         folders = {package: package.folder() for package in (SCIKIT_IMAGE, SCIKIT_LEARN)}
         self._records = [
             record
             for item in photographs
             for record in _records(item, split, _shrunk(folders[item.package] / item.path, side))
+            if talk or record.turns[0].role == "document"
         ]
 
     def __len__(self) -> int:

@@ -3,7 +3,7 @@
     "a red circle at the top left and a blue triangle at the right"
 
 Direction words are `Oriented` pieces, so a mirrored picture gets a mirrored caption. All of this is synthetic
-(`Generator.synthetic`, names under "synthetic/caption"); the mixture caps it below the real captions.
+(`Generator.synthetic`, names under "synthetic/caption"); `data.caption_cap` keeps it below a share of all captions.
 
 Report: App. B.3 (caption data, strict limits on synthetic captions).
 """

@@ -44,7 +44,7 @@ class Generator(ABC, Generic[P]):
         size: number of records.
         seed: another seed gives other records of the same split.
         split: "train" or "test"; no content occurs in both.
-        name: unique in a registry; "synthetic/..." tells made data from real data (caps on synthetic captions use it).
+        name: unique in a registry; "synthetic/..." tells made data from real data.
 
     Raises:
         DataError: from `record`, when no content of this configuration belongs to the split.

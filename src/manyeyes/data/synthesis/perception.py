@@ -30,7 +30,7 @@ from manyeyes.data.record import (
     Shown,
     Turn,
 )
-from manyeyes.data.synthesis.generator import article, assistant, pick, some, user
+from manyeyes.data.synthesis.generator import article, assistant, document, pick, some, user
 from manyeyes.data.synthesis.scene import Figure, Scene
 from manyeyes.data.synthesis.scene_generator import SceneGenerator
 
@@ -215,6 +215,29 @@ class Grounding(SceneQuestions):
     def _possible(self, scene: Scene, rng: np.random.Generator) -> list[Question]:
         questions = [TASKS[task](scene, figure) for figure in scene.figures for task in self.tasks]
         return list(dict.fromkeys(questions))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxesAsText(SceneGenerator[Scene]):
+    """Documents: a picture, then every figure with its box, from top to bottom and left to right."""
+
+    figures: tuple[int, int] = (1, 3)
+    name: str = "synthetic/perception/boxes_text"
+    kind: ClassVar[str] = "perception"
+
+    def _draw(self, rng: np.random.Generator) -> Scene:
+        return self.draw_scene(rng)
+
+    def _content(self, plan: Scene) -> str:
+        return repr(plan.figures)
+
+    def _write(self, plan: Scene, name: str) -> Record:
+        geometry: list[Geometry] = []
+        pieces: list[Piece] = []
+        for figure in sorted(plan.figures, key=lambda figure: (figure.centre.y, figure.centre.x)):
+            between_figures = "; " if pieces else ""
+            pieces += [f"{between_figures}{article(figure.label)} ", *pieces_of((figure.box,), geometry)]
+        return Record(name, document(Shown(0), *pieces), (plan.picture,), tuple(geometry), allowed=OF_SCENES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from manyeyes.core.errors import ManyeyesError
+from manyeyes.core.errors import ConfigError, ManyeyesError
 from manyeyes.core.runlog import RunFolder
 
 
@@ -73,8 +73,11 @@ def run_jobs(
         report: called every `every` seconds with all jobs.
 
     Raises:
+        ConfigError: fewer than one process, which would wait for ever.
         WorkerError: a worker failed; the others were asked to save first.
     """
+    if processes < 1:
+        raise ConfigError(f"jobs need at least one process, got processes={processes}")
     for job in jobs:
         job.refresh()
     waiting = [job for job in jobs if not job.finished]

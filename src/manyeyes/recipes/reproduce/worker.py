@@ -20,11 +20,13 @@ import msgspec
 import torch
 
 from manyeyes.core.errors import ManyeyesError
+from manyeyes.core.metrics_log import OUT_OF_SPACE
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.seeds import key
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.loader import LoadedBatch, Loader
 from manyeyes.data.plan import Planner
+from manyeyes.data.quarantine import Quarantine
 from manyeyes.data.registry import REGISTRY
 from manyeyes.data.source import DOMAINS
 from manyeyes.model import checkpoint as weights
@@ -66,11 +68,11 @@ def train(folder: RunFolder, *, stop: Callable[[], bool]) -> bool:
     tokenizer, device = Tokenizer.tiny(), torch.device("cpu")
     coca = CocaConfig.beside(run.model) if any(stage.objective == "coca" for stage in run.stages) else None
     system = System.build(run.model, None, coca, seed=run.seed, device=device)
-    sources = _Sources(run, tokenizer)
+    sources = _Sources(run, tokenizer, folder)
     trainer = Trainer(
         system, run.stages, config=run.loop, seed=run.seed, folder=folder, tokenizer=tokenizer,
         open_loader=sources.loader, evaluate=Table1Scores(run, budget, tokenizer, drawn=sources.drawn),
-        report=lambda step: None, device=device, peak=NO_PEAK, fingerprint=run.fingerprint,
+        report=lambda step: None, device=device, peak=NO_PEAK, fingerprint=run.fingerprint, announce=print,
     )  # fmt: skip
     if not trainer.resume() and run.start_vision:
         weights.load_into(system.main, folder.path / run.start_vision, only=("vision_tower.",))
@@ -84,8 +86,8 @@ def train(folder: RunFolder, *, stop: Callable[[], bool]) -> bool:
 class _Sources:
     """Opens loaders, and knows how many tokens of each domain they have drawn."""
 
-    def __init__(self, run: Run, tokenizer: Tokenizer) -> None:
-        self.run, self.tokenizer = run, tokenizer
+    def __init__(self, run: Run, tokenizer: Tokenizer, folder: RunFolder) -> None:
+        self.run, self.tokenizer, self.folder = run, tokenizer, folder
         self.drawn: dict[str, int] = {domain: 0 for domain in DOMAINS}
 
     def loader(self, stage: Stage, state: Mapping[str, Any] | None) -> "_Counted":
@@ -105,14 +107,19 @@ class _Sources:
             planner = Planner(sources, stage.mixture, **settings)
         else:
             planner = Planner.from_state(state, sources, stage.mixture, **settings)
-        return _Counted(planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, drawn=self.drawn)
+        quarantine = Quarantine(self.folder.path / "quarantine", stage=stage.name)
+        return _Counted(
+            planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, quarantine=quarantine, drawn=self.drawn
+        )
 
 
 class _Counted(Loader):
     """A loader that keeps `drawn` up to date."""
 
-    def __init__(self, planner: Planner, *, rows_per_batch: int, pad_id: int, drawn: dict[str, int]) -> None:
-        super().__init__(planner, rows_per_batch=rows_per_batch, pad_id=pad_id, workers=1)
+    def __init__(
+        self, planner: Planner, *, rows_per_batch: int, pad_id: int, quarantine: Quarantine, drawn: dict[str, int]
+    ) -> None:
+        super().__init__(planner, rows_per_batch=rows_per_batch, pad_id=pad_id, workers=1, quarantine=quarantine)
         self._drawn = drawn
 
     def __next__(self) -> LoadedBatch:
@@ -128,3 +135,7 @@ if __name__ == "__main__":
         sys.exit(main(Path(sys.argv[1])))
     except ManyeyesError as error:
         sys.exit(f"manyeyes: {error}")
+    except OSError as error:
+        if error.errno not in OUT_OF_SPACE:
+            raise
+        sys.exit(f"manyeyes: {error.filename or 'writing'}: {OUT_OF_SPACE[error.errno]}; free some space and go on")
