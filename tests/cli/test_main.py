@@ -155,3 +155,17 @@ def test_a_closed_pipe_is_quiet() -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_what_tyro_says_on_success_is_passed_on(monkeypatch, capsys) -> None:
+    import tyro
+
+    from manyeyes.cli.recipes import Options
+
+    def warns(*_, **__) -> Options:
+        print("a warning", file=sys.stderr)
+        return Options()
+
+    monkeypatch.setattr(tyro, "cli", warns)
+    assert main(["recipes"]) == 0
+    assert capsys.readouterr().err == "a warning\n"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,6 +119,20 @@ def test_all_missing_files_are_named_before_a_folder_is_made(runs, trained, caps
     said = capsys.readouterr().err
     assert said.startswith("manyeyes: small needs files") and "npm pack openmoji" in said and "debian-handbook" in said
     assert not runs.exists() and not trained
+
+
+@pytest.mark.parametrize("field", ["start_vision", "vocabulary"])
+def test_what_a_run_began_with_is_not_needed_to_go_on(field, runs, trained, tmp_path, capsys) -> None:
+    ask = ["run", "tiny", f"{field}={tmp_path / 'gone'}", "--threads", "1"]
+    folder = RunFolder.create(runs / "tiny-20261124-101500", wanted(Options("tiny", (ask[2],))).started().to_json())
+    assert main(ask) == 2 and "there is no such" in capsys.readouterr().err
+    (folder.checkpoints / "step_00000001.incomplete").mkdir(parents=True)
+    (folder.checkpoints / "step_00000001.incomplete" / "state.json").write_text("{}")
+    assert main(ask) == 2 and trained == [], "a checkpoint cut short does not count"
+    (folder.checkpoints / "step_00000001.incomplete").rename(folder.checkpoints / "step_00000001")
+    assert main(ask) == 0 and len(trained) == 1
+    shutil.rmtree(folder.checkpoints)
+    assert main(ask) == 0 and "finished already" in capsys.readouterr().out
 
 
 def test_a_stage_that_a_checkpoint_replaces_is_skipped_and_said(runs, trained, capsys) -> None:

@@ -1,7 +1,10 @@
+import errno
 import importlib.util
 import io
 import math
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.media import Grid, Media, MediaError, MediaRules, Picture, image_plan, image_visual
+from manyeyes.core.media import Grid, Media, MediaError, MediaReadError, MediaRules, Picture, image_plan, image_visual
 
 OFFICIAL = MediaRules()
 TINY = MediaRules(patch_size=8, in_patch_limit=1024, in_patch_limit_each_frame=256, patch_limit_on_one_side=64)
@@ -339,12 +342,38 @@ def test_missing_files_get_a_hint(tmp_path):
         Picture.open(tmp_path)
     with pytest.raises(MediaError, match="does not exist"):
         Picture.open(tmp_path / "nowhere" / "a.png")
-    with pytest.raises(MediaError, match="no such picture .File name too long"):
+    with pytest.raises(MediaError, match="no such picture .File name too long") as caught:
         Picture.open("What is in this picture? " * 50)
+    assert not isinstance(caught.value, OSError), "no second attempt would go better"
     gone = Picture.open(tmp_path / "kitten.png")
     (tmp_path / "kitten.png").unlink()
-    with pytest.raises(MediaError, match="cannot be read"):
-        _ = gone.encoded
+    for read in (lambda: gone.encoded, gone.pixels):
+        with pytest.raises(MediaError, match="cannot be read .No such file") as caught:
+            read()
+        assert not isinstance(caught.value, OSError)
+
+
+@pytest.mark.parametrize(
+    ("number", "passes"),
+    [
+        (errno.ENOENT, False), (errno.ENOTDIR, False), (errno.EISDIR, False), (errno.ENAMETOOLONG, False),
+        (errno.ELOOP, False), (errno.EINVAL, False), (errno.EIO, True), (errno.ESTALE, True), (errno.EACCES, True),
+        (errno.EMFILE, True),
+    ],
+)  # fmt: skip
+def test_only_what_may_pass_is_worth_another_attempt(tmp_path, monkeypatch, number: int, passes: bool):
+    Image.new("RGB", (2, 2)).save(tmp_path / "kitten.png")
+    picture = Picture.open(tmp_path / "kitten.png")
+
+    def fails(*_, **__) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for module, name in ((Path, "is_file"), (Image, "open"), (Path, "read_bytes")):
+        with monkeypatch.context() as patch, pytest.raises(MediaError) as caught:
+            patch.setattr(module, name, fails)
+            _ = {"is_file": lambda: Picture.open(tmp_path / "kitten.png"), "open": picture.pixels,
+                 "read_bytes": lambda: picture.encoded}[name]()  # fmt: skip
+        assert isinstance(caught.value, MediaReadError) is passes
 
 
 def test_a_truncated_webp_is_refused_at_once():

@@ -1,5 +1,8 @@
+import errno
 import io
 import lzma
+import os
+import re
 import tarfile
 import zipfile
 from pathlib import Path
@@ -7,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from manyeyes.core.errors import DataError
+from manyeyes.core.metrics_log import RunFolderError
 from manyeyes.data.archives import Archive, members
 
 
@@ -103,3 +107,30 @@ def test_files_outside_the_folder_are_refused(folder):
 def test_nothing_wanted_inside_is_an_error(folder):
     with pytest.raises(DataError, match="none of the expected files"):
         DEB.unpacked(folder, wanted="*.svg")
+
+
+def failing(number: int, name: str):
+    """A method of Path that fails for files of that name."""
+
+    def fail(path: Path, *_: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    return lambda method: lambda path, *rest, **more: fail(path) if name in path.name else method(path, *rest, **more)
+
+
+def test_an_archive_that_cannot_be_read_is_named(folder, monkeypatch):
+    archive = DEB.find(folder)
+    monkeypatch.setattr(Path, "read_bytes", failing(errno.EIO, archive.name)(Path.read_bytes))
+    with pytest.raises(DataError, match=f"{re.escape(archive.name)}: cannot be read .Input/output error"):
+        DEB.unpacked(folder)
+    assert not list(folder.glob("*unpacked*")), "nothing is left behind"
+    monkeypatch.setattr(Path, "open", failing(errno.EIO, archive.name)(Path.open))
+    with pytest.raises(DataError, match=f"{re.escape(archive.name)}: cannot be read"):
+        Archive(DEB.package, DEB.version, "debian", sha256="0" * 64).check(folder)
+
+
+def test_a_full_disk_while_unpacking_is_no_fault_of_the_archive(folder, monkeypatch):
+    monkeypatch.setattr(Path, "write_bytes", failing(errno.ENOSPC, "two.png")(Path.write_bytes))
+    with pytest.raises(RunFolderError, match="the disk is full"):
+        DEB.unpacked(folder)
+    assert not list(folder.glob("*unpacked*"))

@@ -11,6 +11,7 @@ from manyeyes.data.mixture import Mixture, constant
 from manyeyes.data.registry import REGISTRY
 from manyeyes.data.synthetic_sources import CAPTION_TEXTS
 from manyeyes.recipes import recipe
+from manyeyes.recipes.reproduce.table1 import QUICK, vit_run
 
 WEIGHT = st.floats(0.01, 100.0)
 KINDS = {"photos": False, "stamps": False, "drawn": True, "shapes": True}
@@ -32,10 +33,21 @@ def test_synthetic_captions_keep_to_their_share_and_nothing_else_changes(weights
 
 
 def test_a_cap_beside_no_real_caption_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="drawn"):
-        capped({"drawn": 1.0, "pages": 1.0}, {"drawn": True}, share=0.5)
+    alone = constant(1.0, weights={"synthetic/caption/scenes": 1.0}, synthetic_captions=0.5)
+    with pytest.raises(ConfigError, match="caption/scenes"):
+        within_caps(alone, [REGISTRY["synthetic/caption/scenes"]])
     assert capped({"pages": 1.0}, {}, share=0.5) == {"pages": 1.0}
     assert capped({"drawn": 1.0}, {"drawn": True}, share=1.0) == {"drawn": 1.0}
+
+
+def test_synthetic_captions_end_with_the_last_real_one() -> None:
+    names = ("photographs_captions", "synthetic/caption/scenes", "synthetic/ocr/digits_text")
+    mixture = within_caps(constant(1.0, synthetic_captions=0.9), [REGISTRY[name] for name in names])
+    blend = Blend(mixture, {name: "vision" for name in names})
+    blend.retire("photographs_captions")
+    for _ in range(50):
+        assert blend.choose() == "synthetic/ocr/digits_text"
+        blend.add("synthetic/ocr/digits_text", 20)
 
 
 def test_drawn_tokens_follow_the_cap() -> None:
@@ -64,14 +76,19 @@ def test_a_sources_own_epoch_cap_holds_where_the_mixture_names_none() -> None:
 def test_every_stage_of_the_recipes_caps_synthetic_captions_beside_real_ones(name: str) -> None:
     for stage in recipe(name).stages:
         infos = [REGISTRY[source] for source in stage.sources]
-        shown = [info for info in infos if info.kind == "caption"]
         mixture: Mixture = within_caps(stage.mixture, infos)
         if stage.objective == "coca":
-            assert mixture.synthetic_captions < 1.0 and any(not info.synthetic for info in shown)
-        for segment in mixture.segments:
-            made = sum(segment.weights[info.name] for info in shown if info.synthetic)
-            every = sum(segment.weights[info.name] for info in shown)
-            assert made <= mixture.synthetic_captions * every + 1e-9
+            assert mixture.synthetic_captions < 1.0 and not all(mixture.captions.values())
+
+
+@pytest.mark.parametrize(
+    "stage", [s for name in ("tiny", "small", "k25") for s in recipe(name).stages] + [*vit_run(QUICK).stages]
+)
+def test_a_vit_is_trained_on_nothing_but_pairs(stage) -> None:
+    if stage.objective == "coca":
+        for name in stage.sources:
+            if not REGISTRY[name].missing():
+                assert REGISTRY.open(name, "train").record(0).turns[0].role == "document", name
 
 
 def test_caption_texts_hold_no_picture() -> None:

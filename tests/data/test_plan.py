@@ -12,6 +12,7 @@ from manyeyes.data.blend import Exhausted
 from manyeyes.data.fake_source import FakeSource
 from manyeyes.data.mixture import constant, one_pass
 from manyeyes.data.plan import UNREADABLE, PlannedPack, Planner
+from manyeyes.data.retry import Retry
 from manyeyes.data.source import RecordError
 
 T = 256
@@ -171,6 +172,32 @@ def test_a_failing_length_leaves_the_plan_as_it_was() -> None:
         except OSError:
             continue
     assert packs == planner().take(60)
+
+
+class Hiccups(FakeSource):
+    """The next `failures` measurements fail."""
+
+    failures = 0
+
+    def length(self, index: int, epoch: int) -> int:
+        if self.failures:
+            self.failures -= 1
+            raise OSError("storage is away")
+        return super().length(index, epoch)
+
+
+def test_a_resume_waits_for_storage_as_the_loader_does() -> None:
+    made = planner()
+    made.take(20)
+    state, expected = made.state(), made.take(20)
+    plain = sources()[2]
+    web = Hiccups("web", [plain.length(index, 0) for index in range(len(plain))])
+    web.failures = 2
+    again = restored(state, sources=sources(web=web), retry=Retry(attempts=3, wait=0.0))
+    assert web.failures == 0 and again.take(20) == expected
+    web.failures = 3
+    with pytest.raises(DataError, match="measuring a sample of web failed 3 times: storage is away. .* and resume"):
+        restored(state, sources=sources(web=web), retry=Retry(attempts=3, wait=0.0))
 
 
 @pytest.mark.parametrize(

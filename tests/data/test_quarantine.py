@@ -44,6 +44,19 @@ def test_what_one_stage_cannot_use_another_may(tmp_path: Path) -> None:
     assert len(Quarantine(tmp_path).failures) == 2
 
 
+def test_a_line_of_an_earlier_version_counts_in_every_stage(tmp_path: Path) -> None:
+    Quarantine(tmp_path).add(FAILURE)
+    path = tmp_path / "rank-0.jsonl"
+    line = path.read_text()
+    assert '"stage": ""' in line
+    path.write_text(line.replace(', "stage": ""', ""))
+    for stage in ("joint", "long"):
+        quarantine = Quarantine(tmp_path, stage=stage)
+        assert quarantine.reason(ENTRY) == "cut short"
+        quarantine.add(FAILURE._replace(stage=stage))
+    assert len(path.read_text().splitlines()) == 1
+
+
 def test_a_full_disk_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quarantine = Quarantine(tmp_path)
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,11 +99,11 @@ def test_another_mixture_is_refused_unless_asked_for(finished: RunFolder) -> Non
 
 
 def test_a_finished_run_keeps_its_mixtures(finished: RunFolder) -> None:
-    before = finished.config_path.read_bytes()
+    before = finished.config_path.read_bytes(), finished.metrics_path.read_bytes()
     other = apply_overrides(short(), ["stages.long.mixture.segments.0.vision=0.9"])
     with pytest.raises(ConfigError, match="stage long cannot change, that stage is over; .*the run is finished"):
         execute(other, finished, device=CPU, change_mixture=True)
-    assert finished.config_path.read_bytes() == before
+    assert (finished.config_path.read_bytes(), finished.metrics_path.read_bytes()) == before
 
 
 @pytest.mark.parametrize(
@@ -121,19 +122,25 @@ def test_a_finished_run_keeps_its_mixtures(finished: RunFolder) -> None:
 def test_a_change_that_is_refused_leaves_the_run_as_it_was(override: str, says: str, tmp_path: Path) -> None:
     folder = place(tmp_path / "run", short())
     assert not execute(short(), folder, device=CPU, stop=after(3))  # one of the two steps of `long` is done
-    before = folder.config_path.read_bytes()
+    folder.log("evaluation", 2, stage="long", final=False)  # after the checkpoint: a resume forgets it, a refusal not
+    before = folder.config_path.read_bytes(), folder.metrics_path.read_bytes()
     with pytest.raises((ConfigError, DataError), match=says):
         execute(apply_overrides(short(), [override]), folder, device=CPU, change_mixture=True)
-    assert folder.config_path.read_bytes() == before
+    assert (folder.config_path.read_bytes(), folder.metrics_path.read_bytes()) == before
     assert execute(short(), folder, device=CPU)
     assert not folder.metrics("mixture")
 
 
-def test_a_later_stage_may_change_its_mixture(tmp_path: Path) -> None:
+def test_a_later_stage_may_change_its_mixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = place(tmp_path / "run", short())
     assert not execute(short(), folder, device=CPU, stop=after(1))
     changed = apply_overrides(short(), ['stages.long.mixture.segments.0.weights={"small_talk": 1, "easy_vqa": 1}'])
+    written: list[Any] = []
+    monkeypatch.setattr(
+        folder, "write_config", lambda config: (written.append(1), RunFolder.write_config(folder, config))
+    )
     assert execute(changed, folder, device=CPU, change_mixture=True)
+    assert written == [1], "the new configuration is written once, not at every stage"
     assert Run.from_json(folder.config()).fingerprint == changed.fingerprint
 
 

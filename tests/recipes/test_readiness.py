@@ -11,7 +11,7 @@ from manyeyes.data.packages import Package
 from manyeyes.data.registry import REGISTRY
 from manyeyes.recipes import RECIPES, readiness, recipe
 from manyeyes.recipes.overrides import apply_overrides
-from manyeyes.recipes.readiness import check_files, check_names, check_start
+from manyeyes.recipes.readiness import check_files, check_names, check_order, check_start
 from manyeyes.recipes.run import Run
 
 
@@ -90,18 +90,19 @@ def k25(**changes: str) -> Run:
 
 def test_no_stage_may_train_against_random_weights(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"stage vit_align .*start_align=FOLDER \(for k25: Moonlight") as caught:
-        check_start(k25())
+        check_order(k25())
     assert "\n" not in str(caught.value)
+    check_order(k25(start_align=str(tmp_path)))
     check_start(k25(start_align=str(tmp_path)))
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])
 def test_a_small_language_model_that_a_stage_before_trains_is_no_noise(name: str) -> None:
     run = recipe(name)
-    check_start(run)
+    check_order(run)
     late = dataclasses.replace(run, stages=(*run.stages[1:], run.stages[0]))
     with pytest.raises(ConfigError, match="vit_align"):
-        check_start(late)
+        check_order(late)
 
 
 @pytest.mark.parametrize("field", ["start_text", "start_vision", "start_align"])

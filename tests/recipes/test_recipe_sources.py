@@ -7,8 +7,10 @@ import pytest
 
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.registry import REGISTRY
 from manyeyes.recipes import recipe
 from manyeyes.recipes.execute import _Sources
+from manyeyes.recipes.long_blend import BY_LENGTH
 
 RUN = recipe("tiny")
 
@@ -36,3 +38,15 @@ def test_a_sample_of_every_source_fits_into_the_stages_rows(sources: _Sources, s
         sample = source.sample(0, 0)
         assert sample.length == source.length(0, 0) <= stage.row_length, name
         assert bool(sample.media) == (source.domain == "vision") and sample.weights.max() > 0, name
+
+
+@pytest.mark.parametrize(
+    ("name", "length"), [("tiny", 1024), ("tiny", 4096), ("small", 4096), ("small", 16_384), ("k25", 32_768)]
+)
+def test_long_sources_fit_into_their_rows_and_clips_fill_them(name: str, length: int) -> None:
+    long, rules = BY_LENGTH[length], recipe(name).model.rules
+    clips = f"synthetic/video/{long.clips}"
+    for source in (*(f"synthetic/retrieval/{kind}_{length}" for kind in long.retrieval), long.chains, clips):
+        opened = REGISTRY.source(source, Tokenizer.tiny(), rules=rules, part_length=length)
+        longest = max(opened.length(index, 0) for index in range(2))
+        assert longest <= length and (source != clips or longest > 0.4 * length), (source, longest)

@@ -1,14 +1,14 @@
 """The loop: what a step does, what a stage keeps, resets and freezes, how a run stops and goes on."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from manyeyes.core.errors import CheckpointError, ManyeyesError
+from manyeyes.core.errors import CheckpointError, DataError, ManyeyesError
 from manyeyes.core.sample import Sample
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.mixture import Mixture, Segment, constant
@@ -17,7 +17,7 @@ from manyeyes.model.moe import MoE
 from manyeyes.optim.muonclip import clip_targets_of
 from manyeyes.optim.qk_clip import clip_
 from manyeyes.optim.schedule import Schedule
-from manyeyes.train.loop import digest, plain
+from manyeyes.train.loop import ANNOUNCED, digest, plain
 from manyeyes.train.meter import StepReport
 from manyeyes.train.objectives import Learned
 from manyeyes.train.stages import Stage
@@ -327,9 +327,40 @@ def test_what_was_logged_after_the_checkpoint_is_forgotten(tmp_path: Path) -> No
     assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4]
     again = trainer(system(5), (stage(steps=5),), tmp_path / "run", checkpoint_every=2)
     assert again.resume() and again.run_step == 2
-    assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2]
     assert again.train(never)
     assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4, 5]
+
+
+def test_a_refusal_at_the_resume_changes_nothing_on_disk(tmp_path: Path) -> None:
+    run = trainer(system(), (stage(steps=5),), tmp_path / "run", checkpoint_every=2)
+    assert not run.train(after(3))
+    (tmp_path / "run" / "metrics.jsonl").open("a").write('{"kind":"evaluation","step":3,"time":1.0}\n')
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+
+    def refuses(stage: Stage, state: Mapping[str, Any] | None) -> Any:
+        raise DataError("another mixture")
+
+    accepted: list[bytes] = []
+    again = trainer(
+        system(5), (stage(steps=5, mixture=constant(0.25, weights={"words": 1.0, "pictures": 1.0})),), tmp_path / "run"
+    )
+    again.accepted = lambda: accepted.append((tmp_path / "run" / "metrics.jsonl").read_bytes())
+    opened, again.open_loader = again.open_loader, refuses
+    assert again.resume()
+    with pytest.raises(DataError, match="another mixture"):
+        again.train(never)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before and accepted == []
+    again.open_loader = opened
+    assert again.train(never) and accepted == [before]
+    assert [row["step"] for row in rows(tmp_path / "run")] == [1, 2, 3, 4, 5]
+    assert len(rows(tmp_path / "run", "mixture")) == 1 and not rows(tmp_path / "run", "evaluation")
+
+
+def test_the_mixture_is_accepted_once_in_a_run_of_many_stages(tmp_path: Path) -> None:
+    run = trainer(system(), STAGES, tmp_path / "run")
+    accepted: list[int] = []
+    run.accepted = lambda: accepted.append(run.stage_number)
+    assert run.train(never) and accepted == [0]
 
 
 def test_a_finished_run_is_finished_at_once(tmp_path: Path) -> None:
@@ -413,6 +444,7 @@ def test_a_mixture_is_plain_data() -> None:
         "epochs": {"a": 3},
         "finite": False,
         "synthetic_captions": 1.0,
+        "captions": {},
     }
 
 
@@ -438,7 +470,8 @@ def test_replaced_records_are_announced_and_logged(tmp_path: Path, monkeypatch: 
     run.announce = said.append
     assert run.train(never)
     found = rows(tmp_path / "run", "quarantine")
-    assert found and len(said) == len(found)
+    assert len(found) > ANNOUNCED and len(said) == ANNOUNCED + 1, "a broken source does not flood the terminal"
+    assert said[-1].startswith(f"joint: {len(found)} records were replaced by padding; quarantine/")
     assert all(row["stage"] == "joint" and row["source"] == "words" and row["index"] % 10 == 0 for row in found)
     step, reason = found[0]["step"], found[0]["reason"]
     assert said[0] == f"joint, step {step}: a record was replaced by padding: {reason}" and "cut short" in reason

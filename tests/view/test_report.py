@@ -158,6 +158,31 @@ def test_a_diverged_loss_is_said(tmp_path) -> None:
     assert "not finite at 3 steps, first at step 6" in page_of(folder).text
 
 
+def test_a_stage_says_what_did_not_go_as_planned(tmp_path) -> None:
+    folder = RunFolder.create(tmp_path / "run", config_of())
+    folder.log("quarantine", 1, stage="text", source="web", index=3, epoch=0, reason="cut short")
+    for step in range(1, 4):
+        folder.log("train", step, stage="text", stage_step=step, loss=3.0, tokens=1, seconds=1)
+    assert "1 record replaced" in page_of(folder).text
+    folder.log("quarantine", 4, stage="text", source="web", index=9, epoch=0, reason="cut short")
+    folder.log("train", 4, stage="text", stage_step=4, loss=3.0, tokens=1, seconds=1)
+    folder.log("used_up", 4, stage="text", stage_step=4)
+    assert "data used up, 2 records replaced" in page_of(folder).text
+
+
+def test_a_record_is_counted_once_whatever_stages_met_it(tmp_path) -> None:
+    folder = RunFolder.create(tmp_path / "run", config_of())
+    (folder.path / "quarantine").mkdir()
+    failure = {"source": "web", "index": 3, "epoch": 0, "length": 9, "reason": "cut short"}
+    lines = [failure | {"stage": "text"}, failure | {"stage": "joint"}, failure | {"stage": "joint", "epoch": 1}]
+    path = folder.path / "quarantine" / "rank-0.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = page_of(folder)
+    assert "1 record could not be read" in page.text and "joint" in page.text
+    path.write_text(path.read_text() + json.dumps(failure | {"index": 4}) + "\n")  # of a version without stages
+    assert "2 records could not be read" in page_of(folder).text
+
+
 def test_a_long_run_gives_a_light_page(tmp_path) -> None:
     folder = RunFolder.create(tmp_path / "run", config_of())
     rows = [

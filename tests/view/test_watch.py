@@ -35,6 +35,24 @@ def test_rows_come_as_they_are_written(folder) -> None:
     assert follower.poll() and follower.history.step == 2
 
 
+def test_what_did_not_go_as_planned_stands_beside_the_stage(folder) -> None:
+    follower = Follower(folder)
+    folder.log("quarantine", 1, stage="text", source="web", index=3, epoch=0, reason="cut short")
+    step(folder, 1)
+    follower.poll()
+    assert "1 record replaced" in drawn(follower) and "used up" not in drawn(follower)
+    folder.log("used_up", 1, stage="text", stage_step=1)
+    follower.poll()
+    assert "data used up, 1 record replaced" in drawn(follower)
+    (text,) = (stage for stage in follower.history.stages if stage.plan.name == "text")
+    assert text.done and text.step < text.steps
+    folder.log("quarantine", 1, stage="text", source="web", index=3, epoch=0, reason="cut short")  # resumed
+    step(folder, 1)
+    follower.poll()
+    (text,) = (stage for stage in follower.history.stages if stage.plan.name == "text")
+    assert text.notes == "1 record replaced"
+
+
 def losses(history: History) -> list[float]:
     return [row.values["loss"] for row in history.train]
 

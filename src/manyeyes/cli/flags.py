@@ -29,14 +29,18 @@ def parsed(options: type[Options], arguments: Sequence[str], *, command: str, ab
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(
+            found = tyro.cli(
                 options, prog=command, description=about, args=arguments, config=(tyro.conf.FlagCreatePairsOff,)
             )
     except SystemExit as ended:
-        if ended.code:
-            line = _one_line(said.getvalue(), command)
-            print(line or said.getvalue(), file=sys.stderr, end="\n" if line else "")
+        line = _one_line(said.getvalue(), command) if ended.code else ""
+        print(line or said.getvalue(), file=sys.stderr, end="\n" if line else "")
         raise
+    except BaseException:
+        sys.stderr.write(said.getvalue())
+        raise
+    sys.stderr.write(said.getvalue())  # warnings, such as that of a type it does not know
+    return found
 
 
 def _one_line(box: str, command: str) -> str:

@@ -49,7 +49,7 @@ def _run(name: str, rest: list[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from manyeyes.cli.flags import parsed
     from manyeyes.core.errors import ManyeyesError
-    from manyeyes.core.metrics_log import OUT_OF_SPACE
+    from manyeyes.core.out_of_space import out_of_space_line
 
     try:
         module = importlib.import_module(f"manyeyes.cli.{name}")
@@ -66,9 +66,9 @@ def _run(name: str, rest: list[str]) -> int:
         sys.stderr.close()
         return 141
     except OSError as error:
-        if error.errno not in OUT_OF_SPACE:
-            raise
-        return _fail(f"{error.filename or 'writing'}: {OUT_OF_SPACE[error.errno]}; free some space and try again")
+        if line := out_of_space_line(error):
+            return _fail(line)
+        raise
 
 
 def _speak_any_alphabet() -> None:

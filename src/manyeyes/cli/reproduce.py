@@ -38,7 +38,7 @@ class Options:
     """which one; none lists them"""
     seeds: int | None = None
     """runs of each arm (default 3, or 1 with --quick); more may be added later"""
-    minutes: float = 60.0
+    minutes: float = 40.0
     """budget for the whole experiment on two cores; runs get longer or shorter by it"""
     quick: bool = False
     """the whole way in a minute or two, with budgets that mean nothing"""

@@ -19,7 +19,7 @@ from manyeyes.core.runlog import RunFolder, RunFolderError, new_run_path
 from manyeyes.recipes import recipe
 from manyeyes.recipes.mixture_change import refuse_past_changes
 from manyeyes.recipes.overrides import apply_overrides
-from manyeyes.recipes.readiness import check_files, check_names, check_start
+from manyeyes.recipes.readiness import check_files, check_names, check_order, check_start
 from manyeyes.recipes.run import Run
 from manyeyes.view.progress import Progress
 from manyeyes.view.report import write_report
@@ -70,9 +70,13 @@ def main(options: Options) -> int:
     asked = wanted(options)
     run = asked.started()
     check_names(run)
-    check_start(run)
     place = find_place(run, options)
-    if place.known and (folder := RunFolder.open(place.path)).metrics("finished"):
+    folder = RunFolder(place.path)
+    finished = place.known and bool(folder.metrics("finished"))
+    if not finished and not folder.has_checkpoint:
+        check_start(run)
+    check_order(run)
+    if finished:
         if options.change_mixture:
             refuse_past_changes(Run.from_json(folder.config()), run, current=len(run.stages))
         print(f"{short(place.path)}: finished already; --fresh trains it again\n{_after(folder)}")

@@ -9,7 +9,6 @@ that the log of a resumed run reads like that of an uninterrupted one. NaN and i
     └── RunFolderError    a run folder that cannot be read or written
 """
 
-import errno
 import json
 import math
 import os
@@ -22,13 +21,8 @@ from time import time
 from typing import Any, NamedTuple
 
 from manyeyes.core.errors import ManyeyesError
+from manyeyes.core.out_of_space import OUT_OF_SPACE
 
-OUT_OF_SPACE = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file is larger than the disk or its quota allows",
-}
-"""What a write that found no room says, by error number."""
 # JSON has no such numbers, but a diverged loss must stay visible in the log.
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -125,9 +119,9 @@ def readable_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in OUT_OF_SPACE:
+        if why := OUT_OF_SPACE.get(error.errno or 0):
             raise RunFolderError(
-                f"{path}: {OUT_OF_SPACE[error.errno]}; free some space and resume, what was written before is intact"
+                f"{path}: {why}; free some space and resume, what was written before is intact"
             ) from error
         raise RunFolderError(f"{path}: {error.strerror or error}") from error
 

@@ -55,6 +55,10 @@ _UPRIGHT = {
 }
 
 
+# What the file's name or place is to blame for: no attempt later would go better.
+_OF_THE_RECORD = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
+
+
 class MediaError(ManyeyesError):
     """A picture or clip that cannot be used."""
 
@@ -146,7 +150,7 @@ class Picture:
         try:
             return self._source.read_bytes()
         except OSError as error:
-            raise MediaReadError(f"{self._source}: cannot be read ({error.strerror})") from error
+            raise read_error(error, str(self._source)) or MediaError(f"{self._source}: cannot be read") from error
 
     def __repr__(self) -> str:
         return f"Picture({self.width}x{self.height})"
@@ -254,17 +258,19 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:160] or type(error).__name__
 
 
-def read_error(error: BaseException, name: str) -> MediaReadError | None:
-    """What to raise instead of `error` when not the file is to blame; None when it is.
+def read_error(error: BaseException, name: str) -> MediaError | None:
+    """What to raise instead of `error` when the file's contents are not to blame; None when they are.
 
-    The kernel numbers its errors, decoders do not. EINVAL is the exception: it answers a damaged file's jump to a place
-    before its beginning.
+    The kernel numbers its errors, decoders do not. A name that leads to no file is the record's own fault, a plain
+    MediaError; any other number is a MediaReadError, which may pass. EINVAL is the exception: it answers a damaged
+    file's jump to a place before its beginning.
     """
     if isinstance(error, MemoryError):
         return MediaReadError(f"{name}: not enough memory to decode it")
-    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-        return MediaReadError(f"{name}: cannot be read ({error.strerror})")
-    return None
+    if not isinstance(error, OSError) or error.errno in (None, errno.EINVAL):
+        return None
+    kind = MediaError if error.errno in _OF_THE_RECORD else MediaReadError
+    return kind(f"{name[:200]}: cannot be read ({error.strerror})")
 
 
 def existing_file(path: str | Path, kind: str) -> Path:
@@ -275,7 +281,9 @@ def existing_file(path: str | Path, kind: str) -> Path:
             return path
         raise MediaError(_missing(path, kind))
     except OSError as error:  # a folder that may not be entered, a name that is too long
-        raise MediaReadError(f"{str(path)[:200]}: no such {kind} ({error.strerror})") from error
+        storage = read_error(error, str(path))
+        missing = MediaError(f"{str(path)[:200]}: no such {kind} ({error.strerror})")
+        raise (storage if isinstance(storage, MediaReadError) else missing) from error
 
 
 def _missing(path: Path, kind: str) -> str:

@@ -72,6 +72,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def has_checkpoint(self) -> bool:
+        """Whether training would go on from a checkpoint; one that was being written does not count."""
+        return any(path.parent.suffix != ".incomplete" for path in self.checkpoints.glob("step_*/state.json"))
+
+    @property
     def tokenizer_path(self) -> Path:
         """The vocabulary."""
         return self.path / "tokenizer.tiktoken"

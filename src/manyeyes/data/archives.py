@@ -75,8 +75,11 @@ class Archive:
         path = self.find(folder)
         if self.sha256 is None:
             return
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _unreadable(path, error) from error
         if found != self.sha256:
             raise DataError(f"{path.name}: sha256 is {found}, expected {self.sha256}; delete it and run: {self.fetch}")
 
@@ -86,15 +89,14 @@ class Archive:
         A second call finds them there. An unpacking that was cut short leaves nothing under the final name.
 
         Raises:
-            DataError: the archive is missing or damaged, or holds no such file.
+            DataError: the archive is missing, damaged or cannot be read, or holds no such file.
             RunFolderError: the folder cannot be written, or the disk is full.
         """
         archive = self.find(folder)
         key = hashlib.blake2b(wanted.encode(), digest_size=4).hexdigest()
         target = folder / f"{archive.name}.{key}.unpacked"
         if not target.is_dir():
-            with readable_errors(folder):
-                _unpack(archive, target, wanted=wanted)
+            _unpack(archive, target, wanted=wanted)
         return target
 
 
@@ -109,7 +111,7 @@ def members(path: Path, *, wanted: str = "*") -> Iterator[Member]:
     """Files of a .deb, .tgz or .whl whose paths match the pattern `wanted`, in the order of the archive.
 
     Raises:
-        DataError: the archive is damaged or of another kind.
+        DataError: the archive is damaged, of another kind, or cannot be read.
     """
     try:
         if path.suffix == ".whl":
@@ -120,8 +122,14 @@ def members(path: Path, *, wanted: str = "*") -> Iterator[Member]:
         else:
             with tarfile.open(path, "r:*") as tar:
                 yield from _tar_members(tar, wanted)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, lzma.LZMAError, zlib.error) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{path}: damaged archive ({error}); delete it and fetch it again") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path}: cannot be read ({error.strerror or error}); check the storage it lies on and try again")
 
 
 def _tar_members(tar: tarfile.TarFile, wanted: str) -> Iterator[Member]:
@@ -140,10 +148,12 @@ def _zip_members(path: Path, wanted: str) -> Iterator[Member]:
 
 
 def _unpack(archive: Path, target: Path, *, wanted: str) -> None:
-    partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
+    with readable_errors(target.parent):
+        partial = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=target.parent))
     try:
         _write_all(members(archive, wanted=wanted), partial, archive)
-        partial.rename(target)
+        with readable_errors(target.parent):
+            partial.rename(target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -155,8 +165,9 @@ def _write_all(found: Iterator[Member], target: Path, archive: Path) -> None:
         place = target / path
         if not place.resolve().is_relative_to(target.resolve()):
             raise DataError(f"{archive}: holds a file outside its own folder ({path}); do not trust it")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
+        with readable_errors(target.parent):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
         count += 1
     if not count:
         raise DataError(f"{archive}: none of the expected files is inside; was it fetched in another version?")

@@ -16,6 +16,7 @@ from math import inf
 from typing import Any
 
 from manyeyes.core.errors import ConfigError, DataError
+from manyeyes.data.caption_cap import capped
 from manyeyes.data.mixture import Mixture
 from manyeyes.data.source import DOMAINS, TEXT, VISION
 
@@ -147,7 +148,9 @@ class Blend:
 
     def _balance_within(self, domain: str) -> Balance:
         names = [name for name, home in self._domain_of.items() if home == domain and name not in self.retired]
-        return Balance({name: self._segment.weights.get(name, 1.0) for name in names})
+        weights = {name: self._segment.weights.get(name, 1.0) for name in names}
+        captions = {name: made for name, made in self.mixture.captions.items() if name in weights}
+        return Balance(capped(weights, captions, share=self.mixture.synthetic_captions))
 
     def _balance_of_domains(self) -> Balance:
         shares = {VISION: self._segment.vision, TEXT: 1.0 - self._segment.vision}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from threading import Event
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from manyeyes.core.errors import ConfigError, DataError
 from manyeyes.core.media import MediaError
@@ -23,9 +23,8 @@ from manyeyes.data.ordered_map import ordered_map
 from manyeyes.data.packing import Batch, Pack, pack, stack
 from manyeyes.data.plan import Entry, PlannedPack, Planner
 from manyeyes.data.quarantine import Failure, Quarantine, stand_in
+from manyeyes.data.retry import RETRY, Result, Retry, patiently
 from manyeyes.data.source import RecordError
-
-Result = TypeVar("Result")
 
 
 class LoadedBatch(NamedTuple):
@@ -42,17 +41,6 @@ class LoadedBatch(NamedTuple):
     packs: tuple[int, ...]
     state: dict[str, Any]
     failures: tuple[Failure, ...]
-
-
-class Retry(NamedTuple):
-    """How often an `OSError` is tried again: waits of 0.1, 0.4, 1.6, ... seconds by default."""
-
-    attempts: int = 4
-    wait: float = 0.1
-    growth: float = 4.0
-
-
-RETRY = Retry()
 
 
 class Loader:
@@ -196,19 +184,7 @@ class _Reader:
         return stand_in(entry, pad_id=self._pad_id), failure
 
     def _patiently(self, attempt: Callable[[], Result], what: str) -> Result:
-        """The result of `attempt`, tried again after an OSError until the attempts or the run end."""
-        wait = self._retry.wait
-        for number in range(1, self._retry.attempts + 1):
-            try:
-                return attempt()
-            except OSError as error:
-                if number == self._retry.attempts or self._stop.wait(wait):
-                    raise DataError(
-                        f"{what} failed {number} times: {error}. Check the storage it reads from and resume; "
-                        f"the plan is unchanged"
-                    ) from error
-                wait *= self._retry.growth
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        return patiently(attempt, what, self._retry, stop=self._stop)
 
 
 def _require_planned(sample: Sample, entry: Entry) -> Sample:

@@ -47,6 +47,7 @@ class Mixture:
         finite: stop when every source with a share is used up (then a domain that ends leaves its share to the other)
             instead of refusing to go on. For fine-tuning and validation; needs a cap for each source.
         synthetic_captions: largest share of the caption tokens that may be made by programs (`data.caption_cap`).
+        captions: for each caption source whether it is synthetic; filled in by `caption_cap.within_caps`.
 
     Example:
         >>> late(1000).segments[1]
@@ -57,6 +58,7 @@ class Mixture:
     epochs: Mapping[str, float] = field(default_factory=dict)
     finite: bool = False
     synthetic_captions: float = 1.0
+    captions: Mapping[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         starts = [segment.start for segment in self.segments]

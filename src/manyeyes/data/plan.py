@@ -9,6 +9,7 @@ Report: App. C.1 (flexibility, determinism: a resumed sequence equals the uninte
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from manyeyes.data.blend import Blend, Exhausted
 from manyeyes.data.mixture import Mixture
 from manyeyes.data.permutation import Shuffle
 from manyeyes.data.resume import FORMAT, refuse_changes, require_same, waiting
+from manyeyes.data.retry import RETRY, Retry, patiently
 from manyeyes.data.source import DOMAINS, VISION, RecordError, Source
 from manyeyes.data.window import WINDOW, Window
 
@@ -185,6 +187,7 @@ class Planner:
         window: int = WINDOW,
         tokenizer: str = "",
         allow: Collection[str] = (),
+        retry: Retry = RETRY,
     ) -> "Planner":
         """A planner that goes on after `state`, with no sample repeated and none skipped.
 
@@ -192,13 +195,14 @@ class Planner:
         "tokenizer", "sources" = sources added) may differ too; seed, size and domain of a source never.
 
         Raises:
-            DataError: something else differs; the message says what, and which changes are possible.
+            DataError: something else differs; the message says what, and which changes are possible. Or a sample that
+                waits for a row cannot be measured: storage failed at every attempt of `retry`.
         """
         planner = cls(sources, mixture, row_length=row_length, seed=seed, window=window, tokenizer=tokenizer)
         require_same(state, planner.state(), allow=allow)
         if "tokenizer" not in allow:
-            refuse_changes(planner._changed_lengths(state))
-        planner._take_over(state)
+            refuse_changes(planner._changed_lengths(state, retry))
+        planner._take_over(state, retry)
         return planner
 
     def at(self, state: Mapping[str, Any]) -> "Planner":
@@ -253,21 +257,25 @@ class Planner:
             retired=[name for name, drawn in self._drawn.items() if drawn >= self._caps[name]],
         )
 
-    def _take_over(self, state: Mapping[str, Any]) -> None:
+    def _take_over(self, state: Mapping[str, Any], retry: Retry) -> None:
         self.packs, self._room = state["packs"], state["room"]
         for name, (_, _, drawn, tokens) in state["sources"].items():
             self._drawn[name], self._tokens[name] = drawn, tokens
         self._blend = self._new_blend()
         self._blend.restore(state["blend"])
-        self._window.waiting = [self._entry(name, draw) for name, draw, _ in waiting(state)]
+        self._window.waiting = [self._waiting_entry(name, draw, retry) for name, draw, _ in waiting(state)]
 
-    def _changed_lengths(self, state: Mapping[str, Any]) -> Iterator[str]:
+    def _changed_lengths(self, state: Mapping[str, Any], retry: Retry) -> Iterator[str]:
         """The samples that wait for a row bear witness: their lengths must be what they were."""
         for name, draw, length in waiting(state):
-            entry = self._entry(name, draw)
+            entry = self._waiting_entry(name, draw, retry)
             if entry.length != length:
                 yield f"{entry.name} had {length} tokens and now has {entry.length} (tokenizer or augmentation changed)"
                 return
+
+    def _waiting_entry(self, name: str, draw: int, retry: Retry) -> Entry:
+        """Measured while no loader is there yet that would try again."""
+        return patiently(partial(self._entry, name, draw), f"measuring a sample of {name}", retry)
 
 
 class _Draws:

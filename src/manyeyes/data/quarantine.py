@@ -46,7 +46,8 @@ class Quarantine:
     All files of the folder are read at the start, so ranks may change from one start to the next.
 
     Args:
-        stage: the stage that reads; failures of other stages are kept and do not count.
+        stage: the stage that reads; failures of other stages are kept and do not count. Lines of earlier versions name
+            no stage ("") and count in every one.
 
     Raises:
         RunFolderError: the folder cannot be read or written, or the disk is full.
@@ -72,7 +73,8 @@ class Quarantine:
 
     def reason(self, entry: Entry) -> str | None:
         """Why an entry is quarantined; None if it is not."""
-        return self._reasons.get((self.stage, entry.source, entry.index, entry.epoch))
+        record = (entry.source, entry.index, entry.epoch)
+        return self._reasons.get((self.stage, *record), self._reasons.get(("", *record)))
 
     def add(self, failure: Failure) -> None:
         """Write a failure down unless it is known."""
@@ -81,10 +83,10 @@ class Quarantine:
                 file.write(json.dumps(failure._asdict()) + "\n")
 
     def _remember(self, failure: Failure) -> bool:
-        key = (failure.stage, failure.source, failure.index, failure.epoch)
-        if key in self._reasons:
+        record = (failure.source, failure.index, failure.epoch)
+        if not self._reasons.keys().isdisjoint({(failure.stage, *record), ("", *record)}):
             return False
-        self._reasons[key] = failure.reason
+        self._reasons[failure.stage, *record] = failure.reason
         self.failures.append(failure)
         return True
 

@@ -79,11 +79,12 @@ LENGTHS = (256, 1024, 4096, 16_384, 32_768, 262_144)
 """Row lengths of the stages of `tiny`, `small` and `k25`; the filler sentences that fill them follow."""
 
 
-def at_each_length(kind: type[Generator], *sentences: int, **given: Any) -> list[SourceInfo]:
+def at_each_length(kind: type[Generator], *sentences: int) -> list[SourceInfo]:
     """A long-text generator once for each length (from the shortest on), named after it."""
+    lengths = LENGTHS[: len(sentences)]
     return [
-        described(kind, name=f"{kind.name}_{length}", sentences=count, **given)
-        for length, count in zip(LENGTHS, sentences, strict=False)
+        described(kind, name=f"{kind.name}_{length}", sentences=count)
+        for length, count in zip(lengths, sentences, strict=True)
     ]
 
 
@@ -100,8 +101,9 @@ VARIANTS = (
     described(video.Events, name="synthetic/video/events_text", form="document"),
     described(video.LongVideos, name="synthetic/video/long_32", frames=32),
     described(video.LongVideos, name="synthetic/video/long_480", frames=480),
-    described(video.LongVideos, name="synthetic/video/long_1920", frames=1920),
-    described(video.LongVideos, name="synthetic/video/long_14400", frames=14_400, needles=(1, 6)),
+    described(video.LongVideos, name="synthetic/video/long_1920", frames=1920, needles=(1, 4)),
+    described(video.LongVideos, name="synthetic/video/long_5400", frames=5_400, needles=(1, 6)),
+    described(video.LongVideos, name="synthetic/video/long_43200", frames=43_200, needles=(1, 8)),
     *at_each_length(retrieval.Needles, 5, 42, 180, 720, 1_500, 12_000),
     *at_each_length(retrieval.KeyValues, 18, 88, 390),
     *at_each_length(retrieval.Variables, 5, 42, 180, 720, 1_500, 12_000),

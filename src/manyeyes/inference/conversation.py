@@ -15,6 +15,7 @@ from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.generate import Prompt, generate
 from manyeyes.inference.sampling import GREEDY, SamplingParams
 from manyeyes.model.checkpoint import load_model
+from manyeyes.model.checkpoint_folder import CONFIG, read_json
 from manyeyes.model.multimodal import K25
 from manyeyes.model.precision import default_dtype
 
@@ -29,13 +30,17 @@ class Assistant:
     def load(cls, folder: Path, *, device: torch.device | str = "cpu") -> "Assistant":
         """A model from a checkpoint folder in the official layout, with its `tiktoken.model`.
 
+        Weights that are stored in fp32 are computed with in fp32, so that a run answers here as it was scored; others
+        in what the device multiplies fast.
+
         Raises:
             CheckpointError: weights or vocabulary are missing or damaged.
         """
         if not folder.is_dir():
             raise CheckpointError(f"no checkpoint folder {folder}")
-        model = load_model(folder, device=device, dtype=default_dtype(device))
-        return cls(model, Tokenizer.load(folder))
+        stored = read_json(folder / CONFIG).get("dtype")
+        dtype = torch.float32 if stored == "float32" else default_dtype(device)
+        return cls(load_model(folder, device=device, dtype=dtype), Tokenizer.load(folder))
 
     def answer(
         self,

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from manyeyes.core.errors import CheckpointError
+from manyeyes.core.out_of_space import out_of_space
 from manyeyes.model.checkpoint_folder import INDEX, sibling
 from manyeyes.model.config import ModelConfig
 from manyeyes.model.shard_layout import Shard
 from manyeyes.model.tensor_names import GROUP, Quantization
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SMALL_FILES = 1 << 20
 """Allowance for config.json, the index and directory entries, in bytes."""
 _DTYPE_NAMES = {"BF16": "bfloat16", "F32": "float32"}
@@ -147,10 +147,11 @@ def _flush(path: Path) -> None:
 
 
 def _write_failure(folder: Path, error: OSError, needed: int) -> str:
-    if error.errno not in _FULL:
+    why = out_of_space(error)
+    if why is None:
         return f"could not write {folder}: {error.strerror or error}; nothing that was there before is changed"
     return (
-        f"the disk is full ({error.strerror}): {folder} needs {needed:,} bytes, {_free(folder):,} are free; "
+        f"{why} ({error.strerror}): {folder} needs {needed:,} bytes, {_free(folder):,} are free; "
         "nothing that was there before is changed, free some space and try again"
     )
 

@@ -8,7 +8,6 @@ Report: App. C.1 (ratios are adjusted on demand; an interrupted run goes on exac
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from manyeyes.recipes.run import Run
 from manyeyes.recipes.starting_points import start_from
 from manyeyes.recipes.vocabularies import vocabulary_of
 from manyeyes.train.flops import measured_peak
-from manyeyes.train.loop import OpenLoader, Trainer
+from manyeyes.train.loop import Trainer
 from manyeyes.train.meter import StepReport
 from manyeyes.train.stages import LoopConfig, Stage
 from manyeyes.train.system import System
@@ -62,13 +61,13 @@ def execute(
         stop: asked after each step; True saves and returns.
         data_folder: where fetched data lies.
         change_mixture: let `run` have other mixtures than the folder's run began with; it goes on from where it stands,
-            no sample is repeated and none skipped. Once the planner has accepted them, the folder's `config.json` holds
-            the new ones; a change that is refused leaves it as it was.
+            no sample is repeated and none skipped. Once the planner of the stage that it stands in has accepted
+            its own, the folder's `config.json` holds all the new ones.
 
     Raises:
         ConfigError: the folder holds a run of another configuration; a changed mixture names an unknown source or is
-            that of a stage that is over.
-        DataError: the planner cannot go on with a changed mixture.
+            that of a stage that is over. The folder stays as it was.
+        DataError: the planner cannot go on with a changed mixture. The folder stays as it was.
         CheckpointError: no checkpoint can be read, or none can be written.
     """
     if run.replaced:
@@ -85,17 +84,18 @@ def execute(
     trainer = Trainer(
         system,
         run.stages,
-        config=_in_one_format(run.loop, dtype),
+        config=in_one_format(run.loop, dtype),
         seed=run.seed,
         folder=folder,
         tokenizer=tokenizer,
-        open_loader=_then(sources.loader, lambda: folder.write_config(run.to_json())) if changed else sources.loader,
+        open_loader=sources.loader,
         evaluate=evaluation,
         report=report,
         device=device,
         peak=peak,
         fingerprint=run.core_fingerprint,
         announce=announce,
+        accepted=(lambda: folder.write_config(run.to_json())) if changed else (lambda: None),
     )
     if trainer.resume():
         refuse_past_changes(Run.from_json(folder.config()).started(), run, current=trainer.stage_number)
@@ -131,17 +131,6 @@ def settle(run: Run, folder: RunFolder, *, change_mixture: bool) -> bool:
     return True
 
 
-def _then(open_loader: OpenLoader, accepted: Callable[[], None]) -> OpenLoader:
-    """Opens loaders, and says so when the planner has accepted the mixture."""
-
-    def opened(stage: Stage, state: Mapping[str, Any] | None) -> AbstractContextManager[Loader]:
-        loader = open_loader(stage, state)
-        accepted()
-        return loader
-
-    return opened
-
-
 def compute_dtype(run: Run, folder: RunFolder, device: torch.device) -> torch.dtype:
     """The format that the run began in; at its start the one that its configuration names, or the device's own."""
     began = folder.metrics("start")
@@ -150,8 +139,8 @@ def compute_dtype(run: Run, folder: RunFolder, device: torch.device) -> torch.dt
     return default_dtype(device) if run.loop.compute == "auto" else getattr(torch, run.loop.compute)
 
 
-def _in_one_format(loop: LoopConfig, dtype: torch.dtype) -> LoopConfig:
-    """Newton-Schulz in the run's own format, unless its configuration names one."""
+def in_one_format(loop: LoopConfig, dtype: torch.dtype) -> LoopConfig:
+    """The loop with Newton-Schulz in the run's own format, unless its configuration names one."""
     if loop.optimizer.ns_dtype != "auto":
         return loop
     name = "bfloat16" if dtype == torch.bfloat16 else "float32"

@@ -1,7 +1,7 @@
 """`k25`: the report's own run as data: 1T parameters, its lengths, its token budgets. A starting point for a cluster.
 
     command      manyeyes run k25 vocabulary=Kimi-K2-Base/tiktoken.model start_text=Kimi-K2-Base \
-                     start_align=Moonlight-16B-A3B             (with your own sources registered)
+                     start_align=Moonlight-16B-A3B             (and your own sources in `data.registry`)
     hardware     the report: H800 nodes in multiples of 32; nothing of this recipe was run here beyond its configuration
     numbers      sequence lengths and tokens: report table 3. Learning rates, batch, warm-up: Kimi K2 (the report gives
                  none of its own). Vision ratio 10 %: report table 1, first row.
@@ -13,6 +13,7 @@ report starts. No stage trains the small language model that the ViT is aligned 
 from manyeyes.data.mixture import Mixture, constant
 from manyeyes.model import config as models
 from manyeyes.optim.schedule import Schedule
+from manyeyes.recipes.long_blend import long_blend
 from manyeyes.recipes.run import Run
 from manyeyes.recipes.small import (
     FETCHED_PAGES,
@@ -55,21 +56,14 @@ def k25() -> Run:
             ),
             _stage("projector", ("mm_projector",), 0.01, captions, reset=("mm_projector",), rate=2e-4),
             _stage("joint", ALL, 15.0, _pictures(0.1, ordinary), rate=2e-4),
-            _stage("long_32k", ALL, 0.5, _pictures(0.1, _long(ordinary, 32_768)), rate=2e-5, length=32_768),
-            _stage("long_262k", ALL, 0.2, _pictures(0.1, _long(ordinary, 262_144)), rate=7e-6, length=262_144),
+            _stage("long_32k", ALL, 0.5, _pictures(0.1, long_blend(ordinary, 32_768)), rate=2e-5, length=32_768),
+            _stage("long_262k", ALL, 0.2, _pictures(0.1, long_blend(ordinary, 262_144)), rate=7e-6, length=262_144),
         ),
     )
 
 
 def _pictures(vision: float, weights: dict[str, float]) -> Mixture:
     return constant(vision, weights=weights, synthetic_captions=SYNTHETIC_CAPTIONS)
-
-
-def _long(ordinary: dict[str, float], length: int) -> dict[str, float]:
-    """Long text, long clips, reasoning chains, and what the joint stage saw."""
-    long_text = {f"synthetic/retrieval/{kind}_{length}": 1.0 for kind in ("needles", "variables")}
-    chains, frames = ("chains_256", 1920) if length < 100_000 else ("chains_1024", 14_400)
-    return ordinary | {"package_repositories": 4.0, chains: 1.0, f"synthetic/video/long_{frames}": 3.0} | long_text
 
 
 def _stage(

@@ -1,11 +1,12 @@
 """What can be said about a run before anything of it exists: a wrong name or a missing file ends it at once.
 
     check_names    every source of every stage and held-out set is registered, and each mixture's ratio can be met
-    check_start    the checkpoints and the vocabulary that it names are there; no stage learns from random weights
+    check_order    no stage learns from weights that are still random
+    check_start    the checkpoints and the vocabulary that it names are there; asked only of a run that begins
     check_files    everything that its sources read has been installed or fetched; all that is missing is named at once
 
 A run lasts for hours, and its last stage may be the first to need a name or a file. `manyeyes run` asks here before it
-makes a folder; code that brings sources of its own calls `execute` and need not.
+makes a folder.
 """
 
 import difflib
@@ -54,11 +55,24 @@ def _near(name: str) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else " (`examples/list_sources.py` lists them all)"
 
 
-def check_start(run: Run) -> None:
-    """Whatever the run begins with is there.
+def check_order(run: Run) -> None:
+    """No stage trains against the small language model while that is still random.
 
     Raises:
-        ConfigError: a stage trains against the small language model while that is still random; no such vocabulary.
+        ConfigError: naming the stage.
+    """
+    if stage := _against_noise(run):
+        raise ConfigError(
+            f"stage {stage.name} trains against the small language model (align), which no stage before it trains; "
+            "give its checkpoint as start_align=FOLDER (for k25: Moonlight-16B-A3B)"
+        )
+
+
+def check_start(run: Run) -> None:
+    """Whatever the run begins with is there. A run that goes on needs none of it: all is in its checkpoint and folder.
+
+    Raises:
+        ConfigError: no such vocabulary.
         CheckpointError: a checkpoint to start from is not there.
     """
     for field in ("start_text", "start_vision", "start_align"):
@@ -68,11 +82,6 @@ def check_start(run: Run) -> None:
     if run.vocabulary not in ("tiny", "learn") and not Path(run.vocabulary).exists():
         raise ConfigError(
             f"vocabulary={run.vocabulary}: there is no such file; name a tiktoken file, or say tiny or learn"
-        )
-    if stage := _against_noise(run):
-        raise ConfigError(
-            f"stage {stage.name} trains against the small language model (align), which no stage before it trains; "
-            "give its checkpoint as start_align=FOLDER (for k25: Moonlight-16B-A3B)"
         )
 
 

@@ -49,7 +49,7 @@ class HeldOut:
         check_ranges(self, f"held-out set {self.name}", least)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     """Everything that determines what a run computes.
 
@@ -174,11 +174,6 @@ class Run:
         for passive in ("about", "hardware", "examples"):
             data.pop(passive)
         data["loop"].pop("checkpoint_every")
-        if not self.start_align:  # younger than the others: runs from before it keep their fingerprints
-            data.pop("start_align")
-        for stage in data["stages"]:
-            if stage["schedule"]["kind"] == "wsd":  # younger than the other fields, as well
-                stage["schedule"].pop("kind")
         return data
 
     def shortened(self, share: float) -> "Run":

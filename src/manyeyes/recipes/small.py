@@ -12,6 +12,7 @@ from manyeyes.data.mixture import constant
 from manyeyes.model import config as models
 from manyeyes.optim.schedule import Schedule
 from manyeyes.recipes import tiny as t
+from manyeyes.recipes.long_blend import long_blend
 from manyeyes.recipes.run import HeldOut, Run
 from manyeyes.train.stages import Component, Stage
 
@@ -26,8 +27,6 @@ AT_16K = (
     HeldOut("needles_16384", "synthetic/retrieval/needles_16384", "answer", records=16, new_tokens=8, length=16_384),
     HeldOut("long_video_16384", "synthetic/video/long_1920", "answer", records=16, new_tokens=8, length=16_384),
 )
-LONG_CLIPS = {4096: "synthetic/video/long_480", 16_384: "synthetic/video/long_1920"}
-LONG_CHAINS = {4096: "chains_64", 16_384: "chains_256"}
 
 
 def small() -> Run:
@@ -93,7 +92,7 @@ def small() -> Run:
                 500,
                 rate / 5,
                 vision=0.3,
-                weights=_long_blend(text | sight, 4096),
+                weights=long_blend(text | sight, 4096),
                 length=4096,
                 context=4096,
                 yarn=4.0,
@@ -105,7 +104,7 @@ def small() -> Run:
                 200,
                 rate / 10,
                 vision=0.3,
-                weights=_long_blend(text | sight, 16_384),
+                weights=long_blend(text | sight, 16_384),
                 length=16_384,
                 context=16_384,
                 yarn=16.0,
@@ -113,12 +112,6 @@ def small() -> Run:
             ),
         ),
     )
-
-
-def _long_blend(ordinary: dict[str, float], length: int) -> dict[str, float]:
-    """Long text, long clips, reasoning chains, and what the joint stage saw."""
-    long_text = {f"synthetic/retrieval/{kind}_{length}": 1.0 for kind in ("needles", "variables")}
-    return ordinary | {"package_repositories": 4.0, LONG_CHAINS[length]: 1.0, LONG_CLIPS[length]: 3.0} | long_text
 
 
 def _stage(

@@ -12,6 +12,7 @@ see enough pictures. The order of stages, what learns in each and what is carrie
 from manyeyes.data.mixture import constant
 from manyeyes.model import config as models
 from manyeyes.optim.schedule import Schedule
+from manyeyes.recipes.long_blend import long_blend
 from manyeyes.recipes.run import HeldOut, Run
 from manyeyes.train.stages import Component, LoopConfig, Stage
 
@@ -56,8 +57,9 @@ SIGHT = {
     "synthetic/ocr/digits_text": 2.0,
     "digit_strings": 0.5,
     "synthetic/ocr/words": 0.5,
+    "synthetic/caption/large": 1.0,
     "synthetic/caption/scenes": 0.5,
-    "synthetic/perception/attributes": 1.5,
+    "synthetic/perception/attributes": 1.0,
     "synthetic/perception/counting": 1.0,
     "synthetic/perception/grounding": 1.0,
     "synthetic/interleaved/lessons": 0.2,
@@ -167,12 +169,12 @@ def _vision() -> tuple[Stage, ...]:
             objective="language",
             trainable=("mm_projector",),
             reset=("mm_projector",),
-            steps=40,
+            steps=150,
             row_length=256,
-            rows=6,
-            micro_rows=6,
+            rows=8,
+            micro_rows=8,
             mixture=captions,
-            schedule=Schedule(JOINT_RATE, warmup=5, decay=0.2),
+            schedule=Schedule(TEXT_RATE, warmup=10, decay=0.3),
         ),
     )
 
@@ -183,14 +185,14 @@ def _together() -> tuple[Stage, ...]:
             name="joint",
             objective="language",
             trainable=ALL,
-            steps=760,
+            steps=640,
             row_length=256,
             rows=8,
             micro_rows=8,
             mixture=constant(0.8, weights=TEXT | SIGHT),
             schedule=Schedule(JOINT_RATE, warmup=20, decay=0.4),
             held_out=(*SEEING, "needles_256", "long_video_256"),
-            evaluate_every=190,
+            evaluate_every=160,
         ),
     )
 
@@ -205,7 +207,7 @@ def _long() -> tuple[Stage, ...]:
             row_length=length,
             rows=8192 // length,
             micro_rows=1024 // min(length, 1024),
-            mixture=constant(0.6, weights=_long_blend(length)),
+            mixture=constant(0.6, weights=long_blend(TEXT | SIGHT, length)),
             schedule=Schedule(JOINT_RATE / 6, warmup=4, decay=0.8),
             context=length,
             yarn_factor=length / 256,
@@ -223,11 +225,3 @@ def _scored_up_to(length: int) -> tuple[str, ...]:
     """Retrieval and long clips at this length, and at those that came before and should not be forgotten."""
     lengths = [shorter for shorter in (256, 1024, 4096) if shorter <= length]
     return tuple(f"{kind}_{shorter}" for kind in ("needles", "long_video") for shorter in lengths)
-
-
-def _long_blend(length: int) -> dict[str, float]:
-    """Long text, long video, reasoning chains, and what the joint stage saw."""
-    long_text = {f"synthetic/retrieval/{kind}_{length}": 1.0 for kind in ("needles", "key_values", "variables")}
-    chains = {"chains_16" if length == 1024 else "chains_64": 1.0}
-    video = {"synthetic/video/long" if length == 1024 else "synthetic/video/long_480": 3.0}
-    return TEXT | {"package_repositories": 4.0} | long_text | chains | SIGHT | video

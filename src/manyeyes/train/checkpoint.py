@@ -8,7 +8,6 @@ layout by `model.checkpoint` at the end of a run.
 Report: App. C.1 (any interruption resumes exactly).
 """
 
-import errno
 import json
 import os
 import shutil
@@ -21,13 +20,9 @@ import safetensors.torch
 import torch
 
 from manyeyes.core.errors import CheckpointError
+from manyeyes.core.out_of_space import out_of_space
 
 KEPT = 2
-_FULL = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file is too large",
-}
 _STATE, _WEIGHTS, _OPTIMIZER = "state.json", "weights.safetensors", "optimizer.safetensors"
 
 
@@ -145,11 +140,7 @@ def _flush(path: Path) -> None:
 
 
 def _write_failure(folder: Path, error: Exception) -> str:
-    # safetensors gives no errno, only its text.
-    causes = (
-        why for code, why in _FULL.items() if getattr(error, "errno", None) == code or os.strerror(code) in str(error)
-    )
-    reason = next(causes, str(error))
+    reason = out_of_space(error) or str(error)
     return (
         f"could not write a checkpoint to {folder}: {reason}. The last good checkpoint is untouched; "
         "free some space and run the same command again to go on from it"

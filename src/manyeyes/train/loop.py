@@ -4,8 +4,8 @@
         for batch in loader:        learn → clip gradient → MuonClip step → QK-Clip → balancing bias → log
             now and then:           evaluate on held-out data, save a checkpoint
 
-A record that cannot be read is announced and logged. A finite mixture that is used up ends its stage early. A gradient
-that is not finite ends the run before anything is stepped or saved.
+A record that cannot be read is logged; the first few of a stage are announced. A finite mixture that is used up ends
+its stage early. A gradient that is not finite ends the run before anything is stepped or saved.
 A stop request (Ctrl-C, SIGTERM) is honoured after the step that is under way, and saved. `evaluate`, `report` and
 `announce` are callbacks that a recipe wires; nothing here knows what is evaluated or how progress is shown.
 
@@ -37,6 +37,9 @@ from manyeyes.train.objectives import Learned, learn_language, learn_pairs
 from manyeyes.train.stages import LoopConfig, Stage
 from manyeyes.train.system import System
 
+ANNOUNCED = 3
+"""Replaced records of a stage that are announced one by one; of the others only the count, at its end."""
+
 
 class Evaluate(Protocol):
     """Scores the networks on held-out data; the figures go to the log. `final` is True at a stage's end."""
@@ -58,6 +61,8 @@ class Trainer:
         fingerprint: identifies what may not change during the run; a checkpoint of another one is refused.
         peak: operations a second of this machine, for MFU.
         announce: called with a line when a record is replaced or a stage ends early.
+        accepted: called once, when the loader of the stage in which training begins or goes on has opened; nothing in
+            the folder of a resumed run changes before.
     """
 
     def __init__(
@@ -76,16 +81,20 @@ class Trainer:
         peak: float,
         fingerprint: str,
         announce: Callable[[str], None] = lambda line: None,
+        accepted: Callable[[], None] = lambda: None,
     ) -> None:
         self.system, self.stages, self.config, self.seed, self.folder = system, stages, config, seed, folder
         self.tokenizer, self.open_loader, self.evaluate, self.report = tokenizer, open_loader, evaluate, report
         self.device, self.peak, self.fingerprint = device, peak, fingerprint
-        self.announce = announce
+        self.announce, self.accepted = announce, accepted
         self.stage_number = 0
         self.step = 0
         self.seconds = 0.0
         self._planner_state: Mapping[str, Any] | None = None
         self._momentum: dict[str, Tensor] = {}
+        self._saved: Mapping[str, Any] | None = None
+        self._begun = False
+        self._replaced = 0
 
     @property
     def run_step(self) -> int:
@@ -98,7 +107,8 @@ class Trainer:
         return sum(stage.steps for stage in self.stages)
 
     def resume(self) -> bool:
-        """Go to the newest checkpoint, if there is one; the log forgets what was written after it.
+        """Go to the newest checkpoint, if there is one. `train` makes the log forget what was written after it, but not
+        before the planner has accepted the stage's mixture.
 
         Raises:
             CheckpointError: checkpoints exist but cannot be read, or belong to another configuration or vocabulary.
@@ -115,8 +125,7 @@ class Trainer:
         self._planner_state = saved.state["planner"]
         for stage in self.stages[: self.stage_number]:
             self._set_context(stage)
-        self.folder.rewind(saved.state["log"])
-        self._note_mixture(saved.state["mixture"])
+        self._saved = saved.state
         return True
 
     def train(self, stop: Callable[[], bool]) -> bool:
@@ -130,6 +139,7 @@ class Trainer:
             self._save()
             if self.stage_number < len(self.stages) and stop():
                 return False
+        self._begin()
         return True
 
     def _require_vocabulary(self, state: Mapping[str, Any]) -> None:
@@ -139,6 +149,16 @@ class Trainer:
                 f"{self.folder.tokenizer_path} is not the vocabulary that the checkpoints in {self.folder.checkpoints} "
                 "were trained with; bring it back, or start anew with --fresh"
             )
+
+    def _begin(self) -> None:
+        """Once, when nothing can be refused any more: the log becomes that of the checkpoint, to be gone on with."""
+        if self._begun:
+            return
+        self._begun = True
+        self.accepted()
+        if self._saved is not None:
+            self.folder.rewind(self._saved["log"])
+            self._note_mixture(self._saved["mixture"])
 
     def _note_mixture(self, before: dict[str, Any] | None) -> None:
         """Ratios may change at a resume (the planner goes on without repeat or skip); the log says where."""
@@ -155,6 +175,7 @@ class Trainer:
     def _run_stage(self, stage: Stage, stop: Callable[[], bool]) -> bool:
         optimizer = self._enter(stage)
         with self.open_loader(stage, self._planner_state) as loader:
+            self._begin()
             while self.step < stage.steps:
                 started = time.perf_counter()
                 loaded = next(loader, None)
@@ -172,6 +193,7 @@ class Trainer:
                     self._save()
                 if stopping:
                     return False
+        self._count_failures(stage)
         self._momentum |= optimizer.named_state()
         return True
 
@@ -190,6 +212,7 @@ class Trainer:
             for component in stage.reset:
                 self.system.reset(component, seed=torch_seed(self.seed, f"reset/{stage.name}"))
                 self._momentum = {n: t for n, t in self._momentum.items() if not n.startswith(component + ".")}
+        self._replaced = 0
         self._set_context(stage)
         self.system.train_only(stage.trainable)
         optimizer = MuonClip.from_named_parameters(
@@ -254,8 +277,17 @@ class Trainer:
     def _note_failures(self, stage: Stage, loaded: LoadedBatch) -> None:
         step = self.run_step + 1
         for failure in loaded.failures:
-            self.announce(f"{stage.name}, step {step}: a record was replaced by padding: {failure.reason}")
+            self._replaced += 1
+            if self._replaced <= ANNOUNCED:
+                self.announce(f"{stage.name}, step {step}: a record was replaced by padding: {failure.reason}")
             self.folder.log("quarantine", step, **(failure._asdict() | {"stage": stage.name}))
+
+    def _count_failures(self, stage: Stage) -> None:
+        if self._replaced > ANNOUNCED:
+            self.announce(
+                f"{stage.name}: {self._replaced:,} records were replaced by padding; quarantine/ in the run folder "
+                "says which and why"
+            )
 
     def _learn(self, stage: Stage, loaded: LoadedBatch) -> Learned:
         model = self.system.model_of(stage)

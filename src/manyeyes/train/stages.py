@@ -77,9 +77,11 @@ class LoopConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self, "loop", _LEAST_OF_LOOP)
+        if not self.gradient_norm > 0:
+            raise ConfigError(f"loop: gradient_norm must be above 0, got {self.gradient_norm}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stage:
     """One stage of training.
 

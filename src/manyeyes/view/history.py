@@ -29,10 +29,17 @@ class Curve(NamedTuple):
 
 
 class StageRecord(NamedTuple):
-    """A stage: its plan, and its rows so far."""
+    """A stage: its plan, and its rows so far.
+
+    Attributes:
+        used_up: it ended early, because its finite mixture had no more data.
+        replaced: records that could not be read, with padding in their places.
+    """
 
     plan: StagePlan
     rows: list[Row]
+    used_up: bool = False
+    replaced: int = 0
 
     @property
     def step(self) -> int:
@@ -46,8 +53,14 @@ class StageRecord(NamedTuple):
 
     @property
     def done(self) -> bool:
-        """Whether it has done all its steps."""
-        return self.steps > 0 and self.step >= self.steps
+        """Whether it has done all its steps, or all that its data allowed."""
+        return self.used_up or (self.steps > 0 and self.step >= self.steps)
+
+    @property
+    def notes(self) -> str:
+        """What did not go as planned; "" when all did."""
+        replaced = f"{self.replaced:,} record{'s' * (self.replaced > 1)} replaced" if self.replaced else ""
+        return ", ".join(note for note in ("data used up" if self.used_up else "", replaced) if note)
 
     @property
     def seconds(self) -> float:
@@ -71,6 +84,8 @@ class History:
     Attributes:
         train: one row a step.
         evaluations: rows of held-out figures.
+        used_up: rows of stages that ended early, without data.
+        quarantine: rows of replaced records.
         start: the row that names the hardware, if there is one.
         finished: the last row of a run that reached its end.
         last_time: Unix time of the newest row, 0 without any.
@@ -96,6 +111,8 @@ class History:
     def _clear(self) -> None:
         self.train: list[Row] = []
         self.evaluations: list[Row] = []
+        self.used_up: list[Row] = []
+        self.quarantine: list[Row] = []
         self.start: Row | None = None
         self.finished: Row | None = None
         self.last_time = 0.0
@@ -115,6 +132,12 @@ class History:
         elif row.kind == "evaluation":
             self.evaluations = [seen for seen in self.evaluations if seen.step < row.step]
             self.evaluations.append(row)
+        elif row.kind == "used_up":
+            self.used_up.append(row)
+        elif row.kind == "quarantine":  # comes before the train row of its step
+            if self.train and row.step <= self.train[-1].step:
+                self._forget(row.step)
+            self.quarantine.append(row)
         elif row.kind == "finished":
             self.finished = row
         self.last_time = row.time
@@ -123,6 +146,8 @@ class History:
         """The run was resumed before `step`: what it wrote from there on no longer holds."""
         self.train = [row for row in self.train if row.step < step]
         self.evaluations = [row for row in self.evaluations if row.step < step]
+        self.used_up = [row for row in self.used_up if row.step < step]
+        self.quarantine = [row for row in self.quarantine if row.step < step]
         self.finished = None
         self.time_left = TimeLeft(self.plan)
         for row in self.train:
@@ -160,7 +185,11 @@ class History:
         for row in self.train:
             rows.setdefault(stage_of(row), []).append(row)
         plans = {plan.name: plan for plan in self.plan}
-        return [StageRecord(plans.get(name, StagePlan(name, 0)), of_stage) for name, of_stage in rows.items()]
+        used_up, replaced = {stage_of(row) for row in self.used_up}, Counter(map(stage_of, self.quarantine))
+        return [
+            StageRecord(plans.get(name, StagePlan(name, 0)), of_stage, name in used_up, replaced[name])
+            for name, of_stage in rows.items()
+        ]
 
     @property
     def stage(self) -> StageRecord | None:
@@ -225,7 +254,7 @@ def total(rows: Iterable[Row], key: str) -> float:
 
 
 def stage_of(row: Row) -> str:
-    """The name of a train row's stage."""
+    """The name of a row's stage."""
     return str(row.values.get("stage", "?"))
 
 

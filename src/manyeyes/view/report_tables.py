@@ -99,7 +99,8 @@ def history_table(sets: Sequence[HeldOutSet]) -> Markup:
 
 
 def stages_table(stages: Sequence[StageRecord]) -> Markup:
-    """What each stage did."""
+    """What each stage did; with a last column of notes when there are any."""
+    noted = any(stage.notes for stage in stages)
     rows = [
         (
             tag("b", stage.plan.name), _learns(stage), f"{stage.step:,} / {stage.steps:,}", compact(stage.tokens),
@@ -108,12 +109,12 @@ def stages_table(stages: Sequence[StageRecord]) -> Markup:
             "" if stage.plan.peak_rate is None else f"{stage.plan.peak_rate:g}",
             duration(stage.seconds) if stage.rows else "", compact(stage.tokens_per_second) if stage.rows else "",
             percent(total(stage.rows, "mfu") / len(stage.rows)) if stage.rows else "", _fall(stage),
+            *([stage.notes] if noted else []),
         )
         for stage in stages
     ]  # fmt: skip
-    return table(
-        "stage|what learns|#steps|#tokens|#vision|#row|#peak rate|#time|#tokens/s|#MFU|#loss, first → last tenth", rows
-    )
+    heads = "stage|what learns|#steps|#tokens|#vision|#row|#peak rate|#time|#tokens/s|#MFU|#loss, first → last tenth"
+    return table(heads + "|notes" * noted, rows)
 
 
 def _learns(stage: StageRecord) -> str:
@@ -157,10 +158,12 @@ def quarantine(folder: RunFolder) -> Markup:
     rows = list(_failures(folder))
     if not rows:
         return tag("p", "Every record was read; none had to be replaced.", class_="quiet")
-    shown = [(_word(row, "source"), _word(row, "index"), _word(row, "epoch"), _word(row, "reason")) for row in rows]
-    more = f"{len(rows) - SHOWN_FAILURES:,} more in quarantine/" if len(rows) > SHOWN_FAILURES else None
-    count = f"{len(rows):,} records could not be read; each was replaced by as many padding tokens."
-    listed = table("source|#record|#epoch|reason", shown[:SHOWN_FAILURES])
+    shown = [[_word(row, key) for key in ("stage", "source", "index", "epoch", "reason")] for row in rows]
+    more = f"{len(rows) - SHOWN_FAILURES:,} more lines in quarantine/" if len(rows) > SHOWN_FAILURES else None
+    records = len({(source, index) for _, source, index, _, _ in shown})  # each has a line for every stage and epoch
+    noun = "record" if records == 1 else "records"
+    count = f"{records:,} {noun} could not be read; padding of the planned length took the place of each."
+    listed = table("stage|source|#record|#epoch|reason", shown[:SHOWN_FAILURES])
     return tag("div", tag("p", count), listed, tag("p", more, class_="quiet") if more else None)
 
 

@@ -98,7 +98,7 @@ def snapshot(follower: Follower, now: float) -> RenderableType:
     if not history.train:
         parts.append(Text("no step yet: it is preparing, or it was stopped before the first one", "dim"))
         return Group(*parts)
-    parts += [Text(), _stages(history), Text(), *_present(history)]
+    parts += [Text(), _stages(history), *_notes(history), Text(), *_present(history)]
     sets = held_out_sets(history)
     if sets:
         parts += [Text(), _figures(sets)]
@@ -131,6 +131,11 @@ def _stage_words(stage: StageRecord) -> list[Text]:
     loss = f"loss {sum(values) / len(values):.3f}" if values else ""
     speed = f"{compact(stage.tokens_per_second)} tokens/s"
     return [Text(text, "dim", justify="right") for text in (loss, speed, duration(stage.seconds))]
+
+
+def _notes(history: History) -> list[RenderableType]:
+    """A line for each stage that did not go as planned."""
+    return [Text(f"{printable(stage.plan.name)}: {stage.notes}", "yellow") for stage in history.stages if stage.notes]
 
 
 def _present(history: History) -> list[RenderableType]:

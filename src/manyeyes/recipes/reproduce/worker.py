@@ -20,10 +20,11 @@ import msgspec
 import torch
 
 from manyeyes.core.errors import ManyeyesError
-from manyeyes.core.metrics_log import OUT_OF_SPACE
+from manyeyes.core.out_of_space import out_of_space_line
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.seeds import key
 from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.data.caption_cap import within_caps
 from manyeyes.data.loader import LoadedBatch, Loader
 from manyeyes.data.plan import Planner
 from manyeyes.data.quarantine import Quarantine
@@ -31,6 +32,7 @@ from manyeyes.data.registry import REGISTRY
 from manyeyes.data.source import DOMAINS
 from manyeyes.model import checkpoint as weights
 from manyeyes.model.coca import CocaConfig
+from manyeyes.recipes.execute import compute_dtype, in_one_format
 from manyeyes.recipes.reproduce.table1 import Budget
 from manyeyes.recipes.reproduce.table1_scores import Table1Scores
 from manyeyes.recipes.run import Run
@@ -67,10 +69,11 @@ def train(folder: RunFolder, *, stop: Callable[[], bool]) -> bool:
     run, budget = Run.from_json(config["run"]), msgspec.convert(config["budget"], Budget)
     tokenizer, device = Tokenizer.tiny(), torch.device("cpu")
     coca = CocaConfig.beside(run.model) if any(stage.objective == "coca" for stage in run.stages) else None
-    system = System.build(run.model, None, coca, seed=run.seed, device=device)
+    dtype = compute_dtype(run, folder, device)
+    system = System.build(run.model, None, coca, seed=run.seed, device=device, compute_dtype=dtype)
     sources = _Sources(run, tokenizer, folder)
     trainer = Trainer(
-        system, run.stages, config=run.loop, seed=run.seed, folder=folder, tokenizer=tokenizer,
+        system, run.stages, config=in_one_format(run.loop, dtype), seed=run.seed, folder=folder, tokenizer=tokenizer,
         open_loader=sources.loader, evaluate=Table1Scores(run, budget, tokenizer, drawn=sources.drawn),
         report=lambda step: None, device=device, peak=NO_PEAK, fingerprint=run.fingerprint, announce=print,
     )  # fmt: skip
@@ -103,10 +106,11 @@ class _Sources:
             "seed": key(self.run.seed, f"data/{stage.name}") >> 66,
             "tokenizer": self.tokenizer.fingerprint,
         }
+        mixture = within_caps(stage.mixture, [REGISTRY[name] for name in stage.sources])
         if state is None:
-            planner = Planner(sources, stage.mixture, **settings)
+            planner = Planner(sources, mixture, **settings)
         else:
-            planner = Planner.from_state(state, sources, stage.mixture, **settings)
+            planner = Planner.from_state(state, sources, mixture, **settings)
         quarantine = Quarantine(self.folder.path / "quarantine", stage=stage.name)
         return _Counted(
             planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, quarantine=quarantine, drawn=self.drawn
@@ -136,6 +140,6 @@ if __name__ == "__main__":
     except ManyeyesError as error:
         sys.exit(f"manyeyes: {error}")
     except OSError as error:
-        if error.errno not in OUT_OF_SPACE:
+        if (line := out_of_space_line(error)) is None:
             raise
-        sys.exit(f"manyeyes: {error.filename or 'writing'}: {OUT_OF_SPACE[error.errno]}; free some space and go on")
+        sys.exit(f"manyeyes: {line}")
