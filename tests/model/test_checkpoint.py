@@ -529,7 +529,7 @@ def test_a_disk_that_fills_up_while_writing_loses_nothing(model, saved, tmp_path
 
     assert in_child(write_with_little_room) == 0
     message = (tmp_path / "message").read_text()
-    assert re.fullmatch(r"the disk is full \(File too large\): .* needs [\d,]+ bytes, [\d,]+ are free; .*", message)
+    assert re.fullmatch(r"the file is larger .*\(File too large\): .* needs [\d,]+ bytes, [\d,]+ are free; .*", message)
     assert folder_bytes(saved) == before
     assert {path.name for path in tmp_path.iterdir()} == {"saved", "message"}
 
