@@ -74,7 +74,7 @@ def execute(
         announce(f"skipped, a checkpoint takes its place: stage {', '.join(run.replaced)}")
     run = run.started()
     changed = settle(run, folder, change_mixture=change_mixture)
-    tokenizer = vocabulary_of(run, folder, data_folder=data_folder)
+    tokenizer = vocabulary_of(run, folder, data_folder=data_folder, announce=announce)
     dtype = compute_dtype(run, folder, device)
     peak = measured_peak(device, dtype)
     coca = CocaConfig.beside(run.model) if any(stage.objective == "coca" for stage in run.stages) else None

@@ -4,7 +4,7 @@
 run's sources; a path names any tiktoken-format file or folder, such as a K2.5 checkpoint's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from manyeyes.core.errors import ConfigError
@@ -20,8 +20,13 @@ RECORDS = 4_000
 """Records of each source that a vocabulary is learned from, about (fewer where it has fewer)."""
 
 
-def vocabulary_of(run: Run, folder: RunFolder, *, data_folder: Path | None) -> Tokenizer:
+def vocabulary_of(
+    run: Run, folder: RunFolder, *, data_folder: Path | None, announce: Callable[[str], None] = lambda line: None
+) -> Tokenizer:
     """The run's tokenizer, saved in its folder.
+
+    Args:
+        announce: called with a line for each source that a vocabulary is learned from, since that takes minutes.
 
     Raises:
         ConfigError: it does not match the model.
@@ -30,7 +35,7 @@ def vocabulary_of(run: Run, folder: RunFolder, *, data_folder: Path | None) -> T
     """
     if folder.tokenizer_path.exists():
         return _saved(run, folder.tokenizer_path)
-    tokenizer = _made(run, data_folder)
+    tokenizer = _made(run, data_folder, announce)
     if tokenizer.n_vocab != run.model.text.vocab_size:
         raise ConfigError(
             f"vocabulary {run.vocabulary!r} has {tokenizer.n_vocab} entries, the model {run.model.text.vocab_size}; "
@@ -53,17 +58,18 @@ def _saved(run: Run, path: Path) -> Tokenizer:
     return tokenizer
 
 
-def _made(run: Run, data_folder: Path | None) -> Tokenizer:
+def _made(run: Run, data_folder: Path | None, announce: Callable[[str], None]) -> Tokenizer:
     if run.vocabulary == "tiny":
         return Tokenizer.tiny()
     if run.vocabulary == "learn":
-        return train(_texts(run, data_folder), run.model.text.vocab_size - SPECIAL_SLOTS)
+        return train(_texts(run, data_folder, announce), run.model.text.vocab_size - SPECIAL_SLOTS)
     return Tokenizer.load(run.vocabulary)
 
 
-def _texts(run: Run, data_folder: Path | None) -> Iterator[str]:
+def _texts(run: Run, data_folder: Path | None, announce: Callable[[str], None]) -> Iterator[str]:
     names = sorted({name for stage in run.stages for name in stage.sources})
-    for name in names:
+    for number, name in enumerate(names, 1):
+        announce(f"learning the vocabulary, source {number} of {len(names)}: {name}")
         collection = REGISTRY.open(name, "train", seed=run.seed, folder=data_folder)
         for index in range(0, len(collection), max(1, len(collection) // RECORDS)):
             yield _text(collection.record(index))
