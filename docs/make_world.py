@@ -114,10 +114,10 @@ def _cell(cell: Any) -> Any:
 
 
 def airports(countries: dict[str, str]) -> Table:
-    """International ones with a code, a city and a known height: so many a country, a capital's first."""
+    """International ones with a code and a city, above the sea: so many a country, the main city's first."""
     with (AIRPORTSDATA.folder() / "airports.csv").open(encoding="utf-8", newline="") as file:
         plain = [row for row in csv.DictReader(file) if row["country"] in countries and row["iata"] and row["icao"]]
-    plain = [row for row in plain if "International" in row["name"] and row["city"] and float(row["elevation"])]
+    plain = [row for row in plain if "International" in row["name"] and row["city"] and float(row["elevation"]) > 0]
     rows: list[list[Any]] = []
     for code in sorted(countries):
         here = sorted((row for row in plain if row["country"] == code), key=lambda row: _rank(row))

@@ -20,6 +20,7 @@ COMMANDS = {
     "info": "parameter counts of a configuration or checkpoint, total and active",
     "convert": "convert a checkpoint between fp32, bf16 and INT4 in the official layout",
     "reproduce": "run an experiment of the report at a small scale",
+    "swarm": "give a task to a swarm of agents on any OpenAI-compatible endpoint; `swarm demo` needs none",
     "watch": "follow a run live in the terminal, or export it to TensorBoard",
 }
 

@@ -12,7 +12,12 @@ traceback.
     ├── RunFolderError      core.runlog     a run folder that cannot be read or written
     ├── ConfigError         *.config        a configuration that contradicts itself
     ├── CheckpointError     *.checkpoint    weights that are missing, cut short or of another shape
-    └── DataError           data            a source, record or plan that cannot be used
+    ├── DataError           data            a source, record or plan that cannot be used
+    ├── JournalError        core.journal    a journal that cannot be read or written
+    ├── JudgeError          reward.judge    a judge that gave no verdict
+    ├── ModelError          agent           a model call that gave no message
+    ├── SearchError         agent.tools     a search that gave nothing
+    └── FetchError          agent.tools     a page that may not or cannot be fetched
 """
 
 

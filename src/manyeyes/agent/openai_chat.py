@@ -1,0 +1,340 @@
+"""`OpenAIChat`: a `ChatModel` over any OpenAI-compatible endpoint, always streaming, on one shared connection pool.
+
+    429, 503        the limiter slows everybody down; this call waits and goes again, as often as it takes
+    500, 502, 504, cut or silent stream, broken line     again, at most `retries` times, with growing pauses
+    400, 404, 413, 422                                   this call's own fault: a `ModelError` at once
+    401, 402, 403, and 429 for lack of quota             everybody pauses until `limiter.resume()`, then it goes again;
+                                                         a `ModelError` where nobody can be asked
+
+Time limits: `connect` to reach the endpoint, `idle` between two pieces of a stream, `wall` for a whole answer.
+
+Report: App. D (agents speak a standard LLM API).
+"""
+
+import asyncio
+import dataclasses
+import email.utils
+import itertools
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from manyeyes.agent.chat_model import DEFAULT_SAMPLING, ErrorKind, ModelError, Reply, Sampling, Usage
+from manyeyes.agent.limiter import Limiter
+from manyeyes.agent.wire import Assembler, Chunk, MessageEncoder, tools_json
+from manyeyes.core.messages import Message, Tool
+
+_DECODE_CHUNK = msgspec.json.Decoder(Chunk).decode
+_ENCODE = msgspec.json.Encoder().encode
+BUSY = (429, 503)
+AGAIN = (408, 409, 500, 502, 504, 520, 522, 524, 529)
+QUOTA_WORDS = ("quota", "insufficient", "billing", "balance", "credit", "suspended")
+OVERFLOW_WORDS = ("context length", "context_length", "maximum context", "too many tokens", "context window")
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0
+"""Seconds before the second try and before any other; doubled in between."""
+DEFAULT_RETRY_AFTER, LONGEST_RETRY_AFTER = 1.0, 120.0
+LONGEST_LINE = 2**22
+"""Bytes of one streamed line; more is no answer but an attack or a bug."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a model is served and how patient to be.
+
+    Attributes:
+        url: base, such as "https://api.moonshot.ai/v1"; "/chat/completions" is added.
+        model: name of the model there.
+        key: of the endpoint; never logged, never shown by `repr`.
+        prompt_price, completion_price, cached_price: US dollars per million tokens.
+        connect, idle, wall: seconds; see the module.
+        retries: further tries after a failure that is nobody's fault.
+        patience: seconds after which a call that only ever met 429 or 503 fails.
+        wait_for_quota: whether lack of quota pauses everybody (a person will look) or fails the call.
+    """
+
+    url: str
+    model: str
+    key: str = ""
+    prompt_price: float = 0.0
+    completion_price: float = 0.0
+    cached_price: float | None = None
+    connect: float = 10.0
+    idle: float = 120.0
+    wall: float = 3600.0
+    retries: int = 4
+    patience: float = 900.0
+    wait_for_quota: bool = False
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url!r}, {self.model!r})"
+
+    def cost(self, usage: Usage) -> float:
+        """US dollars of a call."""
+        cached = self.prompt_price if self.cached_price is None else self.cached_price
+        fresh = usage.prompt - usage.cached
+        return (fresh * self.prompt_price + usage.cached * cached + usage.completion * self.completion_price) / 1e6
+
+
+class OpenAIChat:
+    """A client; use as an async context manager, or `close` it.
+
+    Args:
+        endpoint: where and what.
+        limiter: shared by all clients of one endpoint and key; a new one when left out.
+        encoder: shared cache of encoded messages.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, limiter: Limiter | None = None, encoder: MessageEncoder | None = None
+    ) -> None:
+        self.endpoint = endpoint
+        self.limiter = limiter or Limiter()
+        self._encoder = encoder or MessageEncoder()
+        self._session: aiohttp.ClientSession | None = None
+        self._tools: tuple[Sequence[Tool], bytes] | None = None
+        self._calls = itertools.count()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.endpoint.model
+
+    async def __aenter__(self) -> "OpenAIChat":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def complete(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool] = (),
+        *,
+        sampling: Sampling = DEFAULT_SAMPLING,
+        priority: int = 0,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Reply:
+        """One assistant message; see `ChatModel.complete`."""
+        body, began = self._body(messages, tools, sampling), time.monotonic()
+        waited, attempts, failures = 0.0, 0, 0
+        while True:
+            waited += await self.limiter.enter(priority)
+            attempts += 1
+            try:
+                reply = await self._attempt(body, on_text)
+            except _Again as failure:
+                failures += failure.counts
+                self._give_up(failure, attempts=attempts, failures=failures, seconds=time.monotonic() - began)
+                self._slow_down(failure)
+            else:
+                self.limiter.succeeded()
+                return dataclasses.replace(reply, waited=waited, attempts=attempts)
+            finally:
+                self.limiter.leave()
+            if failures:
+                pause = min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+                waited += pause
+
+    def _body(self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling) -> bytes:
+        """The request; only messages that were never sent before are encoded."""
+        settings: dict[str, Any] = {
+            "model": self.endpoint.model,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **sampling.extra,
+        }
+        if sampling.max_tokens is not None:
+            settings["max_tokens"] = sampling.max_tokens
+        head = _ENCODE(settings)[:-1]
+        declared = b',"tools":' + self._declared(tools) if tools else b""
+        return head + declared + b',"messages":' + self._encoder.conversation(messages) + b"}"
+
+    def _declared(self, tools: Sequence[Tool]) -> bytes:
+        if self._tools is None or self._tools[0] is not tools:
+            self._tools = tools, tools_json(tools)
+        return self._tools[1]
+
+    async def _attempt(self, body: bytes, on_text: Callable[[str], None] | None) -> Reply:
+        """One request, from its first byte to its last."""
+        began, answer = time.monotonic(), Assembler()
+        first = 0.0
+        try:
+            async with self._connected().post(self._url, data=body, headers=self._headers) as response:
+                if response.status != 200:
+                    raise _refusal(response.status, await _start_of(response), response.headers)
+                async for chunk in _chunks(response):
+                    if chunk.error is not None:
+                        raise _refusal(_status_of(chunk.error), _text_of(chunk.error), response.headers)
+                    text = answer.add(chunk)
+                    if not first and answer.started:
+                        first = time.monotonic() - began
+                    if text and on_text is not None:
+                        on_text(text)
+        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError, ConnectionError) as error:
+            raise _Transient(_why(error, self.endpoint), partial=answer.written) from error
+        if answer.stop is None:
+            raise _Transient("the stream ended before the answer did", partial=answer.written)
+        message = answer.message(prefix=f"call_{next(self._calls)}")
+        usage = answer.usage or _estimated(body, message)
+        usage = dataclasses.replace(usage, cost=self.endpoint.cost(usage))
+        return Reply(message, answer.stop, usage, first=first, seconds=time.monotonic() - began)
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            patience = aiohttp.ClientTimeout(
+                total=self.endpoint.wall, sock_connect=self.endpoint.connect, sock_read=self.endpoint.idle
+            )
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+                timeout=patience,
+                auto_decompress=True,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    @property
+    def _url(self) -> str:
+        return self.endpoint.url.rstrip("/") + "/chat/completions"
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        return headers | ({"Authorization": f"Bearer {self.endpoint.key}"} if self.endpoint.key else {})
+
+    def _give_up(self, failure: "_Again", *, attempts: int, failures: int, seconds: float) -> None:
+        """Raise ModelError when trying again has no point."""
+        if isinstance(failure, _NoQuota) and not self.endpoint.wait_for_quota:
+            raise ModelError(f"{self.endpoint.url}: {failure}", kind="quota", status=failure.status)
+        if failures > self.endpoint.retries or (isinstance(failure, _Busy) and seconds > self.endpoint.patience):
+            raise ModelError(
+                f"{self.endpoint.url}: {failure}; gave up after {attempts} tries in {seconds:.0f} s",
+                kind="endpoint",
+                status=failure.status,
+                partial=failure.partial,
+            )
+
+    def _slow_down(self, failure: "_Again") -> None:
+        if isinstance(failure, _NoQuota):
+            self.limiter.pause(str(failure))
+        elif isinstance(failure, _Busy):
+            self.limiter.refuse(failure.retry_after)
+
+
+class _Again(Exception):
+    """A failure after which the same request may succeed. `counts`: towards `Endpoint.retries`."""
+
+    counts = 0
+
+    def __init__(self, why: str, *, status: int = 0, partial: str = "", retry_after: float = 0.0) -> None:
+        super().__init__(why)
+        self.status, self.partial, self.retry_after = status, partial, retry_after
+
+
+class _Busy(_Again):
+    """Too many calls, or too many tokens, for now."""
+
+
+class _NoQuota(_Again):
+    """No money, no right, or no key: nobody's call will work until a person acts."""
+
+
+class _Transient(_Again):
+    """Nobody's fault."""
+
+    counts = 1
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
+    """The chunks of a stream of server-sent events; of an endpoint that does not stream, its whole answer."""
+    if "text/event-stream" not in response.headers.get("Content-Type", ""):
+        yield _DECODE_CHUNK(await response.read())
+        return
+    rest = b""
+    async for block in response.content.iter_any():
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                data = line[5:].strip()
+                if data == b"[DONE]":
+                    return
+                if data:
+                    yield _DECODE_CHUNK(data)
+        if len(rest) > LONGEST_LINE:
+            raise aiohttp.ClientPayloadError(f"a line of more than {LONGEST_LINE >> 20} MiB")
+
+
+async def _start_of(response: aiohttp.ClientResponse) -> str:
+    """What a refusal says, in one short line."""
+    content = await response.content.read(4096)
+    try:
+        said = msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        said = content.decode("utf-8", "replace")
+    return _text_of(said.get("error", said) if isinstance(said, dict) else said)
+
+
+def _text_of(error: Any) -> str:
+    text = error.get("message") or error.get("detail") or error if isinstance(error, dict) else error
+    return " ".join(str(text).split())[:300]
+
+
+def _status_of(error: Any) -> int:
+    """Of an error inside a stream: its own code, else that of a server's fault."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 500
+
+
+def _refusal(status: int, said: str, headers: Mapping[str, str]) -> Exception:
+    """What a status other than 200 means."""
+    why, low = f"HTTP {status}: {said}" if said else f"HTTP {status}", said.lower()
+    if status in (401, 402, 403) or (status == 429 and any(word in low for word in QUOTA_WORDS)):
+        return _NoQuota(why, status=status)
+    if status in BUSY:
+        return _Busy(why, status=status, retry_after=_retry_after(headers))
+    if status in AGAIN or status >= 500:
+        return _Transient(why, status=status)
+    kind: ErrorKind = "overflow" if any(word in low for word in OVERFLOW_WORDS) else "request"
+    return ModelError(why, kind=kind, status=status)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Seconds that the endpoint asks for; a short pause where it says nothing that can be read."""
+    said = headers.get("Retry-After", "")
+    try:
+        return min(max(float(said), 0.0), LONGEST_RETRY_AFTER)
+    except ValueError:
+        pass
+    try:
+        until = email.utils.parsedate_to_datetime(said).timestamp() - time.time()
+    except (TypeError, ValueError):
+        return DEFAULT_RETRY_AFTER
+    return min(max(until, 0.0), LONGEST_RETRY_AFTER)
+
+
+def _why(error: BaseException, endpoint: Endpoint) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError | ConnectionError):
+        return f"cannot be reached ({error}); is the URL right and the server up?"
+    if isinstance(error, TimeoutError):
+        return f"silent for {endpoint.idle:g} s, or an answer took more than {endpoint.wall:g} s"
+    if isinstance(error, msgspec.DecodeError):
+        return f"sent what is no chat completion ({error})"
+    return f"{type(error).__name__}: {error}"
+
+
+def _estimated(body: bytes, message: Message) -> Usage:
+    """Where an endpoint counts nothing: a token is about four bytes of English."""
+    written = len(message.text) + len(message.reasoning or "") + sum(len(call.arguments) for call in message.tool_calls)
+    return Usage(len(body) // 4, max(1, written // 4))

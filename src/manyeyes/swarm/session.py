@@ -1,0 +1,204 @@
+"""`Session`: one run of a swarm (or of a single agent) in its folder, begun or gone on with.
+
+    runs/swarm-20261125-221500/
+    ├── config.json     what was asked, of which endpoint (never its key), in which mode, within which limits
+    ├── events.jsonl    the journal; blobs/ beside it
+    ├── artefacts/      files that agents left, results that were too long to flow back
+    └── answer.md       the last words
+
+Report: §3, App. E.8.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from manyeyes.agent.budget import Budget, Limits
+from manyeyes.agent.chat_model import ChatModel, Usage
+from manyeyes.agent.environment import Ctx, Environment
+from manyeyes.agent.run import MAIN, AgentRun
+from manyeyes.agent.task import Outcome, Task
+from manyeyes.agent.toolset import Toolset
+from manyeyes.core.errors import ConfigError
+from manyeyes.core.journal import EVENTS, Event, Journal, read
+from manyeyes.core.runlog import write_atomic
+from manyeyes.swarm.critical_path import critical_path
+from manyeyes.swarm.critical_steps import StepCounter
+from manyeyes.swarm.orchestrator import PRESETS, SwarmConfig
+from manyeyes.swarm.prompts import Language, single
+
+Mode = Literal["single", "swarm"]
+CONFIG, ANSWER, ARTEFACTS = "config.json", "answer.md", "artefacts"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """What a session is; enough to go on with it in another process.
+
+    Attributes:
+        task: the user's words.
+        mode: one agent, or an orchestrator with sub-agents.
+        endpoint, model: where the model is served, and its name there.
+        preset: key of `PRESETS`: step limits.
+        language: of prompts.
+        day: that the prompt names, ISO.
+        tokens, cost, seconds: limits of the whole run; None for none.
+        most_agents: sub-agents at most.
+    """
+
+    task: str
+    mode: Mode = "swarm"
+    endpoint: str = ""
+    model: str = ""
+    preset: str = "internal"
+    language: Language = "en"
+    day: str = field(default_factory=lambda: date.today().isoformat())
+    tokens: float | None = None
+    cost: float | None = None
+    seconds: float | None = None
+    most_agents: int = 300
+
+    def __post_init__(self) -> None:
+        if not self.task.strip():
+            raise ConfigError("a session needs a task; say what is to be done")
+        if self.preset not in PRESETS:
+            raise ConfigError(f"no preset {self.preset!r}; there are {', '.join(PRESETS)}")
+
+    @property
+    def limits(self) -> Limits:
+        """Of the whole run."""
+        given = {name: getattr(self, name) for name in ("tokens", "cost", "seconds")}
+        return Limits(**{name: value for name, value in given.items() if value is not None})
+
+
+class Figures(NamedTuple):
+    """How a run went, from its journal.
+
+    Attributes:
+        critical_steps, total_steps: see `critical_steps`.
+        agents: sub-agents that were started.
+        seconds: from the first event to the last.
+        path_seconds: of the critical path.
+        serial_seconds: what all model calls and tools took one after the other.
+        usage: of all calls.
+    """
+
+    critical_steps: int
+    total_steps: int
+    agents: int
+    seconds: float
+    path_seconds: float
+    serial_seconds: float
+    usage: Usage
+
+    @property
+    def speed_up(self) -> float:
+        """How much faster than one thing after the other."""
+        return self.serial_seconds / self.seconds if self.seconds else 1.0
+
+
+class Session:
+    """A session's folder. `create` begins one, `open` returns to one; `run` starts it or goes on."""
+
+    def __init__(self, folder: Path, config: SessionConfig) -> None:
+        self.folder, self.config = folder, config
+
+    @classmethod
+    def create(cls, folder: Path, config: SessionConfig) -> "Session":
+        """Make the folder. Raises ConfigError when it holds a session already."""
+        if (folder / CONFIG).exists():
+            raise ConfigError(f"{folder} holds a session already; resume it, or name another folder")
+        (folder / ARTEFACTS).mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
+        return cls(folder, config)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Session":
+        """Return to a session. Raises ConfigError when there is none."""
+        try:
+            return cls(folder, msgspec.json.decode((folder / CONFIG).read_bytes(), type=SessionConfig))
+        except (OSError, msgspec.DecodeError) as error:
+            raise ConfigError(f"{folder} holds no session that can be read ({error})") from error
+
+    @property
+    def events(self) -> list[Event]:
+        """What has been recorded."""
+        return read(self.folder).events if (self.folder / EVENTS).exists() else []
+
+    async def run(
+        self,
+        model: ChatModel,
+        make_tools: Callable[[Ctx], Toolset],
+        *,
+        secrets: tuple[str, ...] = (),
+        listen: Callable[[Event], None] | None = None,
+        started: Callable[[AgentRun], None] | None = None,
+    ) -> Outcome:
+        """Run to the end, from wherever the session stands.
+
+        Args:
+            model: that all agents use.
+            make_tools: tools of every agent.
+            secrets: never written.
+            listen: called with every event.
+            started: called with the run before it begins, to steer or cancel it.
+        """
+        past = self.events
+        with Journal(self.folder, secrets=secrets) as journal:
+            if listen is not None:
+                journal.listen(listen)
+            journal.append("run.resumed" if past else "run.started", mode=self.config.mode, model=self.config.model)
+            run = AgentRun(journal, model, budget=Budget(self.config.limits), past=past)
+            if started is not None:
+                started(run)
+            outcome = await run.start(Task(MAIN, self.config.task), self.environment(make_tools))
+            last = run.last_of.get(MAIN)
+            journal.append("run.finished", after=() if last is None else (last,), stop=outcome.stop)
+        write_atomic(self.folder / ANSWER, outcome.text + "\n")
+        return outcome
+
+    def environment(self, make_tools: Callable[[Ctx], Toolset]) -> Environment:
+        """Of the main agent."""
+        preset = PRESETS[self.config.preset]
+        if self.config.mode == "single":
+            return Environment(
+                make_tools,
+                system=single(self.config.language, date.fromisoformat(self.config.day)),
+                limits=Limits(steps=preset.sub_agent),
+            )
+        return SwarmConfig(
+            make_tools,
+            preset=preset,
+            most_agents=self.config.most_agents,
+            language=self.config.language,
+            artefacts=self.folder / ARTEFACTS,
+        ).orchestrator()
+
+    def figures(self) -> Figures:
+        """How it went so far."""
+        return figures(self.events)
+
+
+def figures(events: list[Event]) -> Figures:
+    """The figures of a journal."""
+    counter, usage, serial = StepCounter(), Usage(), 0.0
+    for event in events:
+        counter.take(event)
+        if "usage" in event.data:
+            usage = usage + Usage(*event.data["usage"])
+            serial += float(event.data["seconds"])
+        elif event.kind == "tool.finished" and not _delegates(event):
+            serial += float(event.data["seconds"])
+    agents = sum(event.kind == "agent.created" for event in events) - 1
+    took = events[-1].time - events[0].time if events else 0.0
+    path = sum(link.seconds for link in critical_path(events))
+    return Figures(counter.critical, counter.total, max(0, agents), took, path, serial, usage)
+
+
+def _delegates(event: Event) -> bool:
+    """Whether a call's time is that of a sub-agent, which is counted there."""
+    return event.data["name"] == "assign_task"

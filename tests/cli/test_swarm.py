@@ -1,0 +1,98 @@
+"""`manyeyes swarm`: what is typed wrongly is one line; a task on a fake endpoint; the demo; stop and resume."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from manyeyes.cli.main import main
+
+SERVER = Path(__file__).parents[1] / "swarm" / "swarm_server.py"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say what to do"),
+        (["find it"], "--endpoint URL --model NAME"),
+        (["find it", "--endpoint", "http://x", "--model", "m", "--search", "gogle"], "expected searxng, tavily"),
+        (["find it", "--endpoint", "http://x", "--model", "m", "--preset", "big"], "browsecomp, widesearch, internal"),
+        (["find it", "--endpoint", "http://x", "--model", "m", "--cost", "1"], "--price"),
+        ([" ", "--endpoint", "http://x", "--model", "m"], "needs a task"),
+        (["resume"], "name the run"),
+        (["resume", "nowhere"], "no run 'nowhere'"),
+    ],
+)
+def test_wrong_input_is_one_line(runs, arguments: list[str], said: str, capsys) -> None:
+    assert main(["swarm", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error
+    assert not list(runs.glob("*"))
+
+
+@pytest.fixture
+def endpoint():
+    server = subprocess.Popen([sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    yield server.stdout.readline().strip()
+    server.kill()
+    server.wait()
+
+
+def test_a_task_is_done_on_an_endpoint_and_leaves_a_run_without_the_key(runs, endpoint, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("MANYEYES_API_KEY", "sk-very-secret")
+    assert main(["swarm", "3 2", "--endpoint", endpoint, "--model", "fake"]) == 0
+    said = capsys.readouterr().out
+    assert "merged: found 0 | found 1 | found 2" in said and "3 sub-agents" in said and "critical" in said
+    (folder,) = runs.glob("swarm-*")
+    assert (folder / "answer.md").read_text().startswith("merged")
+    assert not any(b"very-secret" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert json.loads((folder / "config.json").read_text())["task"] == "3 2"
+
+
+def test_a_dead_endpoint_ends_with_its_reason(runs, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("manyeyes.agent.openai_chat.FIRST_PAUSE", 0.001)
+    assert main(["swarm", "3 2", "--endpoint", "http://127.0.0.1:9/v1", "--model", "fake"]) == 1
+    assert "cannot be reached" in capsys.readouterr().out
+
+
+def test_the_demo_runs_both_modes_and_the_swarm_is_no_worse(runs, capsys, monkeypatch) -> None:
+    from manyeyes.swarm import demo
+
+    monkeypatch.setattr(demo.DemoConfig, "__init__", _quick(demo.DemoConfig))
+    assert main(["swarm", "demo", "--tasks", "1", "--plain"]) == 0
+    said = capsys.readouterr().out
+    assert "single" in said and "swarm" in said and "faster" in said
+    assert len(list(runs.glob("swarm-demo-*/*/answer.md"))) == 2
+
+
+def _quick(kind):
+    original = kind.__init__
+
+    def init(self, **settings) -> None:
+        original(self, **(settings | {"model_seconds": 0.0, "page_seconds": 0.0}))
+
+    return init
+
+
+def test_ctrl_c_stops_and_resume_goes_on(runs, endpoint) -> None:
+    command = [sys.executable, "-m", "manyeyes.cli.main", "swarm"]
+    flags = ["--endpoint", endpoint, "--model", "fake"]
+    first = subprocess.Popen([*command, "4 30", *flags], stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    deadline = time.monotonic() + 60
+    while not (found := list(runs.glob("swarm-*/events.jsonl"))) or found[0].read_text().count("tool.finished") < 8:
+        assert time.monotonic() < deadline and first.poll() is None
+        time.sleep(0.01)
+    first.send_signal(signal.SIGINT)
+    said, _ = first.communicate(timeout=60)
+    assert first.returncode == 130 and "resume" in said
+    (folder,) = runs.glob("swarm-*")
+    again = subprocess.run(
+        [*command, "resume", folder.name, *flags], capture_output=True, text=True, timeout=120, env=dict(os.environ)
+    )
+    assert again.returncode == 1 and "merged" in again.stdout or again.returncode == 0, again.stderr
