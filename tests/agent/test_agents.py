@@ -9,15 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyeyes.agent.budget import Budget, Limits, Refusal, Reservation
-from manyeyes.agent.chat_model import ModelError
-from manyeyes.agent.context import HIDDEN, DiscardAll, HideToolResults, ShowAll, Summarise, task_of
+from manyeyes.agent.chat_model import ModelError, Reply, Usage
+from manyeyes.agent.context import HIDDEN, DiscardAll, HideToolResults, ShowAll, Summarise, estimated_tokens, task_of
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.fakes import Scripted
 from manyeyes.agent.run import AgentRun
 from manyeyes.agent.task import Outcome, Task
-from manyeyes.agent.toolset import Functions, Together, tool
+from manyeyes.agent.toolset import OVER_STEPS, Functions, Together, ToolResult, tool
 from manyeyes.core.journal import Journal, read
-from manyeyes.core.messages import Message, ToolCall, assistant, system, user
+from manyeyes.core.media import Picture
+from manyeyes.core.messages import ImagePart, Message, TextPart, ToolCall, assistant, system, user
 
 
 async def add(a: int, b: int = 1) -> str:
@@ -244,3 +245,266 @@ def test_a_later_summary_replaces_the_earlier_one(tmp_path) -> None:
     environment.context = Summarise(threshold=200)
     outcome = run(environment, Scripted(answer), tmp_path)
     assert (outcome.stop, outcome.text) == ("done", "the end"), outcome.reason
+
+
+@pytest.mark.parametrize(("given", "failure", "text"), [
+    (3, "", "3"), ({"ü": [1]}, "", '{"ü":[1]}'), ([1, "a"], "", '[1,"a"]'), (None, "", "done"), ("s", "", "s"),
+    (TextPart("p"), "", "p"), (b"raw", "refused", "bytes"), (object(), "crash", "object"),
+])  # fmt: skip
+def test_what_a_function_returns_becomes_parts(given: Any, failure: str, text: str) -> None:
+    async def give() -> Any:
+        """Give."""
+        return given
+
+    result = asyncio.run(Functions([give]).call(called("give", "{}")))
+    assert result.failure == failure and text in result.text and all(isinstance(p, TextPart) for p in result.parts)
+
+
+def test_a_picture_and_a_result_stay_what_they_are() -> None:
+    picture, made = Picture.from_bytes(_png()), ToolResult.of("x", n=1)
+
+    async def look() -> Any:
+        """Look."""
+        return picture
+
+    async def make() -> Any:
+        """Make."""
+        return made
+
+    both = Functions([look, make])
+    assert asyncio.run(both.call(called("look", ""))).parts == (ImagePart(picture),)
+    assert asyncio.run(both.call(called("make", ""))) is made
+
+
+def _png() -> bytes:
+    import io
+
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(content, "PNG")
+    return content.getvalue()
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_time_is_a_deadline_of_every_ancestor() -> None:
+    clock = Clock()
+    root = Budget(Limits(seconds=10), elapsed=3, clock=clock)
+    leaf = root.child(Limits()).child(Limits(seconds=20))
+    assert leaf.left("seconds") == 7 and leaf.exhausted() is None
+    clock.now += 6
+    late = leaf.child(Limits(seconds=5))
+    assert late.left("seconds") == 1 and leaf.left("seconds") == 1
+    clock.now += 1
+    assert late.exhausted() == Refusal("seconds", 10, 10) and late.reached("seconds").limit == 10
+    with pytest.raises(ValueError, match="elapsed"):
+        leaf.spend(seconds=1)
+
+
+def test_a_hold_waits_for_what_others_give_back_and_only_then() -> None:
+    async def go() -> None:
+        root = Budget(Limits(tokens=100))
+        one, two = root.child(Limits()), root.child(Limits())
+        first = one.reserve(tokens=80)
+        assert isinstance(first, Reservation)
+        waiting = asyncio.ensure_future(two.hold(tokens=60))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        first.settle(tokens=30)
+        first.settle(tokens=30)
+        held = await waiting
+        assert isinstance(held, Reservation) and root.spent["tokens"] == 30 and root.held["tokens"] == 60
+        assert isinstance(await one.hold(tokens=71), Refusal)
+
+    asyncio.run(go())
+
+
+def started(environment: Environment, model: Any, tmp_path, budget: Budget) -> Outcome:
+    async def go() -> Outcome:
+        with Journal(tmp_path) as journal:
+            return await AgentRun(journal, model, budget=budget).start(Task("t", "Do it."), environment)
+
+    return asyncio.run(go())
+
+
+@tool(seconds=60)
+async def slow() -> str:
+    """Be slow."""
+    await asyncio.sleep(30)
+    return "never"
+
+
+def wrapped_up(messages: Sequence[Message]) -> bool:
+    return messages[-1].text.startswith("You have reached your limit")
+
+
+def test_time_of_the_root_ends_a_round_in_its_middle_and_finished_calls_are_kept(tmp_path) -> None:
+    def answer(messages: Sequence[Message]) -> Message:
+        if wrapped_up(messages):
+            return assistant(" | ".join(m.text for m in messages if m.role == "tool"))
+        return assistant("", calls=(called("slow", "{}", id="s"), called("add", '{"a": 1}', id="a")))
+
+    outcome = started(tools(add, slow), Scripted(answer), tmp_path, Budget(Limits(seconds=0.2)))
+    assert outcome.stop == "time_cap" and "limit of 0.2 seconds" in outcome.reason and outcome.steps == 1
+    assert outcome.text == "Error: the time limit was reached while this call was under way | 2"
+
+
+def test_time_ends_a_model_call_too(tmp_path) -> None:
+    class Hanging(Scripted):
+        async def complete(self, messages, tools=(), **kwargs):
+            if not wrapped_up(messages):
+                await asyncio.sleep(30)
+            return await super().complete(messages, tools, **kwargs)
+
+    outcome = started(tools(add), Hanging([assistant("too late")]), tmp_path, Budget(Limits(seconds=0.1)))
+    assert (outcome.stop, outcome.text) == ("time_cap", "too late")
+
+
+class Stopping(Scripted):
+    stop: Any = "length"
+
+    async def complete(self, messages, tools=(), **kwargs):
+        reply = await super().complete(messages, tools, **kwargs)
+        return Reply(reply.message, self.stop, Usage(10, 1))
+
+
+@pytest.mark.parametrize(("end", "stop"), [("length", "cut_off"), ("filter", "filtered")])
+def test_an_answer_that_was_ended_is_not_done(end: str, stop: str, tmp_path) -> None:
+    model = Stopping([assistant("half an")])
+    model.stop = end
+    outcome = run(tools(add), model, tmp_path)
+    assert (outcome.stop, outcome.text) == (stop, "half an") and outcome.reason and not outcome.finished
+
+
+def test_an_answer_with_calls_that_was_ended_goes_on(tmp_path) -> None:
+    model = Stopping([assistant("", calls=(called("add", '{"a": 1'),)), assistant("half")])
+    assert run(tools(add), model, tmp_path).turns == 2
+
+
+async def say_much(n: int) -> str:
+    """Say much."""
+    return f"{n} " + "much " * 200
+
+
+def test_what_is_hidden_stays_hidden_and_is_the_same_object(tmp_path) -> None:
+    def answer(messages: Sequence[Message]) -> Message:
+        if len(messages) > 40:
+            return assistant("end")
+        return assistant("", calls=(called("say_much", f'{{"n": {len(messages)}}}', id=f"c{len(messages)}"),))
+
+    environment, model = tools(say_much), Scripted(answer)
+    environment.context = HideToolResults(threshold=1000)
+    run(environment, model, tmp_path)
+    counts = [sum(m.text == HIDDEN for m in shown) for shown in model.calls]
+    assert counts == sorted(counts) and counts[-1] > 10
+    assert max(sum(map(estimated_tokens, shown)) for shown in model.calls) < 1900
+    for before, after in zip(model.calls, model.calls[1:], strict=False):
+        same = [a is b for a, b in zip(before, after, strict=False)]
+        blanked = [m.text == HIDDEN for m in before]
+        assert all(s for s, b in zip(same, blanked, strict=True) if b)
+    applied = [e for e in read(tmp_path).events if e.kind == "context.applied"]
+    assert 1 < len(applied) < len(model.calls) / 2
+
+
+def test_last_words_see_what_was_found_under_discard_all(tmp_path) -> None:
+    def answer(messages: Sequence[Message]) -> Message:
+        if wrapped_up(messages):
+            return assistant(" ".join(m.text[:2] for m in messages if m.role == "tool"))
+        return assistant("", calls=(called("say_much", f'{{"n": {len(messages)}}}', id="c"),))
+
+    environment = tools(say_much)
+    environment.context = DiscardAll(threshold=200)
+    outcome = run(environment, Scripted(answer), tmp_path, limits=Limits(steps=1))
+    assert (outcome.stop, outcome.text) == ("step_cap", "2 ")
+
+
+class Dear(Scripted):
+    """Every answer costs a dollar."""
+
+    async def complete(self, messages, tools=(), **kwargs):
+        reply = await super().complete(messages, tools, **kwargs)
+        self.most = kwargs["sampling"].max_tokens
+        return Reply(reply.message, reply.stop, Usage(reply.usage.prompt, reply.usage.completion, cost=1.0))
+
+
+def only_calls(messages: Sequence[Message]) -> Message:
+    if wrapped_up(messages):
+        return assistant("last words")
+    return assistant("", calls=(called("say_much", f'{{"n": {len(messages)}}}', id=f"c{len(messages)}"),))
+
+
+def test_a_token_cap_leaves_room_for_last_words(tmp_path) -> None:
+    model = Dear(only_calls)
+    outcome = run(tools(say_much), model, tmp_path, limits=Limits(tokens=10_000))
+    assert (outcome.stop, outcome.text) == ("token_cap", "last words")
+    assert outcome.usage.total <= 10_000 and outcome.turns > 2 and 0 < model.most < 10_000
+
+
+def test_a_cost_cap_that_is_overrun_gives_the_last_results(tmp_path) -> None:
+    outcome = run(tools(say_much), Dear(only_calls), tmp_path, limits=Limits(cost=1.0))
+    assert outcome.stop == "cost_cap" and outcome.text.startswith("2 much")
+    outcome = run(tools(say_much), Dear(only_calls), tmp_path / "more", limits=Limits(cost=1.01))
+    assert (outcome.stop, outcome.text) == ("cost_cap", "last words")
+
+
+def test_calls_beyond_the_step_cap_are_refused_in_order(tmp_path) -> None:
+    made = []
+
+    async def note(n: int) -> str:
+        """Note."""
+        made.append(n)
+        return str(n)
+
+    def answer(messages: Sequence[Message]) -> Message:
+        if wrapped_up(messages):
+            return assistant("end")
+        return assistant("", calls=tuple(called("note", f'{{"n": {n}}}', id=f"c{n}") for n in range(300)))
+
+    model = Scripted(answer)
+    outcome = run(tools(note), model, tmp_path, limits=Limits(steps=15))
+    results = [m for m in model.calls[-1] if m.role == "tool"]
+    assert (outcome.stop, outcome.steps, made) == ("step_cap", 15, list(range(15)))
+    assert [m.tool_call_id for m in results] == [f"c{n}" for n in range(300)]
+    assert [m.text for m in results] == [*map(str, range(15)), *[OVER_STEPS.text] * 285]
+
+
+def again(environment: Environment, model: Any, folder, kinds: tuple[str, ...], limits: Limits) -> Outcome:
+    """Go on with the run of which only events up to the last of `kinds` are left."""
+    events = read(folder).events
+    last = max(i for i, event in enumerate(events) if event.kind in kinds)
+
+    async def go() -> Outcome:
+        with Journal(folder.parent / "again") as journal:
+            resumed = AgentRun(journal, model, past=events[: last + 1])
+            return await resumed.start(Task("t", "What is 1 + 2?", limits=limits), environment)
+
+    return asyncio.run(go())
+
+
+def test_a_resumed_run_acts_on_a_recorded_answer_before_its_cap(tmp_path) -> None:
+    limits, call = Limits(turns=2), assistant("", calls=(called("add", '{"a": 2}'),))
+    run(tools(add), Scripted([call, assistant("It is 3.")]), tmp_path / "a", limits=limits)
+    outcome = again(tools(add), Scripted([]), tmp_path / "a", ("llm.finished",), limits)
+    assert (outcome.stop, outcome.text) == ("done", "It is 3.")
+
+
+def test_a_resumed_run_uses_pending_results_before_its_cap(tmp_path) -> None:
+    limits, call = Limits(turns=1), assistant("", calls=(called("add", '{"a": 2}'),))
+    run(tools(add), Scripted([call, assistant("words")]), tmp_path / "a", limits=limits)
+    model = Scripted([assistant("after all")])
+    outcome = again(tools(add), model, tmp_path / "a", ("tool.finished",), limits)
+    assert (outcome.stop, outcome.text) == ("turn_cap", "after all")
+    assert [m.text for m in model.calls[0] if m.role == "tool"] == ["3"]
+
+
+def test_recorded_last_words_are_still_those_of_a_cap(tmp_path) -> None:
+    limits, call = Limits(turns=1), assistant("", calls=(called("add", '{"a": 2}'),))
+    run(tools(add), Scripted([call, assistant("words")]), tmp_path / "a", limits=limits)
+    outcome = again(tools(add), Scripted([]), tmp_path / "a", ("llm.finished",), limits)
+    assert (outcome.stop, outcome.text) == ("turn_cap", "words")

@@ -2,18 +2,27 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from manyeyes.agent.chat_model import ModelError, Reply, Sampling, Usage
 from manyeyes.agent.fakes import FakeEndpoint, Fault
 from manyeyes.agent.limiter import Limiter
-from manyeyes.agent.openai_chat import Endpoint, OpenAIChat
-from manyeyes.agent.wire import MessageEncoder, tools_json
+from manyeyes.agent.openai_chat import (
+    Endpoint,
+    OpenAIChat,
+    _Busy,
+    _Course,
+    _NoQuota,
+    _refusal,
+    _said,
+    _Transient,
+)
+from manyeyes.agent.wire import Assembler, Chunk, MessageEncoder, tools_json
 from manyeyes.core.messages import Message, Tool, ToolCall, assistant, system, tool_result, user
 
 CALL = ToolCall("c1", "search", '{"queries": ["a"]}')
@@ -158,14 +167,12 @@ def test_without_quota_everybody_waits_until_somebody_resumes() -> None:
 def test_a_storm_of_refusals_wastes_little() -> None:
     server = FakeEndpoint(lambda _: assistant("yes"), rate=40)
 
-    async def do(chat: OpenAIChat) -> float:
-        began = time.monotonic()
-        await asyncio.gather(*(chat.complete([user(str(n))]) for n in range(120)))
-        return time.monotonic() - began
+    async def do(chat: OpenAIChat) -> list[Reply]:
+        return await asyncio.gather(*(chat.complete([user(str(n))]) for n in range(120)))
 
-    seconds = talk(server, do)
-    assert server.served == 120
-    assert seconds < 5.0  # 40 a second: three windows, the first of which may have begun before
+    replies = talk(server, do)
+    assert server.served == 120 == sum(reply.message.text == "yes" for reply in replies)
+    assert server.refused < 240  # who is refused comes back once a window, and half of the calls are held back
 
 
 def test_the_key_is_sent_and_never_shown() -> None:
@@ -205,3 +212,133 @@ def test_priority_goes_first_where_calls_queue() -> None:
 
     asyncio.run(run())
     assert order == ["2", "0", "1", "2"]
+
+
+def put_together(*chunks: dict[str, Any]) -> list[tuple[str, str, str]]:
+    answer = Assembler()
+    for chunk in chunks:
+        answer.add(msgspec.convert({"choices": [chunk]}, Chunk))
+    return [(call.id, call.name, call.arguments) for call in answer.message(prefix="p").tool_calls]
+
+
+def piece(id: str | None = None, name: str | None = None, arguments: str = "", **index: int) -> dict[str, Any]:
+    return {"id": id, "function": {"name": name, "arguments": arguments}, **index}
+
+
+F, G = ("a", "f", '{"x":1}'), ("b", "g", "{}")
+
+
+@pytest.mark.parametrize("index", [{}, {"index": 0}])
+def test_calls_of_a_whole_answer_stay_apart(index: dict[str, int]) -> None:
+    assert put_together({"message": {"tool_calls": [piece(*F, **index), piece(*G, **index)]}}) == [F, G]
+    nameless = {"message": {"tool_calls": [piece(None, *F[1:], **index), piece(None, *G[1:], **index)]}}
+    assert put_together(nameless) == [("p:0", *F[1:]), ("p:1", *G[1:])]
+
+
+def deltas(*pieces: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return put_together(*({"delta": {"tool_calls": [one]}} for one in pieces))
+
+
+@pytest.mark.parametrize("index", [{}, {"index": 0}])
+def test_calls_that_all_come_under_one_index_stay_apart(index: dict[str, int]) -> None:
+    halves = piece("a", "f", '{"x"', **index), piece(None, None, ":1}", **index)
+    assert deltas(*halves, piece(*G, **index)) == [F, G]
+    assert put_together({"delta": {"tool_calls": [piece(*F, **index), piece(*G, **index)]}}) == [F, G]
+
+
+def test_pieces_find_their_call_by_index_and_ids_may_repeat_or_change() -> None:
+    mixed = piece("b", "g", index=1), piece("a", "f", index=0), piece("a", None, '{"x":1}', index=0)
+    assert deltas(*mixed, piece("other", None, "{}", index=1)) == [F, G]
+
+
+MONEY = {"message": "You exceeded your current quota, please check your plan.", "code": "insufficient_quota"}
+AZURE = {"message": "Exceeded the token rate limit. Go here to request a quota increase.", "code": "429"}
+GEMINI = {
+    "message": "You exceeded your current quota, please check your plan and billing details. Please retry in 27s."
+}
+
+
+@pytest.mark.parametrize(("error", "headers", "kind"), [
+    (MONEY, {}, _NoQuota), (MONEY, {"Retry-After": "3"}, _Busy), (AZURE, {"Retry-After": "3"}, _Busy),
+    (AZURE, {}, _Busy), (GEMINI, {}, _Busy), ({"message": "credit where due"}, {}, _Busy),
+    ({"message": "the load balancer is full"}, {}, _Busy), ({"message": "Insufficient balance"}, {}, _NoQuota),
+    ({"message": "x", "type": "exceeded_current_quota_error"}, {}, _NoQuota),
+])  # fmt: skip
+def test_a_rate_limit_is_no_lack_of_money(error: dict[str, str], headers: dict[str, str], kind: type) -> None:
+    assert type(_refusal(429, _said(error, Endpoint("http://x", "m")), headers)) is kind
+
+
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_a_key_that_comes_back_is_cut_out(status: int) -> None:
+    key = "sk-secret-123"
+
+    class Telling(FakeEndpoint):
+        async def _respond(self, request, number):
+            said = {"error": {"message": f"{'x' * 280} {key} is no good {key}"}}
+            return web.json_response(said, status=status)
+
+    async def do(chat: OpenAIChat) -> ModelError:
+        with pytest.raises(ModelError) as caught:
+            await chat.complete([user("q")])
+        return caught.value
+
+    error = talk(Telling(policy), do, key=key, retries=0)
+    assert "sk-secret" not in str(error) and "[key]" in str(error)
+    assert "http://x/1" in repr(Endpoint("http://x/1", "m", key="1")) and key not in repr(Endpoint(key, "m", key=key))
+
+
+def test_patience_begins_with_the_first_refusal_and_leaves_out_queues() -> None:
+    course, busy = _Course(0.0, waited=500.0), _Busy("", retry_after=10.0)
+    for begins, ends, refused in [(500.0, 502.0, 0.0), (900.0, 901.0, 11.0), (2000.0, 2003.0, 24.0)]:
+        course.tries(begins)
+        course.failed(busy, ends)
+        assert course.refused == refused
+    course.failed(_Transient(""), 2004.0)
+    assert (course.refused, course.failures, course.attempts) == (24.0, 1, 3)
+
+
+def test_a_call_that_is_only_ever_refused_fails_in_the_end(monkeypatch) -> None:
+    monkeypatch.setattr("manyeyes.agent.openai_chat.DEFAULT_RETRY_AFTER", 0.02)
+    server = FakeEndpoint(lambda _: assistant("never"), fault=lambda number, messages: "429")
+
+    async def do(chat: OpenAIChat) -> ModelError:
+        with pytest.raises(ModelError) as caught:
+            await chat.complete([user("q")])
+        return caught.value
+
+    error = talk(server, do, patience=0.05)
+    assert error.kind == "endpoint" and error.status == 429 and server.received >= 2
+
+
+def test_a_call_that_is_tried_again_does_not_queue_behind_later_ones(monkeypatch) -> None:
+    monkeypatch.setattr("manyeyes.agent.openai_chat.DEFAULT_RETRY_AFTER", 0.01)
+    order: list[str] = []
+
+    def answer(messages: Sequence[Message]) -> Message:
+        order.append(messages[-1].text)
+        return assistant("ok")
+
+    async def run() -> None:
+        server = FakeEndpoint(answer, fault=lambda number, messages: "429" if number == 0 else "")
+        async with server, OpenAIChat(Endpoint(server.url, "m"), limiter=Limiter(1)) as chat:
+            await asyncio.gather(*(chat.complete([user(str(n))]) for n in range(4)))
+
+    asyncio.run(run())
+    assert order == ["0", "1", "2", "3"]
+
+
+def test_equal_tools_of_many_agents_are_encoded_once(monkeypatch) -> None:
+    encoded: list[Sequence[Tool]] = []
+    monkeypatch.setattr(
+        "manyeyes.agent.openai_chat.tools_json", lambda tools: encoded.append(tools) or tools_json(tools)
+    )
+    chat = OpenAIChat(Endpoint("http://x", "m"))
+    kinds = [(Tool("search", "S", {"type": "object"}),), (Tool("search", "S", {"type": "null"}),)]
+    for _ in range(5):
+        for kind in kinds:
+            own = [Tool(tool.name, tool.description, dict(tool.parameters)) for tool in kind]
+            assert chat._declared(own) == tools_json(kind)
+    assert len(encoded) == 2
+    for n in range(40):
+        chat._declared((Tool(f"t{n}", "", {}),))
+    assert len(chat._tools) == 16

@@ -1,6 +1,9 @@
 """The journal: numbered, whole, readable while it grows, and without secrets."""
 
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -82,3 +85,44 @@ def test_listeners_hear_every_event_until_they_stop(tmp_path) -> None:
         stop()
         journal.append("a.c")
     assert [event.kind for event in heard] == ["a.b"]
+
+
+def test_secrets_are_cut_out_of_texts_and_not_of_the_log(tmp_path) -> None:
+    secret, heard = 'sk-"quoted"-123', []
+    arguments = json.dumps({"key": secret})
+    with Journal(tmp_path, secrets=[secret, "1", '"seq":0,"kind"', "12345678"]) as journal:
+        journal.listen(heard.append)
+        written = journal.append(
+            "llm.failed", agent="main", seconds=123456789, deep=[{"why": (f"key {secret}", True, None)}], args=arguments
+        )
+        plain = journal.append("a.b", text="step 1")
+    events = read(tmp_path).events
+    assert events == [written, plain] == heard and events[1].data == {"text": "step 1"}
+    assert events[0].data == {
+        "seconds": 123456789, "deep": [{"why": ["key [secret]", True, None]}], "args": '{"key": "[secret]"}',
+    }  # fmt: skip
+
+
+def test_blobs_keep_what_only_looks_like_a_short_secret(tmp_path) -> None:
+    with Journal(tmp_path, secrets=["1", "long enough"]) as journal:
+        assert read_blob(tmp_path, journal.blob(b"1: long enough")) == b"1: [secret]"
+
+
+def test_one_writer_at_a_time(tmp_path) -> None:
+    other = f"from manyeyes.core.journal import Journal; Journal({str(tmp_path)!r}).append('b.c')"
+    with Journal(tmp_path) as journal:
+        journal.append("a.b")
+        with pytest.raises(JournalError, match="another process is writing this run") as caught:
+            Journal(tmp_path)
+        assert "\n" not in str(caught.value)
+        assert b"JournalError" in subprocess.run([sys.executable, "-c", other], capture_output=True).stderr
+        journal.append("a.c")
+    with Journal(tmp_path) as journal:
+        assert journal.count == 2
+
+
+def test_a_journal_that_cannot_be_read_is_not_left_locked(tmp_path) -> None:
+    (tmp_path / EVENTS).write_text("nonsense\n")
+    for _ in range(2):
+        with pytest.raises(JournalError, match="line 1"):
+            Journal(tmp_path)

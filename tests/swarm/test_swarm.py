@@ -177,7 +177,7 @@ def test_what_cannot_be_done_is_said_with_what_can() -> None:
 
 def test_long_results_are_clipped_and_kept_whole(tmp_path: Path) -> None:
     said = refused([create("a", "1"), assign("a", "2")], context_tokens=1000, artefacts=tmp_path)
-    assert len(said[1].encode()) < 2400 and "left out; the whole is in artefacts/" in said[1]
+    assert len(said[1].encode()) < 2400 and "left out; people find the whole in artefacts/" in said[1]
     (kept,) = tmp_path.iterdir()
     assert kept.read_text() == "sub says hello " * 2000
 
@@ -238,7 +238,7 @@ def test_a_killed_run_goes_on_and_repeats_no_finished_call(tmp_path: Path) -> No
     assert kills >= 10 and said == calm.stdout and "merged: found 0" in said
     events = read(tmp_path / "run").events
     finished = Counter((e.agent, e.data["turn"]) for e in events if e.kind == "llm.finished")
-    tools = Counter((e.agent, e.data["id"]) for e in events if e.kind == "tool.finished")
+    tools = Counter((e.agent, e.data["place"]) for e in events if e.kind == "tool.finished")
     assert set(tools.values()) == {1} and set(finished.values()) == {1}
     spent = [e.data["outcome"] for e in events if e.kind == "agent.finished" and e.agent != "main"]
     assert [(end["turns"], end["steps"]) for end in spent] == [(5, 4)] * 6
@@ -280,3 +280,59 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert outcome.text == "merged: found 0 | found 1 | found 2"
     turns = Counter((e.agent, e.data["turn"]) for e in read(tmp_path).events if e.kind == "llm.finished")
     assert set(turns.values()) == {1}
+
+
+def test_ids_of_calls_may_repeat_from_answer_to_answer(tmp_path: Path) -> None:
+    """Many endpoints begin to count anew in every answer."""
+
+    def answer(messages: Sequence[Message]) -> Message:
+        turn = sum(message.role == "assistant" for message in messages)
+        if turn == 3:
+            return assistant(" | ".join(message.text for message in messages if message.role == "tool"))
+        calls = (
+            ToolCall("call_0", "look_up", f'{{"key": "{turn}a"}}'),
+            ToolCall("call_0", "look_up", f'{{"key": "{turn}b"}}'),
+        )
+        return assistant("", calls=calls)
+
+    environment = config().sub_agent("You look up.")
+
+    async def until_stopped() -> None:
+        with Journal(tmp_path) as journal:
+            run = asyncio.ensure_future(AgentRun(journal, Scripted(answer)).start(Task("t", "go"), environment))
+            journal.listen(
+                lambda event: run.cancel() if event.kind == "llm.started" and event.data["turn"] == 1 else None
+            )
+            with pytest.raises(asyncio.CancelledError):
+                await run
+
+    async def to_the_end() -> Outcome:
+        past = read(tmp_path).events
+        with Journal(tmp_path) as journal:
+            return await AgentRun(journal, Scripted(answer), past=past).start(Task("t", "go"), environment)
+
+    asyncio.run(until_stopped())
+    said = asyncio.run(to_the_end()).text
+    assert said == " | ".join(f"value of {turn}{half}" for turn in range(3) for half in "ab")
+
+
+def test_long_results_of_one_round_are_kept_apart(tmp_path: Path) -> None:
+    def answer(messages: Sequence[Message]) -> Message:
+        message = policy(messages)
+        return assistant(f"{message.text} " + "x" * 9000) if message.text.startswith("found") else message
+
+    run_swarm(
+        tmp_path / "run", Scripted(answer), config(context_tokens=1000, artefacts=tmp_path / "kept"), prompt="3 1"
+    )
+    kept = sorted((tmp_path / "kept").iterdir())
+    assert [path.name for path in kept] == [f"result-main-{number}.md" for number in range(3)]
+    assert [path.read_text()[:7] for path in kept] == ["found 0", "found 1", "found 2"]
+
+
+def test_what_the_endpoint_could_not_do_is_tried_again_by_a_resume(tmp_path: Path) -> None:
+    class Down(Scripted):
+        async def complete(self, messages, tools=(), **kwargs):
+            raise ModelError("HTTP 402: no credit", kind="quota", status=402)
+
+    assert run_swarm(tmp_path, Down(policy), config(), prompt="2 1").stop == "error"
+    assert run_swarm(tmp_path, Scripted(policy), config(), prompt="2 1").text == "merged: found 0 | found 1"

@@ -21,14 +21,14 @@ def events(agents: int) -> list[Event]:
     add("llm.started")
     add("llm.finished", usage=[10, 5, 0, 0.25], seconds=1.0)
     for number in range(agents):
-        add("tool.started", id=f"a{number}", name="assign_task")
+        add("tool.started", place=f"a{number}", name="assign_task")
         add("agent.created", f"main/{number}", role="finder", task="t", prompt="a part", call=f"a{number}")
         add("llm.started", f"main/{number}")
     for number, stop in ((0, "done"), (1, "step_cap")):
         add("llm.finished", f"main/{number}", usage=[1, 1, 0, 0.0], seconds=1.0)
         outcome = {"stop": stop, "reason": "" if stop == "done" else "the limit of 2 steps"}
         add("agent.finished", f"main/{number}", outcome=outcome)
-        add("tool.finished", id=f"a{number}", name="assign_task", seconds=1.0)
+        add("tool.finished", place=f"a{number}", name="assign_task", seconds=1.0)
     return found
 
 

@@ -52,12 +52,16 @@ class Ctx(Protocol):
         """What the agent's finished calls left behind (`ToolResult.data`) before the run was interrupted."""
         ...
 
-    async def call(self, toolset: Toolset, call: ToolCall) -> ToolResult:
-        """Make a tool call, recorded; on a resumed run the recorded result where there is one."""
+    async def call(self, toolset: Toolset, call: ToolCall, *, position: int) -> ToolResult:
+        """Make a tool call, recorded; on a resumed run the recorded result where there is one.
+
+        Args:
+            position: of the call in its answer, from 0; ids of calls may repeat.
+        """
         ...
 
-    async def spawn(self, task: Task, environment: "Environment", *, call: ToolCall, role: str) -> Outcome:
-        """Run a sub-agent to its end."""
+    async def spawn(self, task: Task, environment: "Environment", *, role: str) -> Outcome:
+        """Run a sub-agent to its end; from within a tool call, which it belongs to. `data["agent"]` is its name."""
         ...
 
 
@@ -119,8 +123,20 @@ class Session:
         """All calls of an answer, at once; an answer without calls ends the task."""
         if not action.tool_calls:
             return Step((), True, 0)
-        results = await asyncio.gather(*(self.ctx.call(self.toolset, call) for call in action.tool_calls))
+        results = await self._results(action.tool_calls)
         observations = tuple(
             tool_message(call.id, result) for call, result in zip(action.tool_calls, results, strict=True)
         )
         return Step(observations, False, sum(result.steps for result in results))
+
+    async def _results(self, calls: Sequence[ToolCall]) -> list[ToolResult]:
+        """All at once; when one cannot even be recorded, the others end with it."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self.ctx.call(self.toolset, call, position=position))
+                    for position, call in enumerate(calls)
+                ]
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in tasks]

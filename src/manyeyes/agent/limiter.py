@@ -4,8 +4,9 @@
     success         limit ← limit + 1 / limit, up to the cap                                    (AIMD, as TCP)
     out of quota    everything waits until `resume`; contexts are kept, nobody fails
 
-Waiting calls are served by priority, then in order of arrival. All agents of a process that talk to one endpoint share
-its limiter, so a storm of refusals is met once and not once an agent.
+Waiting calls are served by priority, then by ticket: in order of arrival, and a call that is tried again keeps the
+ticket of its first try, so that it does not queue behind those that came later. All agents of a process that talk to
+one endpoint share its limiter, so a storm of refusals is met once and not once an agent.
 
 Report: §3 (as many agents as possible at once), App. D.
 """
@@ -66,14 +67,23 @@ class Limiter:
         """Why everything waits; "" when it does not."""
         return self._paused_for
 
-    async def enter(self, priority: int = 0) -> float:
-        """Wait for a turn; returns the seconds that took. Must be followed by `leave`."""
+    def ticket(self) -> int:
+        """A place in the order of arrival, for all tries of one call."""
+        return next(self._numbers)
+
+    async def enter(self, priority: int = 0, ticket: int | None = None) -> float:
+        """Wait for a turn; returns the seconds that took. Must be followed by `leave`.
+
+        Args:
+            priority: lower goes first.
+            ticket: from `ticket`, of no other call that waits; a new one when left out.
+        """
         began = self._clock()
         if not self._waiting and self._may_start():
             self.in_flight += 1
             return 0.0
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (priority, next(self._numbers), future))
+        heapq.heappush(self._waiting, (priority, self.ticket() if ticket is None else ticket, future))
         self._serve()
         try:
             await future

@@ -3,8 +3,11 @@
     429, 503        the limiter slows everybody down; this call waits and goes again, as often as it takes
     500, 502, 504, cut or silent stream, broken line     again, at most `retries` times, with growing pauses
     400, 404, 413, 422                                   this call's own fault: a `ModelError` at once
-    401, 402, 403, and 429 for lack of quota             everybody pauses until `limiter.resume()`, then it goes again;
+    401, 402, 403, and 429 for lack of money             everybody pauses until `limiter.resume()`, then it goes again;
                                                          a `ModelError` where nobody can be asked
+
+A 429 is for lack of money when it names no time to come back and says so; "quota" alone is also what Azure and Gemini
+call an ordinary rate limit. The endpoint's key is cut out of every text that leaves the client.
 
 Time limits: `connect` to reach the endpoint, `idle` between two pieces of a stream, `wall` for a whole answer.
 
@@ -15,10 +18,11 @@ import asyncio
 import dataclasses
 import email.utils
 import itertools
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
@@ -32,7 +36,15 @@ _DECODE_CHUNK = msgspec.json.Decoder(Chunk).decode
 _ENCODE = msgspec.json.Encoder().encode
 BUSY = (429, 503)
 AGAIN = (408, 409, 500, 502, 504, 520, 522, 524, 529)
-QUOTA_WORDS = ("quota", "insufficient", "billing", "balance", "credit", "suspended")
+NO_MONEY = re.compile(
+    r"insufficient[ _](quota|balance|credit|fund)|exceeded_current_quota|billing|\bbalance\b|suspended"
+)
+COME_BACK = re.compile(r"(retry|try again) (in|after)\b")
+"""Said by endpoints that name the time in the text and not in Retry-After, as Gemini does."""
+SHORTEST_KEY = 8
+"""Characters; a shorter key, such as "1" of a local server, is no secret and stands in many texts."""
+TOOL_LISTS = 16
+"""Encoded lists of tools that are kept: as many as there are kinds of agents."""
 OVERFLOW_WORDS = ("context length", "context_length", "maximum context", "too many tokens", "context window")
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 8.0
 """Seconds before the second try and before any other; doubled in between."""
@@ -52,7 +64,8 @@ class Endpoint:
         prompt_price, completion_price, cached_price: US dollars per million tokens.
         connect, idle, wall: seconds; see the module.
         retries: further tries after a failure that is nobody's fault.
-        patience: seconds after which a call that only ever met 429 or 503 fails.
+        patience: seconds of 429 and 503, from the first of them on, after which a call fails; what it waits for other
+            calls and for a person does not count, what the endpoint asks it to wait does.
         wait_for_quota: whether lack of quota pauses everybody (a person will look) or fails the call.
     """
 
@@ -70,7 +83,11 @@ class Endpoint:
     wait_for_quota: bool = False
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.url!r}, {self.model!r})"
+        return self.hide(f"Endpoint({self.url!r}, {self.model!r})")
+
+    def hide(self, text: str) -> str:
+        """A text without the key."""
+        return text.replace(self.key, "[key]") if len(self.key) >= SHORTEST_KEY else text
 
     def cost(self, usage: Usage) -> float:
         """US dollars of a call."""
@@ -95,7 +112,7 @@ class OpenAIChat:
         self.limiter = limiter or Limiter()
         self._encoder = encoder or MessageEncoder()
         self._session: aiohttp.ClientSession | None = None
-        self._tools: tuple[Sequence[Tool], bytes] | None = None
+        self._tools: list[tuple[tuple[Tool, ...], bytes]] = []
         self._calls = itertools.count()
 
     @property
@@ -125,26 +142,25 @@ class OpenAIChat:
         on_text: Callable[[str], None] | None = None,
     ) -> Reply:
         """One assistant message; see `ChatModel.complete`."""
-        body, began = self._body(messages, tools, sampling), time.monotonic()
-        waited, attempts, failures = 0.0, 0, 0
+        body, ticket, course = self._body(messages, tools, sampling), self.limiter.ticket(), _Course(time.monotonic())
         while True:
-            waited += await self.limiter.enter(priority)
-            attempts += 1
+            course.waited += await self.limiter.enter(priority, ticket)
+            course.tries(time.monotonic())
             try:
                 reply = await self._attempt(body, on_text)
             except _Again as failure:
-                failures += failure.counts
-                self._give_up(failure, attempts=attempts, failures=failures, seconds=time.monotonic() - began)
+                course.failed(failure, time.monotonic())
+                self._give_up(failure, course)
                 self._slow_down(failure)
             else:
                 self.limiter.succeeded()
-                return dataclasses.replace(reply, waited=waited, attempts=attempts)
+                return dataclasses.replace(reply, waited=course.waited, attempts=course.attempts)
             finally:
                 self.limiter.leave()
-            if failures:
-                pause = min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)
+            if course.failures:
+                pause = min(FIRST_PAUSE * 2 ** (course.failures - 1), LONGEST_PAUSE)
                 await asyncio.sleep(pause)
-                waited += pause
+                course.waited += pause
 
     def _body(self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling) -> bytes:
         """The request; only messages that were never sent before are encoded."""
@@ -163,9 +179,13 @@ class OpenAIChat:
         return head + declared + b',"messages":' + self._encoder.conversation(messages) + b"}"
 
     def _declared(self, tools: Sequence[Tool]) -> bytes:
-        if self._tools is None or self._tools[0] is not tools:
-            self._tools = tools, tools_json(tools)
-        return self._tools[1]
+        """The declarations; agents of one kind have equal lists of their own, which are encoded once."""
+        wanted = tuple(tools)
+        at = next((at for at, (known, _) in enumerate(self._tools) if known == wanted), None)
+        newest = (wanted, tools_json(wanted)) if at is None else self._tools.pop(at)
+        self._tools.insert(0, newest)
+        del self._tools[TOOL_LISTS:]
+        return newest[1]
 
     async def _attempt(self, body: bytes, on_text: Callable[[str], None] | None) -> Reply:
         """One request, from its first byte to its last."""
@@ -174,10 +194,12 @@ class OpenAIChat:
         try:
             async with self._connected().post(self._url, data=body, headers=self._headers) as response:
                 if response.status != 200:
-                    raise _refusal(response.status, await _start_of(response), response.headers)
+                    said = _said(await _start_of(response), self.endpoint)
+                    raise _refusal(response.status, said, response.headers)
                 async for chunk in _chunks(response):
                     if chunk.error is not None:
-                        raise _refusal(_status_of(chunk.error), _text_of(chunk.error), response.headers)
+                        said = _said(chunk.error, self.endpoint)
+                        raise _refusal(_status_of(chunk.error), said, response.headers)
                     text = answer.add(chunk)
                     if not first and answer.started:
                         first = time.monotonic() - began
@@ -214,13 +236,15 @@ class OpenAIChat:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
         return headers | ({"Authorization": f"Bearer {self.endpoint.key}"} if self.endpoint.key else {})
 
-    def _give_up(self, failure: "_Again", *, attempts: int, failures: int, seconds: float) -> None:
+    def _give_up(self, failure: "_Again", course: "_Course") -> None:
         """Raise ModelError when trying again has no point."""
+        why = self.endpoint.hide(f"{self.endpoint.url}: {failure}")
         if isinstance(failure, _NoQuota) and not self.endpoint.wait_for_quota:
-            raise ModelError(f"{self.endpoint.url}: {failure}", kind="quota", status=failure.status)
-        if failures > self.endpoint.retries or (isinstance(failure, _Busy) and seconds > self.endpoint.patience):
+            raise ModelError(why, kind="quota", status=failure.status)
+        impatient = isinstance(failure, _Busy) and course.refused > self.endpoint.patience
+        if impatient or course.failures > self.endpoint.retries:
             raise ModelError(
-                f"{self.endpoint.url}: {failure}; gave up after {attempts} tries in {seconds:.0f} s",
+                f"{why}; gave up after {course.attempts} tries in {time.monotonic() - course.began:.0f} s",
                 kind="endpoint",
                 status=failure.status,
                 partial=failure.partial,
@@ -257,6 +281,39 @@ class _Transient(_Again):
     counts = 1
 
 
+@dataclass(slots=True)
+class _Course:
+    """How a call fares.
+
+    Attributes:
+        began: when, on the monotonic clock.
+        waited: seconds for a turn and between tries.
+        refused: seconds of patience that are used up: tries after the first refusal, and pauses that were asked for.
+    """
+
+    began: float
+    waited: float = 0.0
+    attempts: int = 0
+    failures: int = 0
+    refused: float = 0.0
+    _refusals: int = 0
+    _asked: float = 0.0
+    _tried: float = 0.0
+
+    def tries(self, now: float) -> None:
+        """A try begins."""
+        self.attempts += 1
+        self._tried = now
+
+    def failed(self, failure: _Again, now: float) -> None:
+        """A try is over."""
+        self.failures += failure.counts
+        if isinstance(failure, _Busy):
+            if self._refusals:
+                self.refused += self._asked + now - self._tried
+            self._refusals, self._asked = self._refusals + 1, failure.retry_after
+
+
 async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
     """The chunks of a stream of server-sent events; of an endpoint that does not stream, its whole answer."""
     if "text/event-stream" not in response.headers.get("Content-Type", ""):
@@ -276,19 +333,30 @@ async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
             raise aiohttp.ClientPayloadError(f"a line of more than {LONGEST_LINE >> 20} MiB")
 
 
-async def _start_of(response: aiohttp.ClientResponse) -> str:
-    """What a refusal says, in one short line."""
+class _Said(NamedTuple):
+    """What a refusal says: in one short line for people, and all of its words in small letters."""
+
+    line: str
+    words: str
+
+
+async def _start_of(response: aiohttp.ClientResponse) -> Any:
+    """The error that a refusal holds, or its text."""
     content = await response.content.read(4096)
     try:
         said = msgspec.json.decode(content)
     except msgspec.DecodeError:
-        said = content.decode("utf-8", "replace")
-    return _text_of(said.get("error", said) if isinstance(said, dict) else said)
+        return content.decode("utf-8", "replace")
+    if isinstance(said, list) and len(said) == 1:  # as Gemini answers
+        said = said[0]
+    return said.get("error", said) if isinstance(said, dict) else said
 
 
-def _text_of(error: Any) -> str:
-    text = error.get("message") or error.get("detail") or error if isinstance(error, dict) else error
-    return " ".join(str(text).split())[:300]
+def _said(error: Any, endpoint: Endpoint) -> _Said:
+    fields = error if isinstance(error, dict) else {}
+    text = " ".join(str(fields.get("message") or fields.get("detail") or error).split())
+    words = " ".join(str(word) for word in (fields.get("code"), fields.get("type"), text) if word)
+    return _Said(endpoint.hide(text)[:300], words.lower())  # hidden before it is cut: half a key is still too much
 
 
 def _status_of(error: Any) -> int:
@@ -297,17 +365,22 @@ def _status_of(error: Any) -> int:
     return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 
-def _refusal(status: int, said: str, headers: Mapping[str, str]) -> Exception:
+def _refusal(status: int, said: _Said, headers: Mapping[str, str]) -> Exception:
     """What a status other than 200 means."""
-    why, low = f"HTTP {status}: {said}" if said else f"HTTP {status}", said.lower()
-    if status in (401, 402, 403) or (status == 429 and any(word in low for word in QUOTA_WORDS)):
+    why = f"HTTP {status}: {said.line}" if said.line else f"HTTP {status}"
+    if status in (401, 402, 403) or (status == 429 and _for_lack_of_money(said.words, headers)):
         return _NoQuota(why, status=status)
     if status in BUSY:
         return _Busy(why, status=status, retry_after=_retry_after(headers))
     if status in AGAIN or status >= 500:
         return _Transient(why, status=status)
-    kind: ErrorKind = "overflow" if any(word in low for word in OVERFLOW_WORDS) else "request"
+    kind: ErrorKind = "overflow" if any(word in said.words for word in OVERFLOW_WORDS) else "request"
     return ModelError(why, kind=kind, status=status)
+
+
+def _for_lack_of_money(words: str, headers: Mapping[str, str]) -> bool:
+    """Whether a 429 is one that waiting does not help."""
+    return "Retry-After" not in headers and not COME_BACK.search(words) and bool(NO_MONEY.search(words))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
@@ -325,13 +398,14 @@ def _retry_after(headers: Mapping[str, str]) -> float:
 
 
 def _why(error: BaseException, endpoint: Endpoint) -> str:
+    said = endpoint.hide(str(error))
     if isinstance(error, aiohttp.ClientConnectorError | ConnectionError):
-        return f"cannot be reached ({error}); is the URL right and the server up?"
+        return f"cannot be reached ({said}); is the URL right and the server up?"
     if isinstance(error, TimeoutError):
         return f"silent for {endpoint.idle:g} s, or an answer took more than {endpoint.wall:g} s"
     if isinstance(error, msgspec.DecodeError):
-        return f"sent what is no chat completion ({error})"
-    return f"{type(error).__name__}: {error}"
+        return f"sent what is no chat completion ({said})"
+    return f"{type(error).__name__}: {said}"
 
 
 def _estimated(body: bytes, message: Message) -> Usage:

@@ -13,8 +13,11 @@ this executor.
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
 
 from manyeyes.agent.budget import Budget, tightest
 from manyeyes.agent.chat_model import ChatModel, ModelError, Reply, Usage
@@ -34,9 +37,10 @@ from manyeyes.agent.record import (
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import ToolResult, Toolset
 from manyeyes.core.journal import Event, Journal, JournalError, read_blob
-from manyeyes.core.messages import Message, ToolCall, user
+from manyeyes.core.messages import Message, TextPart, ToolCall, user
 
 MAIN = "main"
+_PLACE: ContextVar[str] = ContextVar("place of the call that is being made")
 INTERRUPTED = (
     "the run was interrupted while this call was under way; whether it took effect is unknown. "
     "Check before you repeat it"
@@ -49,9 +53,9 @@ class Past:
 
     Attributes:
         history: since its last restart.
-        results: of finished calls, by call id.
-        started: calls that were begun.
-        children: by the call that started them.
+        results: of finished calls, by place: number of the answer and position in it (ids of calls may repeat).
+        started: places of calls that were begun.
+        children: by the place of the call that started them.
         noted: what finished calls left behind (`ToolResult.data`), in order, restarts included.
         turns, steps, usage: spent so far.
         outcome: where it is over.
@@ -87,6 +91,8 @@ class AgentRun:
         self.journal, self.model = journal, model
         self.budget = budget or Budget()
         self.past = fold(past, lambda name: read_blob(journal.folder, name))
+        spent = sum((agent.usage for agent in self.past.values()), Usage())
+        self.budget.spend(tokens=spent.total, cost=spent.cost)
         self.steering: dict[str, list[Message]] = {}
         self.last_of: dict[str, int] = {}
         self._tasks: dict[str, asyncio.Future[Outcome]] = {}
@@ -132,11 +138,11 @@ class AgentRun:
         past = self.past.get(name)
         if past is not None and past.outcome is not None:
             self.last_of[name] = past.last
-            budget.spend(tokens=past.usage.total, cost=past.usage.cost)
             return past.outcome
         budget = budget.child(tightest(task.limits, environment.limits))
-        if past is not None:
-            budget.spend(turns=past.turns, steps=past.steps, tokens=past.usage.total, cost=past.usage.cost)
+        if past is not None:  # the run's own budget has it already
+            spent = {"turns": past.turns, "steps": past.steps, "tokens": past.usage.total, "cost": past.usage.cost}
+            budget.spent |= spent
         record = _Record(self, name, past, after=after, task=task, role=role, call=call, budget=budget)
         agent = Agent(task, environment, self.model, record, budget, priority=0 if name == MAIN else 1)
         if past is not None:
@@ -147,8 +153,10 @@ class AgentRun:
             outcome = await running
         except asyncio.CancelledError:
             me = asyncio.current_task()
-            if me is not None and me.cancelling():  # the whole run is being stopped: it goes on when it is resumed
+            if me is not None and me.cancelling():
                 running.cancel()
+                if budget.left("seconds") <= 0:  # out of time for good; a run that is stopped goes on when resumed
+                    record.over(agent.stopped("time_cap", "the time of the run is over"))
                 raise
             outcome = agent.stopped("cancelled", "cancelled")
         except JournalError:
@@ -157,7 +165,10 @@ class AgentRun:
             outcome = agent.stopped("error", f"{type(error).__name__}: {error}")
         finally:
             self._tasks.pop(name, None)
-        record.over(outcome)
+        if name == MAIN and record.may_go_on:
+            record.stopped(outcome)
+        else:
+            record.over(outcome)
         return outcome
 
 
@@ -179,9 +190,11 @@ class _Record:
         self.run, self.agent, self.past, self.budget = run, name, past, budget
         self.newest = after
         self.turn = 0
+        self.may_go_on = False
         self._started: dict[str, int] = {}
         self._waited_for: dict[str, list[int]] = {}
         self._finished: list[int] = []
+        self._recorded: set[str] = set()
         self.children = 0 if past is None else len(past.children)
         if past is None:
             self._event("agent.created", role=role, task=task.id, prompt=task.prompt, call=call)
@@ -219,7 +232,12 @@ class _Record:
 
     def observed(self, messages: Sequence[Message]) -> None:
         """See `Recorder.observed`: the results are in the journal; this says that the round is over."""
-        self._event("round.finished", results=[message.tool_call_id for message in messages])
+        places = [f"{self.turn - 1}.{position}" for position in range(len(messages))]
+        unmade = [
+            None if place in self._recorded else message.text for place, message in zip(places, messages, strict=True)
+        ]
+        ids = [message.tool_call_id for message in messages]
+        self._event("round.finished", results=[list(one) for one in zip(places, ids, unmade, strict=True)])
 
     def told(self, message: Message) -> None:
         """See `Recorder.told`."""
@@ -234,7 +252,8 @@ class _Record:
         self._event("context.summarised", text=reply.message.text, **_cost_of(reply))
 
     def failed(self, error: ModelError) -> None:
-        """See `Recorder.failed`."""
+        """See `Recorder.failed`. What the endpoint could not do today it may do when the run is resumed."""
+        self.may_go_on = error.kind in ("quota", "endpoint")
         self._event("llm.failed", turn=self.turn, cause=error.kind, status=error.status, why=str(error))
 
     def steering(self) -> list[Message]:
@@ -244,47 +263,65 @@ class _Record:
             self.told(message)
         return said
 
+    def stopped(self, outcome: Outcome) -> None:
+        """The agent could not go on; a resumed run tries again."""
+        self._event("agent.stopped", outcome=plain_outcome(outcome))
+
     def over(self, outcome: Outcome) -> None:
         """The agent has ended."""
         self._event("agent.finished", outcome=plain_outcome(outcome))
 
-    async def call(self, toolset: Toolset, call: ToolCall) -> ToolResult:
+    async def call(self, toolset: Toolset, call: ToolCall, *, position: int) -> ToolResult:
         """See `Ctx.call`. Calls of one round wait for the same answer, and the round for all of them."""
-        known = self.past.results.get(call.id) if self.past is not None else None
+        place = f"{self.turn - 1}.{position}"
+        known = self.past.results.get(place) if self.past is not None else None
         if known is not None:
+            self._recorded.add(place)
             return known
         began = time.monotonic()
-        started = self._write("tool.started", self.newest, id=call.id, name=call.name, arguments=call.arguments)
-        self._started[call.id] = started.seq
-        if self._interrupted(call) and call.name not in toolset.repeatable:
-            result = ToolResult.failed("interrupted", INTERRUPTED)
-        else:
-            result = await toolset.call(call)
-        waited_for = (started.seq, *self._waited_for.pop(call.id, ()))
-        finished = self._write(
-            "tool.finished",
-            waited_for,
-            id=call.id,
-            name=call.name,
-            seconds=round(time.monotonic() - began, 4),
-            result=plain_result(result, self._keep),
-        )
+        said = {"place": place, "id": call.id, "name": call.name}
+        started = self._write("tool.started", self.newest, arguments=call.arguments, **said)
+        self._started[place] = started.seq
+        token = _PLACE.set(place)
+        try:
+            result = await self._result(toolset, call, place)
+        finally:
+            _PLACE.reset(token)
+        waited_for = (started.seq, *self._waited_for.pop(place, ()))
+        seconds = round(time.monotonic() - began, 4)
+        plain = plain_result(result, self._keep)
+        finished = self._write("tool.finished", waited_for, seconds=seconds, result=plain, **said)
         self._finished.append(finished.seq)
+        self._recorded.add(place)
         return result
 
-    async def spawn(self, task: Task, environment: Environment, *, call: ToolCall, role: str) -> Outcome:
+    async def _result(self, toolset: Toolset, call: ToolCall, place: str) -> ToolResult:
+        """The call's result, whatever happens: an agent goes on when its tool does not."""
+        if self._interrupted(place) and call.name not in toolset.repeatable:
+            return ToolResult.failed("interrupted", INTERRUPTED)
+        try:
+            result = await toolset.call(call)
+            msgspec.json.encode(result.data)
+        except JournalError:
+            raise
+        except Exception as error:  # the boundary for tools that are no `Functions`
+            return ToolResult.failed("crash", f"{call.name} failed: {type(error).__name__}: {error}")
+        return result
+
+    async def spawn(self, task: Task, environment: Environment, *, role: str) -> Outcome:
         """See `Ctx.spawn`."""
-        name = self.past.children.get(call.id, "") if self.past is not None else ""
+        place = _PLACE.get()
+        name = self.past.children.get(place, "") if self.past is not None else ""
         if not name:
             name, self.children = f"{self.agent}/{self.children}", self.children + 1
-        started = self._started[call.id]
-        outcome = await self.run.run_child(self, name, task, environment, role=role, after=(started,), call=call.id)
-        self._waited_for.setdefault(call.id, []).append(self.run.last_of[name])
-        return outcome
+        started = self._started[place]
+        outcome = await self.run.run_child(self, name, task, environment, role=role, after=(started,), call=place)
+        self._waited_for.setdefault(place, []).append(self.run.last_of[name])
+        return replace(outcome, data=outcome.data | {"agent": name})
 
-    def _interrupted(self, call: ToolCall) -> bool:
+    def _interrupted(self, place: str) -> bool:
         """Whether an earlier process began this call and nobody knows what became of it."""
-        return self.past is not None and call.id in self.past.started and call.id not in self.past.children
+        return self.past is not None and place in self.past.started and place not in self.past.children
 
     def _event(self, kind: str, **data: Any) -> Event:
         """An event after everything that this agent has waited for."""
@@ -323,8 +360,6 @@ def fold(events: Sequence[Event], fetch: Fetch) -> dict[str, Past]:
         if event.kind == "agent.created" and event.data.get("call"):
             parent = event.agent.rpartition("/")[0]
             found[parent].children[event.data["call"]] = event.agent
-    for past in found.values():
-        _answer_finished_calls(past)
     return found
 
 
@@ -341,21 +376,16 @@ def _take(past: Past, event: Event, fetch: Fetch) -> None:
         case "context.summarised":
             past.usage = past.usage + Usage(*data["usage"])
         case "tool.started":
-            past.started.add(data["id"])
+            past.started.add(data["place"])
         case "tool.finished":
-            past.results[data["id"]] = result_from(data["result"], fetch)
+            past.results[data["place"]] = result_from(data["result"], fetch)
             past.noted += [data["result"]["data"]] if data["result"]["data"] else []
         case "round.finished":
-            past.steps += sum(past.results[call].steps for call in data["results"])
-            for call in data["results"]:
-                past.history.append(tool_message(call, past.results[call]))
+            for place, call, unmade in data["results"]:
+                result = past.results[place] if unmade is None else ToolResult((TextPart(unmade),), "refused", steps=0)
+                past.steps += result.steps
+                past.history.append(tool_message(call, result))
         case "agent.finished":
             past.outcome = outcome_from(data["outcome"])
         case _:
             pass
-
-
-def _answer_finished_calls(past: Past) -> None:
-    """Results of past rounds stand in the history; those of an open round answer its calls when it is redone."""
-    open_calls = {call.id for call in past.history[-1].tool_calls} if past.history else set()
-    past.results = {call: result for call, result in past.results.items() if call in open_calls}

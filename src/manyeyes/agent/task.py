@@ -10,8 +10,8 @@ from manyeyes.agent.budget import Limits
 from manyeyes.agent.chat_model import Usage
 
 Stop = Literal[
-    "done", "step_cap", "turn_cap", "token_cap", "cost_cap", "time_cap", "loop", "context_overflow", "error",
-    "cancelled",
+    "done", "step_cap", "turn_cap", "token_cap", "cost_cap", "time_cap", "loop", "context_overflow", "cut_off",
+    "filtered", "error", "cancelled",
 ]  # fmt: skip
 CAPS: dict[str, Stop] = {
     "steps": "step_cap", "turns": "turn_cap", "tokens": "token_cap", "cost": "cost_cap", "seconds": "time_cap",
@@ -41,7 +41,8 @@ class Outcome:
     """How an agent ended.
 
     Attributes:
-        stop: "done" when it ended by itself; else the cap, the failure, or the cancellation that ended it.
+        stop: "done" when it ended by itself; "cut_off" and "filtered" when the endpoint ended its last answer; else the
+            cap, the failure, or the cancellation that ended it.
         text: its last words; what it had written where it was cut short.
         reason: why it stopped, for people; "" when done.
         steps: tool calls and environment interactions.

@@ -20,7 +20,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from manyeyes.core.messages import Part, TextPart, Tool, ToolCall, part_of
+from manyeyes.core.media import Clip, Picture
+from manyeyes.core.messages import ImagePart, Part, TextPart, Tool, ToolCall, VideoPart, part_of
 
 Failure = Literal["", "unknown_tool", "bad_arguments", "crash", "timeout", "refused", "interrupted"]
 
@@ -55,6 +56,10 @@ class ToolResult:
     def text(self) -> str:
         """Without media."""
         return "".join(part.text for part in self.parts if isinstance(part, TextPart))
+
+
+OVER_STEPS = ToolResult((TextPart("Error: your step limit is reached; this call was not made"),), "refused", steps=0)
+"""What answers a call beyond the cap; it names no number, so that a journal need not keep one to say the same again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +132,11 @@ class Functions:
             return ToolResult.failed("bad_arguments", f"the arguments of {call.name} are wrong: {error}")
         given = {name: getattr(arguments, name) for name in arguments.__struct_fields__}
         try:
-            result = await asyncio.wait_for(function.call(**given), function.seconds)
+            return _result_of(call.name, await asyncio.wait_for(function.call(**given), function.seconds))
         except TimeoutError:
             return ToolResult.failed("timeout", f"{call.name} took longer than {function.seconds:g} s")
         except Exception as error:  # the one boundary: whatever a tool does, its agent goes on
             return ToolResult.failed("crash", f"{call.name} failed: {type(error).__name__}: {error}")
-        return result if isinstance(result, ToolResult) else ToolResult.of(result if result is not None else "done")
 
 
 class Together:
@@ -159,6 +163,21 @@ class Together:
         """Pass the call to its owner."""
         owner = self._owner.get(call.name)
         return unknown_tool(call.name, self._owner) if owner is None else await owner.call(call)
+
+
+def _result_of(name: str, returned: Any) -> ToolResult:
+    """What a function returned, as the model can read it: text and media as they are, other values as JSON."""
+    match returned:
+        case ToolResult():
+            return returned
+        case None:
+            return ToolResult.of("done")
+        case str() | Picture() | Clip() | TextPart() | ImagePart() | VideoPart():
+            return ToolResult.of(returned)
+        case bytes() | bytearray() | memoryview():
+            return ToolResult.failed("refused", f"{name} gave bytes, which nobody can read; it must give text or media")
+        case _:
+            return ToolResult.of(msgspec.json.encode(returned).decode())
 
 
 def unknown_tool(name: str, known: Iterable[str]) -> ToolResult:

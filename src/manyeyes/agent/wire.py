@@ -12,6 +12,7 @@ import base64
 import io
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -152,9 +153,9 @@ class FunctionDelta(msgspec.Struct):
 
 
 class CallDelta(msgspec.Struct):
-    """A piece of a call, and which one."""
+    """A piece of a call, and which one; without an index its place in the list says that."""
 
-    index: int = 0
+    index: int | None = None
     id: str | None = None
     function: FunctionDelta | None = None
 
@@ -190,13 +191,39 @@ class Chunk(msgspec.Struct):
     error: Any = None
 
 
+@dataclass(slots=True)
+class _Call:
+    """A call as far as it has arrived."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+    def is_over(self, piece: CallDelta) -> bool:
+        """Whether a piece of the same index starts another call: some endpoints send index 0 for every call.
+
+        A new id alone does not say so: others make one up for every piece; but only the first piece has a name.
+        """
+        named = piece.function is not None and piece.function.name
+        return bool(self.id and piece.id and piece.id != self.id and named)
+
+    def take(self, piece: CallDelta) -> None:
+        """Add a piece."""
+        self.id = self.id or piece.id or ""
+        if piece.function is not None:
+            self.name = piece.function.name or self.name
+            if piece.function.arguments:
+                self.arguments.append(piece.function.arguments)
+
+
 class Assembler:
     """Chunks of one answer, put together."""
 
     def __init__(self) -> None:
         self.text: list[str] = []
         self.reasoning: list[str] | None = None
-        self.calls: dict[int, list[str]] = {}
+        self.calls: list[_Call] = []
         self.stop: Stop | None = None
         self.usage: Usage | None = None
 
@@ -209,15 +236,17 @@ class Assembler:
         choice = chunk.choices[0]
         if choice.finish_reason:
             self.stop = STOPS.get(choice.finish_reason, "stop")
-        delta = choice.delta or choice.message
+        whole = choice.delta is None
+        delta = choice.message if choice.delta is None else choice.delta
         if delta is None:
             return ""
         thought = delta.reasoning_content if delta.reasoning_content is not None else delta.reasoning
         if thought is not None:
             self.reasoning = self.reasoning or []
             self.reasoning.append(thought)
-        for piece in delta.tool_calls or ():
-            self._call(piece)
+        for place, piece in enumerate(delta.tool_calls or ()):
+            index = place if whole or piece.index is None else piece.index
+            self._call_of(index, piece).take(piece)
         if delta.content:
             self.text.append(delta.content)
         return delta.content or ""
@@ -234,22 +263,21 @@ class Assembler:
 
     def message(self, *, prefix: str) -> Message:
         """The assistant message; calls without an id get `prefix` and their number."""
+        ordered = sorted(self.calls, key=lambda call: call.index)
         calls = tuple(
-            ToolCall(call[0] or f"{prefix}:{index}", call[1], "".join(call[2:]) or "{}")
-            for index, call in sorted(self.calls.items())
+            ToolCall(call.id or f"{prefix}:{number}", call.name, "".join(call.arguments) or "{}")
+            for number, call in enumerate(ordered)
         )
         reasoning = None if self.reasoning is None else "".join(self.reasoning)
         return Message("assistant", self.written, reasoning=reasoning, tool_calls=calls)
 
-    def _call(self, piece: CallDelta) -> None:
-        call = self.calls.setdefault(piece.index, ["", ""])
-        if piece.id:
-            call[0] = piece.id
-        if piece.function is not None:
-            if piece.function.name:
-                call[1] = piece.function.name
-            if piece.function.arguments:
-                call.append(piece.function.arguments)
+    def _call_of(self, index: int, piece: CallDelta) -> _Call:
+        """The call that a piece belongs to, a new one where it starts one."""
+        call = next((call for call in reversed(self.calls) if call.index == index), None)
+        if call is None or call.is_over(piece):
+            call = _Call(index)
+            self.calls.append(call)
+        return call
 
 
 def _usage(chunk: UsageChunk) -> Usage:

@@ -27,10 +27,11 @@ from manyeyes.agent.limiter import Limiter
 from manyeyes.agent.openai_chat import Endpoint, OpenAIChat
 from manyeyes.agent.run import AgentRun
 from manyeyes.agent.task import Outcome
+from manyeyes.agent.tools.citations import Citations
 from manyeyes.agent.tools.guarded_client import GuardedClient
-from manyeyes.agent.tools.pages import WebPages
-from manyeyes.agent.tools.search import Cached, SearchBackend
-from manyeyes.agent.tools.search_services import Brave, SearXNG, Serper, Tavily
+from manyeyes.agent.tools.pages import PageTools, WebPages
+from manyeyes.agent.tools.search import Cached
+from manyeyes.agent.tools.search_services import Brave, SearXNG, Serper, Service, Tavily
 from manyeyes.agent.tools.web import web_tools
 from manyeyes.agent.toolset import Toolset
 from manyeyes.cli.locations import LocationError, runs_folder, short
@@ -39,7 +40,7 @@ from manyeyes.core.journal import Event
 from manyeyes.core.runlog import new_run_path
 from manyeyes.swarm.demo import DemoConfig, Ran, run_demo
 from manyeyes.swarm.prompts import Language
-from manyeyes.swarm.session import Mode, Session, SessionConfig
+from manyeyes.swarm.session import Mode, Session, SessionConfig, ended
 from manyeyes.view.swarm_state import SwarmState
 from manyeyes.view.swarm_terminal import swarm_lines
 from manyeyes.view.wording import printable
@@ -47,13 +48,17 @@ from manyeyes.view.wording import printable
 KEY = "MANYEYES_API_KEY"
 """Environment variable of the endpoint's key; never a flag, which would stand in the shell's history."""
 SEARCH_KEY = "MANYEYES_SEARCH_KEY"
-SEARCHES: dict[str, Callable[[str, str], SearchBackend]] = {
+SEARCHES: dict[str, Callable[[str, str], Service]] = {
     "searxng": lambda key, url: SearXNG(key, url=url),
     "tavily": lambda key, url: Tavily(key, url=url),
     "serper": lambda key, url: Serper(key, url=url),
     "brave": lambda key, url: Brave(key, url=url),
 }
 STOPPED = 130
+FIXED = ("mode", "search", "preset", "language", "most_agents", "tokens", "cost", "price", "seconds", "folder")
+"""Options that belong to a run from its beginning."""
+
+REDRAW_SECONDS = 0.2
 
 T = TypeVar("T")
 
@@ -71,7 +76,7 @@ class Options:
     mode: Mode = "swarm"
     """An orchestrator with sub-agents, or one agent alone."""
     search: Annotated[str, tyro.conf.arg(metavar="NAME[:URL]", help_behavior_hint="")] = ""
-    """searxng:URL, tavily, serper or brave; their key from MANYEYES_SEARCH_KEY. Without it agents cannot search."""
+    """searxng:URL, tavily, serper or brave; their key from MANYEYES_SEARCH_KEY. Without it agents only open pages."""
     preset: str = "internal"
     """Step limits as in the report: browsecomp (15/100), widesearch (100/100), internal (100/50)."""
     language: Language = "en"
@@ -101,10 +106,13 @@ def main(options: Options) -> int:
     if not options.words:
         raise ConfigError('say what to do: manyeyes swarm "TASK" --endpoint URL --model NAME, or: manyeyes swarm demo')
     if options.words == ("demo",):
-        return run_with_view(lambda view: demo(options, view), plain=options.plain)
+        folder = options.folder or new_run_path(runs_folder(), "swarm-demo")
+        work = lambda view: demo(folder, options, view)  # noqa: E731
+        return run_with_view(work, plain=options.plain, going_on=f"demo --folder {short(folder)}")
     session = resumed(options) if options.words[0] == "resume" else begun(options)
     print(f"run folder: {short(session.folder)}")
-    return run_with_view(lambda view: attend(session, options, view), plain=options.plain)
+    going_on = f"resume {short(session.folder)}"
+    return run_with_view(lambda view: attend(session, options, view), plain=options.plain, going_on=going_on)
 
 
 def begun(options: Options) -> Session:
@@ -113,7 +121,8 @@ def begun(options: Options) -> Session:
     config = SessionConfig(
         " ".join(options.words), mode=options.mode, endpoint=options.endpoint, model=options.model,
         preset=options.preset, language=options.language, tokens=options.tokens, cost=options.cost,
-        seconds=options.seconds, most_agents=options.most_agents,
+        seconds=options.seconds, most_agents=options.most_agents, price=options.price or (0.0, 0.0),
+        search=options.search,
     )  # fmt: skip
     if options.cost is not None and options.price is None:
         raise ConfigError("--cost needs --price IN OUT, else nobody knows what a token costs")
@@ -122,7 +131,11 @@ def begun(options: Options) -> Session:
 
 
 def resumed(options: Options) -> Session:
-    """The session that the user names."""
+    """The session that the user names; what it was begun with holds."""
+    given = [name for name in FIXED if getattr(options, name) != getattr(Options(), name)]
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ConfigError(f"a resumed run keeps what it was begun with; leave out {flags}")
     if len(options.words) != 2:
         raise ConfigError("name the run to go on with: manyeyes swarm resume RUN --endpoint URL")
     name = options.words[1]
@@ -138,31 +151,37 @@ def require_endpoint(options: Options) -> None:
         raise ConfigError("name an endpoint and a model: --endpoint URL --model NAME (manyeyes swarm demo needs none)")
 
 
-def search_backend(said: str) -> SearchBackend | None:
+def search_backend(said: str) -> Service | None:
     """The backend that `--search` names; None for none."""
     if not said:
         return None
     name, _, url = said.partition(":")
     if name not in SEARCHES:
         raise ConfigError(f"--search {said!r}: expected {', '.join(SEARCHES)}, with :URL behind it for another address")
-    return Cached(SEARCHES[name](os.environ.get(SEARCH_KEY, ""), url))
+    key = os.environ.get(SEARCH_KEY, "")
+    if name == "searxng" and not url:
+        raise ConfigError("--search searxng: say where it runs, such as --search searxng:http://localhost:8888")
+    if name != "searxng" and not key:
+        raise ConfigError(f"--search {name} needs its key in the environment variable {SEARCH_KEY}")
+    return SEARCHES[name](key, url)
 
 
 async def attend(session: Session, options: Options, view: "View") -> int:
     """Run a session to its end."""
-    config = session.config
-    key = os.environ.get(KEY, "")
-    paid = options.price or (0.0, 0.0)
+    config, key = session.config, os.environ.get(KEY, "")
     endpoint = Endpoint(
         options.endpoint or config.endpoint, options.model or config.model, key,
-        prompt_price=paid[0], completion_price=paid[1],
+        prompt_price=config.price[0], completion_price=config.price[1],
     )  # fmt: skip
     for event in session.events:
         view.take(event)
-    backend, pages = search_backend(options.search), WebPages(GuardedClient())
+    service, pages = search_backend(config.search), WebPages(GuardedClient())
+    backend = None if service is None else Cached(service)
 
     def tools(ctx: Ctx) -> Toolset:
-        return web_tools(backend or _NoSearch(), pages, ctx)
+        if backend is not None:
+            return web_tools(backend, pages, ctx)
+        return PageTools(pages, Citations(ctx.noted), ctx.noted)
 
     secrets = tuple(filter(None, (key, os.environ.get(SEARCH_KEY, ""))))
     try:
@@ -170,17 +189,10 @@ async def attend(session: Session, options: Options, view: "View") -> int:
             outcome = await session.run(model, tools, secrets=secrets, listen=view.take, started=view.attach)
     finally:
         await pages.close()
+        if service is not None:
+            await service.close()
     view.close()
     return told(session, outcome)
-
-
-class _NoSearch:
-    """What stands where no search backend was named."""
-
-    name = "none"
-
-    async def search(self, query: str, *, count: int, site: str | None = None) -> list[Any]:
-        raise ConfigError("there is no search engine in this run; open pages by their addresses")
 
 
 def told(session: Session, outcome: Outcome) -> int:
@@ -188,19 +200,18 @@ def told(session: Session, outcome: Outcome) -> int:
     figures = session.figures()
     print(f"\n{printable(outcome.text)}\n")
     print(
-        f"{outcome.stop}{': ' + outcome.reason if outcome.reason else ''}. {figures.agents} sub-agents, "
+        f"{outcome.stop}{': ' + printable(outcome.reason) if outcome.reason else ''}. {figures.agents} sub-agents, "
         f"{figures.critical_steps} critical of {figures.total_steps} steps, {figures.seconds:.1f} s, "
         f"{figures.speed_up:.1f}x faster than one thing after the other, {figures.usage.total:,} tokens"
     )
     print(f"answer: {short(session.folder / 'answer.md')}")
-    if outcome.stop == "cancelled":
-        return STOPPED
+    if not outcome.finished and ended(session.events) is None:
+        print(f"once the endpoint works again: manyeyes swarm resume {short(session.folder)}")
     return 0 if outcome.finished else 1
 
 
-async def demo(options: Options, view: "View") -> int:
+async def demo(folder: Path, options: Options, view: "View") -> int:
     """The demo, and its table."""
-    folder = options.folder or new_run_path(runs_folder(), "swarm-demo")
     view.say(f"run folder: {short(folder)}")
 
     def finished(ran: Ran) -> None:
@@ -238,14 +249,14 @@ def demo_table(ran: list[Ran]) -> Table:
 
 
 class View:
-    """The live view, or lines where there is no terminal."""
+    """The live view, or lines where there is no terminal. Belongs to the event loop: nothing draws from a thread."""
 
     def __init__(self, *, plain: bool) -> None:
         self.state = SwarmState()
         self.run: AgentRun | None = None
         self._live: Live | None = None
         if not plain and sys.stdout.isatty():
-            self._live = Live(get_renderable=self._drawn, refresh_per_second=8, transient=True)
+            self._live = Live(auto_refresh=False, transient=True)
             self._live.start()
 
     def take(self, event: Event) -> None:
@@ -253,7 +264,7 @@ class View:
         self.state.take(event)
 
     def attach(self, run: AgentRun) -> None:
-        """The run that Ctrl-C cancels."""
+        """The run that is watched."""
         self.run = run
 
     def say(self, line: str) -> None:
@@ -267,22 +278,30 @@ class View:
         """Another run begins."""
         self.state = SwarmState()
 
+    async def draw(self) -> None:
+        """Keep the terminal up to date until cancelled."""
+        while self._live is not None:
+            if self.state.agents:
+                self._live.update(swarm_lines(self.state, time.time()), refresh=True)
+            await asyncio.sleep(REDRAW_SECONDS)
+
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
-    def _drawn(self) -> Any:
-        return swarm_lines(self.state, time.time())
 
+def run_with_view(work: Callable[[View], Coroutine[Any, Any, int]], *, plain: bool, going_on: str) -> int:
+    """Run on uvloop where there is one; Ctrl-C stops the run, and a second one ends at once.
 
-def run_with_view(work: Callable[[View], Coroutine[Any, Any, int]], *, plain: bool) -> int:
-    """Run on uvloop where there is one; Ctrl-C cancels the run, which is recorded, and a second one ends at once."""
+    Args:
+        going_on: the words that go on with it.
+    """
     view = View(plain=plain)
 
     async def attended() -> int:
-        task = asyncio.ensure_future(work(view))
+        task, drawing = asyncio.ensure_future(work(view)), asyncio.ensure_future(view.draw())
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
@@ -295,8 +314,10 @@ def run_with_view(work: Callable[[View], Coroutine[Any, Any, int]], *, plain: bo
             return await task
         except asyncio.CancelledError:
             view.close()
-            print("stopped; `manyeyes swarm resume RUN` goes on")
+            print("stopped; what was done is kept. Go on with: manyeyes swarm " + going_on)
             return STOPPED
+        finally:
+            drawing.cancel()
 
     try:
         return _runner()(attended())

@@ -5,7 +5,8 @@
 
 An event names what it waited for (`after`, numbers of earlier events), so the log is also the graph on which the
 critical path is found. Writes survive `kill -9` at once and a power failure after `SYNC_SECONDS`; a line that was cut
-is dropped by the next reader. Secrets given to the journal never reach the disk.
+is dropped by the next reader. One journal at a time writes to a folder. Secrets given to the journal reach neither the
+disk nor its listeners.
 
     ManyeyesError
     └── JournalError    a journal that cannot be read or written
@@ -15,6 +16,7 @@ Report: §3 (parallel agents), App. D (trajectories as events).
 
 import hashlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,10 +27,15 @@ import msgspec
 
 from manyeyes.core.errors import ManyeyesError
 
+if sys.platform != "win32":
+    import fcntl
+
 EVENTS, BLOBS = "events.jsonl", "blobs"
 SYNC_SECONDS = 0.2
 """Longest time that a written event may wait for the disk."""
-HIDDEN = b"[secret]"
+HIDDEN = "[secret]"
+SHORTEST_SECRET = 8
+"""Characters; a shorter one, such as the key "1" of a local server, stands in texts that do not give it away."""
 
 
 class JournalError(ManyeyesError):
@@ -76,7 +83,7 @@ class Journal:
 
     Args:
         folder: where `events.jsonl` and `blobs/` lie.
-        secrets: texts that must never be written, such as API keys.
+        secrets: texts that must never be written, such as API keys; of 8 characters or more.
         now: the clock, Unix seconds.
     """
 
@@ -84,17 +91,21 @@ class Journal:
         self, folder: str | Path, *, secrets: Iterable[str] = (), now: Callable[[], float] = time.time
     ) -> None:
         self.folder = Path(folder)
-        self._secrets = tuple(_as_written(secret) for secret in secrets if secret)
+        self._secrets = sorted(set(_forms(secrets)), key=len, reverse=True)  # a secret may hold another one
+        written = {form for secret in self._secrets for form in (secret.encode(), _as_written(secret))}
+        self._secret_bytes = sorted(written, key=len, reverse=True)
         self._now, self._encoder = now, msgspec.json.Encoder()
         self._listeners: list[Callable[[Event], None]] = []
         try:
             (self.folder / BLOBS).mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            found = read(self.folder)
-            os.ftruncate(self._file, found.position)
         except OSError as error:
-            raise JournalError(f"{self.folder}: {error.strerror}; name a folder that can be written") from error
-        self.count = len(found.events)
+            raise self._unwritable(error) from error
+        try:
+            self.count = self._begin()
+        except BaseException:
+            os.close(self._file)  # and with it the lock
+            raise
         self._synced = time.monotonic()
         self._flusher = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._flushing: Future[None] | None = None
@@ -111,7 +122,11 @@ class Journal:
             JournalError: the disk is full or gone; nothing of the event is kept.
         """
         event = Event(self.count, kind, round(self._now(), 4), agent, tuple(after), data)
-        self._write(self._without_secrets(self._encoder.encode(event)) + b"\n")
+        line = self._encoder.encode(event)
+        if any(secret in line for secret in self._secret_bytes):
+            event = msgspec.structs.replace(event, agent=self._hidden(agent), data=self._hidden(data))
+            line = self._encoder.encode(event)
+        self._write(line + b"\n")
         self.count += 1
         for listener in self._listeners:
             listener(event)
@@ -119,7 +134,9 @@ class Journal:
 
     def blob(self, content: bytes) -> str:
         """Keep a large content once; returns its name for `read_blob`."""
-        content = self._without_secrets(content)
+        for secret in self._secret_bytes:
+            if secret in content:
+                content = content.replace(secret, HIDDEN.encode())
         name = hashlib.sha256(content).hexdigest()
         path = self.folder / BLOBS / name
         if not path.exists():
@@ -145,8 +162,10 @@ class Journal:
     def close(self) -> None:
         """Close the log; what was written is on the disk."""
         self._flusher.shutdown(wait=True)
-        self.sync()
-        os.close(self._file)
+        try:
+            self.sync()
+        finally:
+            os.close(self._file)  # and with it the lock
 
     def __enter__(self) -> "Journal":
         return self
@@ -166,11 +185,43 @@ class Journal:
         if time.monotonic() - self._synced > SYNC_SECONDS and (self._flushing is None or self._flushing.done()):
             self._flushing = self._flusher.submit(self.sync)  # a slow disk must not hold up a thousand agents
 
-    def _without_secrets(self, content: bytes) -> bytes:
-        for secret in self._secrets:
-            if secret in content:
-                content = content.replace(secret, HIDDEN)
-        return content
+    def _begin(self) -> int:
+        """Take the journal for this object alone and cut off a broken last line; returns the number of events."""
+        self._lock()
+        found = read(self.folder)
+        try:
+            os.ftruncate(self._file, found.position)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return len(found.events)
+
+    def _lock(self) -> None:
+        """Two writers would number events twice and cut each other's lines. The kernel unlocks when a process dies."""
+        if sys.platform == "win32":
+            return
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise JournalError(f"{self.folder}: another process is writing this run; wait for it or stop it") from None
+        except OSError:
+            pass  # a file system without locks, as some of clusters are: better unguarded than unusable
+
+    def _unwritable(self, error: OSError) -> JournalError:
+        return JournalError(f"{self.folder}: {error.strerror}; name a folder that can be written")
+
+    def _hidden(self, value: Any) -> Any:
+        """A value without secrets in any of its texts; numbers and the shape stay, whatever the secrets are."""
+        if isinstance(value, str):
+            for secret in self._secrets:
+                value = value.replace(secret, HIDDEN)
+            return value
+        if isinstance(value, dict):
+            return {self._hidden(key): self._hidden(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._hidden(one) for one in value]
+        if value is None or isinstance(value, int | float):
+            return value
+        return self._hidden(msgspec.to_builtins(value))  # what the encoder would make of it
 
 
 def read(folder: str | Path, position: int = 0) -> Read:
@@ -213,6 +264,13 @@ def _decoded(complete: bytes, path: Path) -> Iterator[Event]:
             raise JournalError(
                 f"{path}: line {number} is no event ({error}); the file was edited or damaged"
             ) from error
+
+
+def _forms(secrets: Iterable[str]) -> Iterator[str]:
+    """How secrets may stand in a text: as they are, and inside of JSON, as arguments of calls are."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            yield from (secret, _as_written(secret).decode())
 
 
 def _as_written(secret: str) -> bytes:

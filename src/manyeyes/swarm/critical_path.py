@@ -1,8 +1,8 @@
 """The critical path of a run in seconds: the chain of events that its end waited for, and what each link was spent on.
 
 From the last event backwards, always to the one of its predecessors that came last. What lies between two events is
-time of the model, of a tool, of waiting for the limiter, or of the program itself. The formula of critical steps
-ignores queues; this does not.
+time of the model, of a tool, of waiting for the limiter, of the program itself, or a stop until the run was resumed.
+The formula of critical steps ignores queues; this does not.
 
 Report: §3 (latency of a swarm).
 """
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from manyeyes.core.journal import Event
 
-Spent = Literal["model", "limiter", "tool", "program"]
+Spent = Literal["model", "limiter", "tool", "program", "stopped"]
 
 
 class Link(NamedTuple):
@@ -55,7 +55,7 @@ def _links(before: Event, event: Event) -> list[Link]:
     elif event.kind == "tool.finished" and before.kind == "tool.started":
         parts = [(seconds, "tool")]
     else:
-        parts = [(seconds, "program")]
+        parts = [(seconds, "stopped" if event.kind == "agent.resumed" else "program")]
     return [Link(before.seq, event.seq, event.agent, part, spent) for part, spent in parts if part > 0.0]
 
 

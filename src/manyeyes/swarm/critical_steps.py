@@ -39,11 +39,30 @@ def total_steps(actions: Iterable[Action]) -> int:
 
 @dataclass
 class _Agent:
-    actions: list[list[str]] = field(default_factory=list)
+    """Steps of one agent so far; `longest` holds for each of its actions the steps of the longest child."""
+
+    parent: "_Agent | None" = None
+    action: int = -1
+    critical: int = 0
+    longest: list[int] = field(default_factory=list)
+
+    def act(self) -> None:
+        """One more answer."""
+        self.longest.append(0)
+        self._grow(1)
+
+    def _grow(self, steps: int) -> None:
+        self.critical += steps
+        if self.parent is None or self.action < 0:
+            return
+        more = self.critical - self.parent.longest[self.action]
+        if more > 0:
+            self.parent.longest[self.action] = self.critical
+            self.parent._grow(more)
 
 
 class StepCounter:
-    """Follows a journal and knows the figures at every moment.
+    """Follows a journal and knows the figures at every moment, at a cost that does not grow with the run.
 
     Args:
         main: name of the agent at the root.
@@ -51,29 +70,20 @@ class StepCounter:
 
     def __init__(self, main: str = "main") -> None:
         self.main = main
+        self.total = 0
         self._agents: dict[str, _Agent] = {}
 
     def take(self, event: Event) -> None:
         """Take one event in."""
         if event.kind == "agent.created":
-            self._agents.setdefault(event.agent, _Agent())
             parent = self._agents.get(event.agent.rpartition("/")[0])
-            if parent is not None and parent.actions:
-                parent.actions[-1].append(event.agent)
-        elif event.kind == "llm.finished":
-            self._agents.setdefault(event.agent, _Agent()).actions.append([])
-
-    def actions(self, agent: str = "") -> tuple[Action, ...]:
-        """What an agent did; the root when no name is given."""
-        known = self._agents.get(agent or self.main, _Agent())
-        return tuple(Action(tuple(self.actions(child) for child in children)) for children in known.actions)
+            action = -1 if parent is None else len(parent.longest) - 1
+            self._agents.setdefault(event.agent, _Agent(parent, action))
+        elif event.kind in ("llm.finished", "context.summarised"):
+            self.total += 1
+            self._agents.setdefault(event.agent, _Agent()).act()
 
     @property
     def critical(self) -> int:
         """Critical steps so far."""
-        return critical_steps(self.actions())
-
-    @property
-    def total(self) -> int:
-        """Steps of all agents so far."""
-        return total_steps(self.actions())
+        return self._agents[self.main].critical if self.main in self._agents else 0

@@ -184,14 +184,14 @@ class Delegation:
         self.assigned += 1
         task = Task(f"{self.ctx.agent}/{call.id}", wanted.prompt)
         environment = self.config.sub_agent(self.specs[wanted.agent])
-        outcome = await self.ctx.spawn(task, environment, call=call, role=wanted.agent)
-        return self._told(call, wanted, outcome)
+        outcome = await self.ctx.spawn(task, environment, role=wanted.agent)
+        return self._told(wanted, outcome)
 
-    def _told(self, call: ToolCall, wanted: AssignTask, outcome: Outcome) -> ToolResult:
+    def _told(self, wanted: AssignTask, outcome: Outcome) -> ToolResult:
         status = "finished" if outcome.finished else f"{outcome.stop}: {outcome.reason}"
         limit = self.longest_result
         text = outcome.text or "(it said nothing)"
-        artefact = self._keep(call, text) if len(text.encode()) > limit else ""
+        artefact = self._keep(outcome.data["agent"], text) if len(text.encode()) > limit else ""
         told = f"[{wanted.agent}: {status}]\n{clipped(text, limit=limit, rest=artefact)}"
         note = {"agent": wanted.agent, "stop": outcome.stop, "steps": outcome.steps, "turns": outcome.turns}
         return replace(ToolResult.of(told), data={ASSIGN: note | ({"artefact": artefact} if artefact else {})})
@@ -202,10 +202,10 @@ class Delegation:
         fair = SHARE_OF_CONTEXT * self.config.context_tokens / max(1, self.assigned)
         return int(min(LONGEST_RESULT, fair) * BYTES_A_TOKEN)
 
-    def _keep(self, call: ToolCall, text: str) -> str:
+    def _keep(self, agent: str, text: str) -> str:
         if self.config.artefacts is None:
             return ""
-        name = f"result-{self.ctx.agent.replace('/', '-')}-{self.assigned:03d}.md"
+        name = f"result-{agent.replace('/', '-')}.md"
         self.config.artefacts.mkdir(parents=True, exist_ok=True)
         (self.config.artefacts / name).write_text(text, encoding="utf-8")
         return f"artefacts/{name}"
@@ -226,5 +226,5 @@ def clipped(text: str, *, limit: int, rest: str = "") -> str:
     if len(content) <= limit:
         return text
     head, tail = content[: limit * 3 // 4].decode(errors="ignore"), content[-(limit // 4) :].decode(errors="ignore")
-    where = f"; the whole is in {rest}" if rest else ""
+    where = f"; people find the whole in {rest}" if rest else ""
     return f"{head}\n[… {len(content) - limit:,} bytes left out{where} …]\n{tail}"

@@ -9,7 +9,7 @@
 Report: §3, App. E.8.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -20,6 +20,7 @@ import msgspec
 from manyeyes.agent.budget import Budget, Limits
 from manyeyes.agent.chat_model import ChatModel, Usage
 from manyeyes.agent.environment import Ctx, Environment
+from manyeyes.agent.record import outcome_from
 from manyeyes.agent.run import MAIN, AgentRun
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import Toolset
@@ -47,6 +48,8 @@ class SessionConfig:
         language: of prompts.
         day: that the prompt names, ISO.
         tokens, cost, seconds: limits of the whole run; None for none.
+        price: US dollars per million tokens, in and out.
+        search: the search backend, as the command line names it; "" for none.
         most_agents: sub-agents at most.
     """
 
@@ -60,6 +63,8 @@ class SessionConfig:
     tokens: float | None = None
     cost: float | None = None
     seconds: float | None = None
+    price: tuple[float, float] = (0.0, 0.0)
+    search: str = ""
     most_agents: int = 300
 
     def __post_init__(self) -> None:
@@ -81,7 +86,7 @@ class Figures(NamedTuple):
     Attributes:
         critical_steps, total_steps: see `critical_steps`.
         agents: sub-agents that were started.
-        seconds: from the first event to the last.
+        seconds: from the first event to the last, less the time between a stop and a resume.
         path_seconds: of the critical path.
         serial_seconds: what all model calls and tools took one after the other.
         usage: of all calls.
@@ -147,12 +152,15 @@ class Session:
             listen: called with every event.
             started: called with the run before it begins, to steer or cancel it.
         """
-        past = self.events
+        if (over := ended(self.events)) is not None:
+            return over
         with Journal(self.folder, secrets=secrets) as journal:
+            past = self.events  # now that nobody else writes
             if listen is not None:
                 journal.listen(listen)
             journal.append("run.resumed" if past else "run.started", mode=self.config.mode, model=self.config.model)
-            run = AgentRun(journal, model, budget=Budget(self.config.limits), past=past)
+            elapsed = past[-1].time - past[0].time - stopped_seconds(past) if past else 0.0
+            run = AgentRun(journal, model, budget=Budget(self.config.limits, elapsed=elapsed), past=past)
             if started is not None:
                 started(run)
             outcome = await run.start(Task(MAIN, self.config.task), self.environment(make_tools))
@@ -194,9 +202,23 @@ def figures(events: list[Event]) -> Figures:
         elif event.kind == "tool.finished" and not _delegates(event):
             serial += float(event.data["seconds"])
     agents = sum(event.kind == "agent.created" for event in events) - 1
-    took = events[-1].time - events[0].time if events else 0.0
-    path = sum(link.seconds for link in critical_path(events))
+    took = events[-1].time - events[0].time - stopped_seconds(events) if events else 0.0
+    path = sum(link.seconds for link in critical_path(events) if link.spent != "stopped")
     return Figures(counter.critical, counter.total, max(0, agents), took, path, serial, usage)
+
+
+def ended(events: Sequence[Event]) -> Outcome | None:
+    """How the main agent ended; None while it has not."""
+    for event in reversed(events):
+        if event.kind == "agent.finished" and event.agent == MAIN:
+            return outcome_from(event.data["outcome"])
+    return None
+
+
+def stopped_seconds(events: Sequence[Event]) -> float:
+    """The time between each stop or kill and the resume behind it."""
+    pairs = zip(events, events[1:], strict=False)
+    return sum(after.time - before.time for before, after in pairs if after.kind == "run.resumed")
 
 
 def _delegates(event: Event) -> bool:

@@ -134,12 +134,14 @@ def _apply(agent: AgentState, event: Event) -> None:
             agent.turns += 1
             agent.usage = agent.usage + Usage(*data["usage"])
             agent.activity = "waiting"
+        case "context.summarised":
+            agent.usage = agent.usage + Usage(*data["usage"])
         case "tool.started":
-            agent.doing[data["id"]] = data["name"]
+            agent.doing[data["place"]] = data["name"]
             agent.activity = "delegating" if data["name"] == "assign_task" else "tool"
         case "tool.finished":
             agent.calls += 1
-            agent.doing.pop(data["id"], None)
+            agent.doing.pop(data["place"], None)
             agent.activity = agent.activity if agent.doing else "waiting"
         case "agent.finished":
             outcome = data["outcome"]

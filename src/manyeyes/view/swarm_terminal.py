@@ -67,7 +67,7 @@ def _cells(agent: AgentState, now: float) -> tuple[Text, ...]:
     took = (agent.ended or now) - agent.began
     return (
         Text("  " * agent.depth + MARKS[agent.activity], style=style),
-        Text(agent.role or agent.name, style="bold" if agent.alive else "dim"),
+        Text(printable(agent.role) or agent.name, style="bold" if agent.alive else "dim"),
         Text(printable(doing)[:48] + waits, style=style),
         Text(f"{agent.turns} turns, {agent.calls} calls", style="dim"),
         Text(f"{agent.usage.total:,} tok", style="dim"),

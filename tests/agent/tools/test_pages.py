@@ -5,7 +5,9 @@ import importlib.util
 import io
 import json
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -17,7 +19,7 @@ from manyeyes.agent.tools.guarded_client import Fetched
 from manyeyes.agent.tools.html_walk import walked
 from manyeyes.agent.tools.net_guard import FetchError
 from manyeyes.agent.tools.page import LINES_A_VIEW, LONGEST_LINE, Link, Page, plain
-from manyeyes.agent.tools.pages import PageTools
+from manyeyes.agent.tools.pages import MOST_OPEN, PageTools
 from manyeyes.agent.toolset import ToolResult
 from manyeyes.core.messages import ToolCall
 
@@ -157,6 +159,33 @@ def test_a_pdf_is_read() -> None:
         extract(Fetched("https://a.example/a.pdf", b"%PDF-1.4 broken", "application/pdf"))
 
 
+@pytest.mark.skipif(not installed("pypdfium2"), reason="pypdfium2 is not installed")
+def test_pdfs_are_read_one_at_a_time(monkeypatch) -> None:
+    import pypdfium2
+
+    inside, most, lock = 0, 0, threading.Lock()
+
+    class Watched(pypdfium2.PdfDocument):
+        def __enter__(self):
+            nonlocal inside, most
+            with lock:
+                inside, most = inside + 1, max(most, inside + 1)
+            time.sleep(0.005)
+            return super().__enter__()
+
+        def __exit__(self, *about):
+            nonlocal inside
+            with lock:
+                inside -= 1
+            return super().__exit__(*about)
+
+    monkeypatch.setattr(pypdfium2, "PdfDocument", Watched)
+    files = [Fetched("https://a.example/a.pdf", pdf(f"island {n}"), "application/pdf") for n in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        pages = list(pool.map(extract, files))
+    assert most == 1 and all(f"island {n}" in "\n".join(page.lines) for n, page in enumerate(pages))
+
+
 @given(st.text(max_size=400))
 def test_a_page_of_any_text_has_a_view_of_every_line(text: str) -> None:
     page = Page.from_markdown("https://a.example/", "T", text)
@@ -260,3 +289,38 @@ def test_words_of_links_are_found_without_their_numbers() -> None:
     assert OTHER.found("the long one or") == [1] and plain("[a [b]](#3) c") == "a [b] c"
     page = Page.from_markdown("https://a.example/", "", "[Kastrup (CPH)](/cph_(airport)) ![map](m.png) [top](#top)")
     assert page.lines == ("[Kastrup (CPH)](#1) map top",) and page.links[0].url == "https://a.example/cph_(airport)"
+
+
+class Moved(Source):
+    """The long page under a former address, and as many others as are wanted."""
+
+    async def page(self, url: str) -> Page:
+        self.asked.append(url)
+        if url in ("https://a.example/former", LONG_PAGE.url):
+            return LONG_PAGE
+        return Page.from_markdown(url, url, "\n".join(f"{url} {i}" for i in range(200)))
+
+
+def test_a_page_that_moved_is_scrolled_by_its_former_address() -> None:
+    source, former = Moved(), {"url": "https://a.example/former"}
+    _, once, twice, last = used(
+        ("open", former), ("scroll", former), ("scroll", {"url": LONG_PAGE.url}), ("scroll", former | {"pages": -1}),
+        source=source,
+    )  # fmt: skip
+    assert "(lines 61-120 of 150" in once.text and "(lines 121-150 of 150" in twice.text
+    assert "(lines 61-120 of 150" in last.text and source.asked == [former["url"]]
+
+
+def test_old_pages_are_let_go_and_fetched_again_where_they_stood() -> None:
+    async def go() -> None:
+        source = Moved()
+        tools = PageTools(source, Citations())
+        for n in range(MOST_OPEN + 5):
+            await tools.open_page(f"https://a.example/{n}", line=7)
+        assert len(tools._pages) == MOST_OPEN
+        again = await tools.scroll(url="https://a.example/0")
+        assert "L67: " in again.text and "L66: " not in again.text and source.asked.count("https://a.example/0") == 2
+        await tools.scroll(url=f"https://a.example/{MOST_OPEN + 4}")
+        assert len(source.asked) == MOST_OPEN + 6 and len(tools._pages) == MOST_OPEN
+
+    asyncio.run(go())

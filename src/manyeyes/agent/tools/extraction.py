@@ -10,6 +10,7 @@ Report: App. E.8 (web pages, PDFs).
 
 import io
 import re
+import threading
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
@@ -24,6 +25,8 @@ LONG = 12_000
 ENOUGH = 0.2
 """Of the text that the article must hold to be taken instead of the whole."""
 MOST_PAGES = 300
+_PDFIUM = threading.Lock()
+"""PDFium is not safe for threads, not even on documents of their own; whoever reads a PDF holds this."""
 
 
 def extract(fetched: Fetched, *, article: bool = False) -> Page:
@@ -66,7 +69,7 @@ def _pdf(fetched: Fetched) -> Page:
     except ImportError:
         raise FetchError(f"{fetched.url} is a PDF; reading it needs pypdfium2: pip install 'manyeyes[web]'") from None
     try:
-        with pypdfium2.PdfDocument(io.BytesIO(fetched.content)) as document:
+        with _PDFIUM, pypdfium2.PdfDocument(io.BytesIO(fetched.content)) as document:
             pages = [_pdf_text(document[number]) for number in range(min(len(document), MOST_PAGES))]
             title = document.get_metadata_dict().get("Title", "")
     except pypdfium2.PdfiumError as error:

@@ -10,6 +10,7 @@ Report: App. E.8 (open links, click, find, scroll), E.6 (citations).
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ from manyeyes.agent.toolset import Functions, ToolResult, tool
 from manyeyes.core.messages import Tool, ToolCall
 
 MOST_FOUND = 20
+MOST_OPEN = 16
+"""Pages that an agent keeps; a thousand agents live in one process."""
 AROUND = 1
 """Lines before and after a line that was found."""
 
@@ -77,7 +80,8 @@ class PageTools:
 
     def __init__(self, source: PageSource, citations: Citations, noted: Sequence[dict[str, Any]] = ()) -> None:
         self._source, self._citations = source, citations
-        self._pages: dict[str, Page] = {}
+        self._pages: OrderedDict[str, Page] = OrderedDict()
+        self._final: dict[str, str] = {}
         self._first: dict[str, int] = {}
         self._last = ""
         for data in noted:
@@ -136,8 +140,7 @@ class PageTools:
             pages: how many views further; negative goes back.
             url: which page; the one opened last when left out.
         """
-        key = canonical(url) if url else self._last
-        return await self._at(url, lambda page: self._first.get(key, 1) + round(pages * LINES_A_VIEW))
+        return await self._at(url, lambda page: self._line(page) + round(pages * LINES_A_VIEW))
 
     @tool(repeatable=True)
     async def click(self, ref: int, url: str = "") -> ToolResult:
@@ -168,25 +171,38 @@ class PageTools:
         key = canonical(url) if url.strip() else self._last
         if not key:
             return ToolResult.failed("refused", "no page is open; open one first")
-        if key not in self._pages:
+        page = self._pages.get(self._final.get(key, key))
+        if page is None:
             try:
                 page = await self._source.page(url.strip() or self._url(key))
             except FetchError as error:
                 return ToolResult.failed("refused", str(error))
-            self._pages[key] = self._pages[canonical(page.url)] = page
-        return self._pages[key]
+        self._keep(key, page)
+        return page
+
+    def _keep(self, key: str, page: Page) -> None:
+        """Remember a page that was asked for by `key`; the one not used for longest goes and may be fetched again."""
+        final = self._final[key] = canonical(page.url)
+        self._pages[final] = page
+        self._pages.move_to_end(final)
+        while len(self._pages) > MOST_OPEN:
+            self._pages.popitem(last=False)
 
     def _url(self, key: str) -> str:
-        """Where a page is that was open before an interruption."""
+        """Where a page is that was open before an interruption, or that was not kept."""
         return next(url for url in self._citations.urls.values() if canonical(url) == key)
+
+    def _line(self, page: Page) -> int:
+        """Where the view of a page stands; kept by its own address, whatever address it was asked by."""
+        return self._first.get(canonical(page.url), 1)
 
     def _stands(self, url: str, first: int) -> None:
         self._last = canonical(url)
         self._first[self._last] = first
 
     def _note(self, page: Page) -> dict[str, Any]:
-        first = self._first.get(canonical(page.url), 1)
-        return {"page": page.url, "title": page.title, "first": first, "cited": self._citations.noted([page.url])}
+        cited = self._citations.noted([page.url])
+        return {"page": page.url, "title": page.title, "first": self._line(page), "cited": cited}
 
 
 def _around(page: Page, line: int) -> str:
