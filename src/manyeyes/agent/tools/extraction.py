@@ -56,7 +56,7 @@ def extract(fetched: Fetched, *, article: bool = False) -> Page:
 
 def _article(text: str, url: str) -> str:
     try:
-        import trafilatura
+        import trafilatura  # pyright: ignore[reportMissingImports]
     except ImportError:  # not there, or there without what it needs itself
         return ""
     found = trafilatura.extract(text, url=url, output_format="markdown", include_links=True, include_tables=True)
