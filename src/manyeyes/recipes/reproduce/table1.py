@@ -3,7 +3,7 @@
     command      manyeyes reproduce table1
     hardware     2 CPU cores, about 40 minutes (--minutes scales it, --quick takes a minute or two and means nothing)
     arms         early: 10 % vision from the start; mid: 20 % from half of the tokens on; late: 50 % from 80 % on
-    equal        tokens drawn of text and of vision (seen: to 4 %, docs/log.md); within a seed also order, weights, questions
+    equal        tokens drawn of text and vision (seen: to 4 %, docs/log.md), their order; in a seed weights, questions
     shared       a short CoCa stage of the ViT, as the report's ViT comes pre-trained
 
 All networks learn in all arms. The learning rate is constant up to its last tenth, so the late arm sees most of its
