@@ -177,7 +177,7 @@ def test_what_cannot_be_done_is_said_with_what_can() -> None:
 
 def test_long_results_are_clipped_and_kept_whole(tmp_path: Path) -> None:
     said = refused([create("a", "1"), assign("a", "2")], context_tokens=1000, artefacts=tmp_path)
-    assert len(said[1].encode()) < 2400 and "left out; people find the whole in artefacts/" in said[1]
+    assert len(said[1].encode()) < 2400 and "left out; the whole is in /artefacts/" in said[1]
     (kept,) = tmp_path.iterdir()
     assert kept.read_text() == "sub says hello " * 2000
 

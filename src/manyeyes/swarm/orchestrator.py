@@ -5,7 +5,8 @@
     what comes back                            a status line and the last message, clipped to a share of the context;
                                                the whole is kept as an artefact
 
-Sub-agents get every tool but these two (depth 1), their own context and their own limits. Only results flow back.
+Sub-agents get every tool but these two (depth 1; `SwarmConfig.depth` allows more), their own context and their own limits.
+Only results flow back.
 
 Report: §3 (context sharding), App. E.8 (schemas, prompt, step limits).
 """
@@ -23,6 +24,7 @@ from manyeyes.agent.context import BYTES_A_TOKEN, ContextStrategy, ShowAll
 from manyeyes.agent.environment import Ctx, Environment
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import Together, ToolResult, Toolset, unknown_tool
+from manyeyes.agent.workspace import ARTEFACTS
 from manyeyes.core.messages import Tool, ToolCall
 from manyeyes.swarm.prompts import ARGUMENTS, ASSIGN_TASK, CREATE_SUBAGENT, ORCHESTRATOR, RETURN_CONTRACT, Language
 
@@ -88,6 +90,10 @@ class SwarmConfig:
         context_tokens: of the model; results are clipped to what is free of it.
         language: of prompts and declarations.
         artefacts: folder for whole results and files; None keeps none.
+        system: of the orchestrator; the report's when "".
+        workplace: told to every agent behind its system prompt, such as where files are.
+        depth: levels of sub-agents below the orchestrator.
+        started: sub-agents of an interrupted run that have ended; those that had not are started again, and counted then.
     """
 
     make_tools: Callable[[Ctx], Toolset]
@@ -100,22 +106,31 @@ class SwarmConfig:
     language: Language = "en"
     artefacts: Path | None = None
     system: str = ""
+    workplace: str = ""
+    depth: int = 1
+    started: int = 0
 
     def orchestrator(self) -> Environment:
         """The environment of the main agent."""
+        count = Count(self.started)
         return Environment(
-            lambda ctx: Together(Delegation(self, ctx), self.make_tools(ctx)),
-            system=self.system or ORCHESTRATOR[self.language],
+            lambda ctx: Together(Delegation(self, ctx, count), self.make_tools(ctx)),
+            system=(self.system or ORCHESTRATOR[self.language]) + self.workplace,
             context=self.context,
             limits=Limits(steps=self.preset.orchestrator),
             sampling=self.sampling,
         )
 
-    def sub_agent(self, system_prompt: str) -> Environment:
-        """The environment of a sub-agent."""
+    def sub_agent(self, system_prompt: str, count: "Count") -> Environment:
+        """The environment of a sub-agent; one that is not at the lowest level can delegate, too."""
+
+        def make_tools(ctx: Ctx) -> Toolset:
+            tools = self.make_tools(ctx)
+            return tools if ctx.agent.count("/") >= self.depth else Together(Delegation(self, ctx, count), tools)
+
         return Environment(
-            self.make_tools,
-            system=system_prompt + RETURN_CONTRACT[self.language],
+            make_tools,
+            system=system_prompt + self.workplace + RETURN_CONTRACT[self.language],
             context=self.sub_context,
             limits=Limits(steps=self.preset.sub_agent),
             sampling=self.sampling,
@@ -123,16 +138,25 @@ class SwarmConfig:
 
 
 @dataclass
+class Count:
+    """Sub-agents that a whole run has started."""
+
+    started: int = 0
+
+
+@dataclass
 class Delegation:
     """The toolset of one orchestrator.
 
     Attributes:
+        count: of the whole run.
         specs: system prompts by name.
-        assigned: sub-agents started so far.
+        assigned: sub-agents that this one has started.
     """
 
     config: SwarmConfig
     ctx: Ctx
+    count: Count = field(default_factory=Count)
     specs: dict[str, str] = field(default_factory=dict)
     assigned: int = 0
 
@@ -177,13 +201,14 @@ class Delegation:
         if wanted.agent not in self.specs:
             names = ", ".join(sorted(self.specs)) or "none yet"
             return ToolResult.failed("refused", f"no sub-agent {wanted.agent!r}; there are: {names}. Create it first")
-        if self.assigned >= self.config.most_agents:
+        most = self.config.most_agents
+        if self.count.started >= most:
             return ToolResult.failed(
-                "refused", f"this run may start {self.config.most_agents} sub-agents, all are used"
+                "refused", f"this run may start {most} sub-agents, all are used; go on with what you have"
             )
-        self.assigned += 1
+        self.assigned, self.count.started = self.assigned + 1, self.count.started + 1
         task = Task(f"{self.ctx.agent}/{call.id}", wanted.prompt)
-        environment = self.config.sub_agent(self.specs[wanted.agent])
+        environment = self.config.sub_agent(self.specs[wanted.agent], self.count)
         outcome = await self.ctx.spawn(task, environment, role=wanted.agent)
         return self._told(wanted, outcome)
 
@@ -208,7 +233,7 @@ class Delegation:
         name = f"result-{agent.replace('/', '-')}.md"
         self.config.artefacts.mkdir(parents=True, exist_ok=True)
         (self.config.artefacts / name).write_text(text, encoding="utf-8")
-        return f"artefacts/{name}"
+        return f"{ARTEFACTS}/{name}"
 
 
 def clipped(text: str, *, limit: int, rest: str = "") -> str:
@@ -226,5 +251,5 @@ def clipped(text: str, *, limit: int, rest: str = "") -> str:
     if len(content) <= limit:
         return text
     head, tail = content[: limit * 3 // 4].decode(errors="ignore"), content[-(limit // 4) :].decode(errors="ignore")
-    where = f"; people find the whole in {rest}" if rest else ""
+    where = f"; the whole is in {rest}" if rest else ""
     return f"{head}\n[… {len(content) - limit:,} bytes left out{where} …]\n{tail}"

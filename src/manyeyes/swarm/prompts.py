@@ -103,6 +103,29 @@ RETURN_CONTRACT: dict[Language, str] = {
     "zh": "\n\n你的最后一条消息是唯一会返回给任务发起者的内容：它必须包含结果本身，而不是对结果的描述。",
 }
 """Added to every sub-agent's system prompt; orchestrators of other systems often get "I have written the report"."""
+AUTO: dict[Language, str] = {
+    "en": """
+# When to delegate
+Weigh it before you begin, and say in one sentence what you chose. Do the work yourself when it is one chain of a few \
+steps, each of which needs the one before it: a sub-agent would only add waiting and tokens. Create sub-agents when the \
+work falls into parts that do not need each other, or when what has to be read would not fit into your context. You may \
+begin alone and delegate once you see how wide the task is.
+""",
+    "zh": """
+# 何时委派
+开始之前先权衡，并用一句话说明你的选择。如果任务是由少数几个前后依赖的步骤组成的一条链，请自己完成：\
+子代理只会增加等待时间和令牌消耗。如果任务可以分成互不依赖的部分，或者需要阅读的内容超出你的上下文，请创建子代理。\
+你也可以先独自开始，在看清任务的广度之后再委派。
+""",
+}
+"""Added to the orchestrator's prompt in mode `auto`; an open choice here, the report has no such mode."""
+WORKPLACE: dict[Language, str] = {
+    "en": "\n\nFiles: /inputs holds what the user gave (read-only), /artefacts is shared by all agents and outlives you, "
+    "/work is yours alone. Whoever gave you the task can read what you leave in /artefacts.",
+    "zh": "\n\n文件：/inputs 是用户提供的内容（只读），/artefacts 由所有代理共享并会被保留，/work 仅属于你自己。"
+    "任务发起者可以读取你留在 /artefacts 中的文件。",
+}
+"""Added to system prompts where agents have file tools."""
 
 
 def single(language: Language, today: date) -> str:

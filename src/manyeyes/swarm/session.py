@@ -3,7 +3,9 @@
     runs/swarm-20261125-221500/
     ├── config.json     what was asked, of which endpoint (never its key), in which mode, within which limits
     ├── events.jsonl    the journal; blobs/ beside it
+    ├── inputs/         files that the user gave
     ├── artefacts/      files that agents left, results that were too long to flow back
+    ├── work/           a folder for each agent that used files or code
     └── answer.md       the last words
 
 Report: §3, App. E.8.
@@ -19,21 +21,27 @@ import msgspec
 
 from manyeyes.agent.budget import Budget, Limits
 from manyeyes.agent.chat_model import ChatModel, Usage
+from manyeyes.agent.context import ContextStrategy, DiscardAll, HideToolResults, ShowAll, Summarise
 from manyeyes.agent.environment import Ctx, Environment
 from manyeyes.agent.record import outcome_from
 from manyeyes.agent.run import MAIN, AgentRun
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import Toolset
+from manyeyes.agent.workspace import Workspace
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.journal import EVENTS, Event, Journal, read
 from manyeyes.core.runlog import write_atomic
 from manyeyes.swarm.critical_path import critical_path
 from manyeyes.swarm.critical_steps import StepCounter
+from manyeyes.swarm.inputs import place_inputs, said_of_inputs
 from manyeyes.swarm.orchestrator import PRESETS, SwarmConfig
-from manyeyes.swarm.prompts import Language, single
+from manyeyes.swarm.prompts import AUTO, ORCHESTRATOR, WORKPLACE, Language, single
 
-Mode = Literal["single", "swarm"]
-CONFIG, ANSWER, ARTEFACTS = "config.json", "answer.md", "artefacts"
+Mode = Literal["single", "swarm", "auto"]
+Strategy = Literal["none", "hide-tool-results", "discard-all", "summary"]
+CONFIG, ANSWER, INPUTS, ARTEFACTS = "config.json", "answer.md", "inputs", "artefacts"
+CONTEXT_SHARE = 0.8
+"""Of the context, that a history may fill before its strategy acts; the rest is for the next results and the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,7 @@ class SessionConfig:
 
     Attributes:
         task: the user's words.
-        mode: one agent, or an orchestrator with sub-agents.
+        mode: one agent, an orchestrator with sub-agents, or an orchestrator that is told to weigh which of them fits.
         endpoint, model: where the model is served, and its name there.
         preset: key of `PRESETS`: step limits.
         language: of prompts.
@@ -51,6 +59,12 @@ class SessionConfig:
         price: US dollars per million tokens, in and out.
         search: the search backend, as the command line names it; "" for none.
         most_agents: sub-agents at most.
+        depth: levels of sub-agents.
+        context: what becomes of an agent's history when it grows too long.
+        context_tokens: of the model.
+        tools: names of the tool groups that agents have beside search and pages, as the command line names them.
+        unsafe: whether code may run where no sandbox works.
+        system: system prompt of the main agent; the report's when "".
     """
 
     task: str
@@ -66,12 +80,34 @@ class SessionConfig:
     price: tuple[float, float] = (0.0, 0.0)
     search: str = ""
     most_agents: int = 300
+    depth: int = 1
+    context: Strategy = "none"
+    context_tokens: int = 256_000
+    tools: tuple[str, ...] = ()
+    unsafe: bool = False
+    system: str = ""
 
     def __post_init__(self) -> None:
         if not self.task.strip():
             raise ConfigError("a session needs a task; say what is to be done")
         if self.preset not in PRESETS:
             raise ConfigError(f"no preset {self.preset!r}; there are {', '.join(PRESETS)}")
+        if self.depth < 1:
+            raise ConfigError(f"--depth must be 1 or more, got {self.depth}; --mode single makes no sub-agents")
+
+    @property
+    def strategy(self) -> ContextStrategy:
+        """What becomes of a long history."""
+        room = int(CONTEXT_SHARE * self.context_tokens)
+        match self.context:
+            case "none":
+                return ShowAll()
+            case "hide-tool-results":
+                return HideToolResults(room)
+            case "discard-all":
+                return DiscardAll(room)
+            case "summary":
+                return Summarise(room)
 
     @property
     def limits(self) -> Limits:
@@ -113,11 +149,16 @@ class Session:
         self.folder, self.config = folder, config
 
     @classmethod
-    def create(cls, folder: Path, config: SessionConfig) -> "Session":
-        """Make the folder. Raises ConfigError when it holds a session already."""
+    def create(cls, folder: Path, config: SessionConfig, *, inputs: Sequence[Path] = ()) -> "Session":
+        """Make the folder and put the inputs there.
+
+        Raises:
+            ConfigError: it holds a session already, or an input is missing.
+        """
         if (folder / CONFIG).exists():
             raise ConfigError(f"{folder} holds a session already; resume it, or name another folder")
         (folder / ARTEFACTS).mkdir(parents=True, exist_ok=True)
+        place_inputs(inputs, folder / INPUTS)
         write_atomic(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
         return cls(folder, config)
 
@@ -163,27 +204,47 @@ class Session:
             run = AgentRun(journal, model, budget=Budget(self.config.limits, elapsed=elapsed), past=past)
             if started is not None:
                 started(run)
-            outcome = await run.start(Task(MAIN, self.config.task), self.environment(make_tools))
+            environment = self.environment(
+                make_tools, ended=sum(agent.outcome is not None for agent in run.past.values())
+            )
+            outcome = await run.start(Task(MAIN, self.prompt), environment)
             last = run.last_of.get(MAIN)
             journal.append("run.finished", after=() if last is None else (last,), stop=outcome.stop)
         write_atomic(self.folder / ANSWER, outcome.text + "\n")
         return outcome
 
-    def environment(self, make_tools: Callable[[Ctx], Toolset]) -> Environment:
-        """Of the main agent."""
-        preset = PRESETS[self.config.preset]
-        if self.config.mode == "single":
-            return Environment(
-                make_tools,
-                system=single(self.config.language, date.fromisoformat(self.config.day)),
-                limits=Limits(steps=preset.sub_agent),
-            )
+    @property
+    def prompt(self) -> str:
+        """The user's words, and what they are told to be about."""
+        said = said_of_inputs(Workspace.of(self.folder, MAIN), self.config.language)
+        return f"{self.config.task}\n\n{said}" if said else self.config.task
+
+    def environment(self, make_tools: Callable[[Ctx], Toolset], *, ended: int = 0) -> Environment:
+        """Of the main agent.
+
+        Args:
+            ended: agents of an interrupted run that have ended.
+        """
+        config, preset = self.config, PRESETS[self.config.preset]
+        workplace = WORKPLACE[config.language] if "files" in config.tools else ""
+        if config.mode == "single":
+            system = config.system or single(config.language, date.fromisoformat(config.day))
+            limits = Limits(steps=preset.sub_agent)
+            return Environment(make_tools, system=system + workplace, context=config.strategy, limits=limits)
+        system = config.system or ORCHESTRATOR[config.language]
         return SwarmConfig(
             make_tools,
             preset=preset,
-            most_agents=self.config.most_agents,
-            language=self.config.language,
+            most_agents=config.most_agents,
+            context=config.strategy,
+            sub_context=config.strategy,
+            context_tokens=config.context_tokens,
+            language=config.language,
             artefacts=self.folder / ARTEFACTS,
+            system=system + (AUTO[config.language] if config.mode == "auto" else ""),
+            workplace=workplace,
+            depth=config.depth,
+            started=ended,
         ).orchestrator()
 
     def figures(self) -> Figures:
