@@ -5,8 +5,8 @@
     what comes back                            a status line and the last message, clipped to a share of the context;
                                                the whole is kept as an artefact
 
-Sub-agents get every tool but these two (depth 1; `SwarmConfig.depth` allows more), their own context and their own limits.
-Only results flow back.
+Sub-agents get every tool but these two (depth 1; `SwarmConfig.depth` allows more), their own context and their own
+limits. Only results flow back.
 
 Report: §3 (context sharding), App. E.8 (schemas, prompt, step limits).
 """
@@ -93,7 +93,7 @@ class SwarmConfig:
         system: of the orchestrator; the report's when "".
         workplace: told to every agent behind its system prompt, such as where files are.
         depth: levels of sub-agents below the orchestrator.
-        started: sub-agents of an interrupted run that have ended; those that had not are started again, and counted then.
+        started: sub-agents of an interrupted run that have ended; the others are started again, and counted then.
     """
 
     make_tools: Callable[[Ctx], Toolset]
@@ -121,12 +121,13 @@ class SwarmConfig:
             sampling=self.sampling,
         )
 
-    def sub_agent(self, system_prompt: str, count: "Count") -> Environment:
+    def sub_agent(self, system_prompt: str, count: "Count | None" = None) -> Environment:
         """The environment of a sub-agent; one that is not at the lowest level can delegate, too."""
+        shared = count or Count()
 
         def make_tools(ctx: Ctx) -> Toolset:
             tools = self.make_tools(ctx)
-            return tools if ctx.agent.count("/") >= self.depth else Together(Delegation(self, ctx, count), tools)
+            return tools if ctx.agent.count("/") >= self.depth else Together(Delegation(self, ctx, shared), tools)
 
         return Environment(
             make_tools,

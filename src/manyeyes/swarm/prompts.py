@@ -106,10 +106,10 @@ RETURN_CONTRACT: dict[Language, str] = {
 AUTO: dict[Language, str] = {
     "en": """
 # When to delegate
-Weigh it before you begin, and say in one sentence what you chose. Do the work yourself when it is one chain of a few \
-steps, each of which needs the one before it: a sub-agent would only add waiting and tokens. Create sub-agents when the \
-work falls into parts that do not need each other, or when what has to be read would not fit into your context. You may \
-begin alone and delegate once you see how wide the task is.
+Weigh it before you begin, and say in one sentence what you chose. Do the work yourself when it is one chain of a \
+few steps, each of which needs the one before it: a sub-agent would only add waiting and tokens. Create sub-agents \
+when the work falls into parts that do not need each other, or when what has to be read would not fit into your \
+context. You may begin alone and delegate once you see how wide the task is.
 """,
     "zh": """
 # 何时委派
@@ -120,8 +120,8 @@ begin alone and delegate once you see how wide the task is.
 }
 """Added to the orchestrator's prompt in mode `auto`; an open choice here, the report has no such mode."""
 WORKPLACE: dict[Language, str] = {
-    "en": "\n\nFiles: /inputs holds what the user gave (read-only), /artefacts is shared by all agents and outlives you, "
-    "/work is yours alone. Whoever gave you the task can read what you leave in /artefacts.",
+    "en": "\n\nFiles: /inputs holds what the user gave (read-only), /artefacts is shared by all agents and outlives "
+    "you, /work is yours alone. Whoever gave you the task can read what you leave in /artefacts.",
     "zh": "\n\n文件：/inputs 是用户提供的内容（只读），/artefacts 由所有代理共享并会被保留，/work 仅属于你自己。"
     "任务发起者可以读取你留在 /artefacts 中的文件。",
 }
