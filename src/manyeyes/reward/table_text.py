@@ -42,6 +42,24 @@ def find_table(text: str, required: Sequence[str]) -> FoundTable | None:
     return best._replace(flags=best.flags | {"later_table"}) if best is not found[0] else best
 
 
+class WrittenTable(NamedTuple):
+    """A table as it was written: its own column names; rows as long as the header."""
+
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def written_tables(text: str) -> list[WrittenTable]:
+    r"""Every table of a text.
+
+    Example:
+        >>> written_tables("| City | People |\n|---|---|\n| Rome | 2.8 |")
+        [WrittenTable(columns=['City', 'People'], rows=[['Rome', '2.8']])]
+    """
+    found = [[_cells(line) for line in lines] for lines in _tables(text)]
+    return [WrittenTable(head, [fitted(row, len(head)) for row in rows]) for head, *rows in found]
+
+
 def _tables(text: str) -> Iterator[list[str]]:
     for run in _runs(text):
         heads = [place - 1 for place, line in enumerate(run) if place and _is_dashes(line)]
