@@ -1,10 +1,13 @@
 """Every file of examples/ runs, stays short, and says what its docstring promises."""
 
+import asyncio
 import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from manyeyes.swarm.video_game import record_game
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LONGEST = 62
@@ -65,3 +68,23 @@ def test_train_miniature(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     load("train_miniature").main(tmp_path / "run", steps=1)
     assert "joint 1/1: loss" in capsys.readouterr().out
     assert (tmp_path / "run/report.html").is_file() and (tmp_path / "run/model/config.json").is_file()
+
+
+def test_watch_videos(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    record_game(tmp_path / "game", seconds=(8, 4), threshold="30 kB")
+    result = asyncio.run(load("watch_videos").watch(tmp_path / "run", tmp_path / "game", None))
+    assert result.page is not None and len(result.clips) == 4
+    assert "main/0 Video Analyst: Analyse this video: /inputs/01_prologue.mp4" in capsys.readouterr().out
+
+
+def test_run_a_swarm(capsys: pytest.CaptureFixture[str]) -> None:
+    load("run_a_swarm").main([])
+    said = capsys.readouterr().out
+    assert "| Fluorine | F | 9 |" in said and "sub-agents" in said
+
+
+def test_serve_llama_cpp(capsys: pytest.CaptureFixture[str]) -> None:
+    """That a swarm runs on it: see tests/journeys/test_llama_cpp.py."""
+    with pytest.raises(SystemExit):
+        load("serve_llama_cpp").main(["--help"])
+    assert "a .gguf file" in capsys.readouterr().out

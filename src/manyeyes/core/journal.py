@@ -174,13 +174,12 @@ class Journal:
         self.close()
 
     def _write(self, line: bytes) -> None:
-        start = os.lseek(self._file, 0, os.SEEK_END)
+        written = 0
         try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            while written < len(line):
+                written += os.write(self._file, line[written:] if written else line)
         except OSError as error:
-            os.ftruncate(self._file, start)
+            os.ftruncate(self._file, os.lseek(self._file, 0, os.SEEK_END) - written)
             raise JournalError(f"{self.path}: {error.strerror}; free some space and resume the run") from error
         if time.monotonic() - self._synced > SYNC_SECONDS and (self._flushing is None or self._flushing.done()):
             self._flushing = self._flusher.submit(self.sync)  # a slow disk must not hold up a thousand agents

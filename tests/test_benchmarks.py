@@ -1,0 +1,35 @@
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads memory from /proc")
+
+
+@pytest.fixture
+def contestants(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("swarm_peers.contestants")
+
+
+def test_a_run_counts_when_calls_and_results_are_as_many_as_they_must_be(
+    contestants: ModuleType, tmp_path: Path
+) -> None:
+    load = contestants.Load(agents=3, steps=2)
+    with contestants.endpoint(0.0, agents=3) as at:
+        took = contestants.run(contestants.OURS, load, at, environments=tmp_path, limit=60)
+    assert "error" not in took, took
+    assert took["endpoint"]["calls"] == load.calls == 11
+    assert took["endpoint"]["reported"] == len(took["endpoint"]["begun"]) == 3
+    assert took["wall"] > 0 and took["cpu"] > 0
+
+
+def test_a_run_with_a_call_too_many_a_lost_result_or_a_wrong_answer_is_void(contestants: ModuleType) -> None:
+    seen = {"calls": 11, "answers": 11, "strange": 0, "in_flight": 0, "reported": 3}
+    load = contestants.Load(agents=3, steps=2)
+    assert "error" not in contestants.valid({"said": "merged", "endpoint": seen}, load)
+    for said, change in (("merged", {"calls": 12}), ("merged", {"answers": 10}), ("merged", {"reported": 2}), ("", {})):
+        assert "void" in contestants.valid({"said": said, "endpoint": seen | change}, load)["error"]
