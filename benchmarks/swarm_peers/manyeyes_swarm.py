@@ -9,6 +9,7 @@ from manyeyes.agent.openai_chat import Endpoint, OpenAIChat
 from manyeyes.agent.run import AgentRun
 from manyeyes.agent.task import Task
 from manyeyes.agent.toolset import Functions
+from manyeyes.cli.swarm_view import spare_the_collector
 from manyeyes.core.journal import Journal
 from manyeyes.swarm.orchestrator import ASSIGN, CREATE, Preset, SwarmConfig
 
@@ -35,4 +36,5 @@ async def swarm(case: Case) -> str:
 
 
 if __name__ == "__main__":
+    spare_the_collector()  # as the command does
     measure(swarm, ["aiohttp", "uvloop"])

@@ -508,3 +508,28 @@ def test_recorded_last_words_are_still_those_of_a_cap(tmp_path) -> None:
     run(tools(add), Scripted([call, assistant("words")]), tmp_path / "a", limits=limits)
     outcome = again(tools(add), Scripted([]), tmp_path / "a", ("llm.finished",), limits)
     assert (outcome.stop, outcome.text) == ("turn_cap", "words")
+
+
+@pytest.mark.parametrize(("end", "stop"), [("length", "cut_off"), ("filter", "filtered")])
+def test_an_answer_that_was_ended_is_not_done_in_a_resumed_run_either(end: str, stop: str, tmp_path) -> None:
+    model = Stopping([assistant("half an")])
+    model.stop = end
+    run(tools(add), model, tmp_path / "a")
+    outcome = again(tools(add), Scripted([]), tmp_path / "a", ("llm.finished",), Limits())
+    assert (outcome.stop, outcome.text) == (stop, "half an")
+
+
+def test_last_words_are_as_long_as_the_money_that_is_left_pays_for(tmp_path) -> None:
+    class Noting(Scripted):
+        most: int | None = None
+
+        async def complete(self, messages, tools=(), **kwargs):
+            self.most = kwargs["sampling"].max_tokens
+            return await super().complete(messages, tools, **kwargs)
+
+    model = Noting(only_calls, price=1e-4)
+    outcome = run(tools(say_much), model, tmp_path, limits=Limits(cost=1.0))
+    assert (outcome.stop, outcome.text) == ("cost_cap", "last words") and outcome.usage.cost <= 1.0
+    before = outcome.usage.total - sum(map(estimated_tokens, [*model.calls[-1], assistant("last words")]))
+    assert model.most is not None
+    assert (before + sum(map(estimated_tokens, model.calls[-1])) + model.most) * 1e-4 == pytest.approx(1.0, abs=2e-4)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manyeyes.agent.limiter import BACK_OFF, REACTION, Limiter
+from manyeyes.agent.limiter import BACK_OFF, Limiter
 
 
 class Clock:
@@ -107,21 +107,107 @@ def test_nothing_starts_before_the_moment_that_the_endpoint_named() -> None:
     run(do)
 
 
-def test_refusals_cut_the_limit_once_in_a_while_and_successes_raise_it() -> None:
+def test_who_gives_up_while_waiting_leaves_no_trace() -> None:
+    async def do() -> None:
+        limiter, order = Limiter(1), []
+        limiter.pause("no money")
+        waiting = [entering(limiter, order, str(n)) for n in range(4)]
+        await settle()
+        for task in (waiting[0], waiting[2]):
+            task.cancel()
+        await settle()
+        assert limiter.queued == 2 and len(limiter._waiting) == 2
+        limiter.resume()
+        await settle()
+        limiter.leave()
+        await settle()
+        assert order == ["1", "3"] and limiter.in_flight == 1
+
+    run(do)
+
+
+def test_after_refusals_calls_start_at_the_pace_that_was_admitted() -> None:
     async def do() -> None:
         clock = Clock()
-        limiter = Limiter(10, clock=clock)
+        limiter = Limiter(100, clock=clock)
+        assert limiter.pace == float("inf")
         for _ in range(10):
             await limiter.enter()
-        limiter.refuse(0.0)
-        limiter.refuse(0.0)
-        assert limiter.limit == pytest.approx(10 * BACK_OFF) and limiter.refused == 2
-        clock.now = REACTION
-        limiter.refuse(0.0)
-        assert limiter.limit == pytest.approx(10 * BACK_OFF**2)
-        for _ in range(200):
+        for _ in range(6):  # four of ten were admitted, for the next two seconds
+            limiter.refuse(2.0)
+            limiter.leave()
+        clock.now = 2.0
+        assert limiter.pace == pytest.approx(2.0) and limiter.refused == 6
+        started = 0
+        while limiter._may_start():  # what the wait left unused is caught up on
+            await limiter.enter()
+            started += 1
+        assert started == 5
+        clock.now = 3.0
+        assert limiter._allow() == pytest.approx(2.0, abs=0.1)
+        before = limiter.pace
+        limiter.refuse(1.0)
+        assert limiter.pace <= before * BACK_OFF
+
+    run(do)
+
+
+def test_where_nothing_was_admitted_calls_start_one_by_one_then_in_growing_number() -> None:
+    async def do() -> None:
+        clock = Clock()
+        limiter = Limiter(16, clock=clock)
+        waves = []
+        for _ in range(3):
+            await limiter.enter()
+            limiter.refuse(1.0)
+            limiter.leave()
+            clock.now += 1.0
+        for _ in range(6):
+            wave = 0
+            while limiter._may_start():
+                await limiter.enter()
+                wave += 1
+            waves.append(wave)
+            for _ in range(wave):
+                limiter.succeeded()
+                limiter.leave()
+        assert waves == [1, 2, 4, 8, 16, 16]
+
+    run(do)
+
+
+def test_where_the_number_at_once_is_limited_it_is_learned_and_tried_again_now_and_then() -> None:
+    async def do() -> None:
+        clock = Clock()
+        limiter = Limiter(100, clock=clock)
+        for _ in range(20):
+            await limiter.enter()
+        for _ in range(12):
+            limiter.refuse(1.0, at_once=True)
+            limiter.leave()
+        clock.now = 1.0
+        assert limiter.in_flight == 8 and not limiter._may_start() and limiter.pace == float("inf")
+        successes = 0
+        while limiter._most_now < 9.0:
             limiter.succeeded()
-        assert limiter.limit == 10
+            successes += 1
+        assert 80 <= successes <= 90
+
+    run(do)
+
+
+def test_without_refusals_the_pace_grows_slowly_then_fast() -> None:
+    async def do() -> None:
+        clock = Clock()
+        limiter = Limiter(100, clock=clock)
+        for _ in range(20):
+            await limiter.enter()
+        limiter.refuse(1.0)
+        paces = []
+        for clock.now in (1.0, 2.0, 5.0, 21.0, 201.0):
+            paces.append(limiter.pace)
+        assert paces[0] == pytest.approx(19.0) and paces[1] < 1.01 * paces[0] and paces[2] < 1.6 * paces[0]
+        assert paces[3] > 50 * paces[0] and paces[4] > 1e4 * paces[0]
 
     run(do)
 
@@ -160,7 +246,7 @@ def test_a_pause_within_a_refusal_leaves_the_rest_of_the_wait() -> None:
 
 
 DEEDS = st.lists(
-    st.tuples(st.sampled_from(["enter", "leave", "cancel", "yield", "refuse", "succeed"]), st.integers(0, 7)),
+    st.tuples(st.sampled_from(["enter", "leave", "cancel", "yield", "refuse", "pass"]), st.integers(0, 7)),
     max_size=60,
 )
 
@@ -191,14 +277,17 @@ def test_never_more_than_the_cap_and_nobody_is_forgotten(most: int, deeds: list[
             elif deed == "cancel" and tasks:
                 tasks[number % len(tasks)].cancel()
             elif deed == "refuse":
-                clock.now += 0.5
                 limiter.refuse(0.0)
-            elif deed == "succeed":
-                limiter.succeeded()
+                clock.now += 0.5
+            elif deed == "pass":
+                clock.now += number
+                limiter._serve()
             else:
                 await asyncio.sleep(0)
             assert inside <= limiter.in_flight <= most
         for _ in range(len(tasks) + 1):
+            clock.now += 60
+            limiter._serve()
             await settle()
             while inside:
                 leave()

@@ -1,5 +1,8 @@
+"""`manyeyes reproduce`: what is typed wrongly is one line; experiments survive a stop or a kill and repeat nothing."""
+
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -7,16 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from manyeyes.cli import reproduce
+from manyeyes.cli import reproduce, reproduce_figures, reproduce_table1
 from manyeyes.cli.main import main
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
+from manyeyes.recipes.reproduce.fig_trials import Standing
 from manyeyes.recipes.reproduce.pool import Job
 
 
 def test_without_a_name_it_lists_the_experiments(capsys) -> None:
     assert main(["reproduce"]) == 0
-    assert "table1" in capsys.readouterr().out
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert listed == ["table1", "fig6", "fig7", "fig8"]
 
 
 @pytest.mark.parametrize(
@@ -26,6 +31,9 @@ def test_without_a_name_it_lists_the_experiments(capsys) -> None:
         (["figure12"], "known are table1"),
         (["table1", "--seeds", "0"], "--seeds must be 1 to 100, got 0"),
         (["table1", "--minutes", "0"], "--minutes must be 5"),
+        (["fig8", "--minutes", "5", "--processes", "2"], "fig8 trains nothing; leave out --minutes, --processes"),
+        (["fig7", "--quick", "--seeds", "50"], "1 to 20 seeds"),
+        (["fig6", "--seeds", "2"], "leave out --seeds"),
         (["table1", "--quick", "--processes", "-1"], "--processes must be 1 or more (0: one for each core), got -1"),
     ],
 )
@@ -43,11 +51,69 @@ def test_a_folder_with_another_run_is_refused(tmp_path: Path) -> None:
 
 def test_progress_counts_runs_and_estimates_the_rest(tmp_path: Path, capsys) -> None:
     jobs = [Job(name, RunFolder(tmp_path / name), 100) for name in ("ViT", "early 0", "late 0")]
-    progress = reproduce._Progress(share=[10, 100, 100])
+    progress = reproduce_table1._Progress(share=[10, 100, 100])
     jobs[0].finished, jobs[1].running, jobs[1].step = True, True, 50
     progress.show(jobs)
     line = capsys.readouterr().out
     assert "0 of 2 runs" in line and "29%" in line and "early 0 50%" in line
+
+
+def test_progress_of_trials_tells_what_is_left() -> None:
+    line = reproduce_figures.progress_line(Standing(1, 16, 0.05, ("a", "b")), gained=0.0, seconds=3.0)
+    assert line == "1 of 16 trials  5%  time left ...  a, b"
+
+
+WITHOUT_TORCH = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "safetensors", "tokenizers", "tiktoken", "scipy"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from manyeyes.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_figure_is_drawn_without_torch_and_again_from_its_journals(tmp_path: Path) -> None:
+    folder, docs = tmp_path / "runs", tmp_path / "docs"
+    called = [sys.executable, "-c", WITHOUT_TORCH, "reproduce", "fig7", "--quick", "--folder", str(folder)]
+    done = subprocess.run(
+        [*called, "--write-docs", str(docs)], env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "discard-all" in done.stdout and "trials" in done.stdout
+    result = json.loads((docs / "fig7.json").read_text())
+    assert result == json.loads((folder / "fig7.json").read_text()) and result["questions"] == 7
+    assert (docs / "fig7.svg").read_text().startswith("<?xml") and "![" in (docs / "fig7.md").read_text()
+    journals = {path: path.read_bytes() for path in folder.rglob("events.jsonl")}
+    assert main(["reproduce", "fig7", "--quick", "--folder", str(folder)]) == 0
+    assert {path: path.read_bytes() for path in folder.rglob("events.jsonl")} == journals
+    assert main(["reproduce", "fig7", "--folder", str(folder)]) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_stopped_figure_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    called = [sys.executable, "-m", "manyeyes.cli.main", "reproduce", "fig8", "--quick", "--folder", str(tmp_path)]
+    log = tmp_path / "world_008-0-single" / "events.jsonl"
+    with subprocess.Popen(called, env=environment(), stdout=subprocess.PIPE, text=True) as first:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (log.exists() and log.read_text().count("llm.finished") > 40):
+            time.sleep(0.05)
+        first.send_signal(number)
+        out, _ = first.communicate(timeout=60)
+    assert first.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    assert number == signal.SIGKILL or "the same command goes on from here" in out
+    done = subprocess.run(called, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    turns = [event["data"]["turn"] for event in events if event["kind"] == "llm.finished"]
+    assert turns == list(range(len(turns))) and sum(event["kind"] == "run.resumed" for event in events) == 1
+    result = json.loads((tmp_path / "fig8.json").read_text())
+    assert all(task["single"]["f1"] == task["swarm"]["f1"] == 1.0 for task in result["tasks"])
 
 
 def command(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ def policy(messages: Sequence[Message]) -> Message:
     turn = sum(message.role == "assistant" for message in messages)
     task = next(message.text for message in messages if message.role == "user")
     if "Kimi" in messages[0].text:
-        return orchestrator(messages, turn, *map(int, task.split()))
+        return orchestrator(messages, turn, *map(int, task.splitlines()[0].split()))
     _, number, _, look_ups = task.split()
     if turn < int(look_ups) and messages[-1].role != "user" or turn == 0:
         return assistant("looking", calls=(call("look_up", f"s{turn}", key=f"{number}-{turn}"),))

@@ -18,9 +18,10 @@ from manyeyes.core.journal import Event, Journal, read
 from manyeyes.core.messages import system, user
 from manyeyes.swarm.critical_steps import StepCounter
 from manyeyes.swarm.orchestrator import PRESETS, SwarmConfig
+from manyeyes.swarm.rule_attempts import attempts_of
 from manyeyes.swarm.rule_model import RulePolicy, rule_model
 from manyeyes.swarm.rule_notes import Note, notes_of, partial_rows, table_in
-from manyeyes.swarm.rule_plan import part_of_table, plan_of
+from manyeyes.swarm.rule_plan import part_of_table, plan_of, role_subject
 from manyeyes.swarm.world import DeepTask, WideTask, deep_tasks, wide_tasks, world_web
 
 WEB = world_web()
@@ -62,7 +63,7 @@ def test_alone_and_as_a_swarm_it_fills_the_table(tmp_path: Path, task: WideTask)
     swarm, swarm_events = ran(tmp_path / "swarm", task.query, "swarm")
     assert alone.finished and swarm.finished
     assert sorted(rows(alone)) == sorted(task.gold) and rows(swarm) == rows(alone)
-    assert "```markdown\n| " in swarm.text and table_in(swarm.text)[0] == list(task.columns)
+    assert "```markdown\n| " in swarm.text and (table_in(swarm.text) or [])[0] == list(task.columns)
     assert steps(swarm_events).critical < steps(events).critical
     used = Counter(event.data["name"] for event in swarm_events if event.kind == "tool.finished")
     assert used["create_subagent"] == 1 and used["search"] > len(task.gold) and used["open"] > len(task.gold)
@@ -189,3 +190,81 @@ def test_a_conversation_too_long_is_an_overflow() -> None:
     with pytest.raises(ModelError) as caught:
         RulePolicy(context_tokens=10)([system("x" * 100), user("y")])
     assert caught.value.kind == "overflow"
+
+
+def discarding(folder: Path, task: DeepTask, *, past: list[Event], told: list[Event]) -> list[Event]:
+    """A run of a question that begins anew several times, gone on with from `past`; `told` is what the model knows."""
+    model = rule_model(context_tokens=16_000, past=told)
+    environment = Environment(
+        lambda ctx: web_tools(WEB, WEB, ctx), limits=Limits(steps=600), context=DiscardAll(12_000)
+    )
+
+    async def go() -> None:
+        with Journal(folder) as journal:
+            await AgentRun(journal, model, past=past).start(Task("t", task.problem), environment)
+
+    asyncio.run(go())
+    return read(folder).events
+
+
+def said(events: list[Event]) -> list[dict]:
+    return [event.data["message"] for event in events if event.kind == "llm.finished"]
+
+
+@pytest.fixture(scope="module")
+def restarted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run with several attempts."""
+    folder = tmp_path_factory.mktemp("whole")
+    discarding(folder, DISCARDED, past=[], told=[])
+    return folder
+
+
+DISCARDED = deep_tasks(each=5)[8]
+
+
+@pytest.mark.parametrize("kind", ["agent.began", "llm.started", "llm.finished", "round.finished"])
+def test_a_resumed_run_goes_on_with_the_attempt_it_was_at(tmp_path: Path, restarted: Path, kind: str) -> None:
+    whole = read(restarted).events
+    begun = [event.seq for event in whole if event.kind == "agent.began"]
+    cut = next(event.seq for event in whole[begun[2] :] if event.kind == kind) + 1
+    lines = (restarted / "events.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "events.jsonl").write_text("".join(lines[:cut]))
+    assert said(discarding(tmp_path, DISCARDED, past=whole[:cut], told=whole[:cut])) == said(whole)
+
+
+def test_without_its_past_a_resumed_run_goes_on_differently(tmp_path: Path, restarted: Path) -> None:
+    whole = read(restarted).events
+    cut = [event.seq for event in whole if event.kind == "agent.began"][2] + 1
+    lines = (restarted / "events.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "events.jsonl").write_text("".join(lines[:cut]))
+    assert said(discarding(tmp_path, DISCARDED, past=whole[:cut], told=[])) != said(whole)
+
+
+def test_attempts_are_counted_by_task() -> None:
+    first = [("agent.created", {"prompt": "Which?"}), ("agent.began", {}), ("llm.finished", {}), ("llm.finished", {})]
+    again = [("agent.began", {}), ("llm.started", {})]
+    events = [Event(n, kind, 0.0, "main", (), data) for n, (kind, data) in enumerate([*first, *again])]
+    assert attempts_of(events) == {"Which?": 1}
+    events += [Event(len(events), "llm.finished", 0.0, "main")]
+    assert attempts_of(events) == {"Which?": 2} and attempts_of([]) == {}
+
+
+def test_rows_of_a_dead_checker_are_given_out_in_halves(tmp_path: Path) -> None:
+    task = deep_tasks(each=5)[26]  # 83 candidates, so that 14 rows do not fit
+    outcome, events = ran(tmp_path, task.problem, "swarm", context_tokens=20_000, limit="browsecomp")
+    created = [event.data["prompt"] for event in events if event.kind == "agent.created"][1:]
+    sizes = [len(plan_of(prompt).rows) for prompt in created]
+    stops = Counter(e.data["outcome"]["stop"] for e in events if e.kind == "agent.finished" and "/" in e.agent)
+    assert stops["context_overflow"] and len(sizes) == 8 and sizes[6] + sizes[7] == max(sizes[:6])
+    assert outcome.finished and outcome.steps <= PRESETS["browsecomp"].orchestrator
+
+
+def test_sub_agents_are_called_after_what_the_task_is_about(tmp_path: Path) -> None:
+    roles = set()
+    for number, prompt in enumerate((SMALL.query, deep_tasks()[8].problem)):
+        _, events = ran(tmp_path / str(number), prompt, "swarm")
+        roles |= {event.data["role"] for event in events if event.kind == "agent.created"}
+    assert roles == {"", "Northern Europe Country Researcher", "Europe Airport Checker"}
+    assert role_subject("countries and territories of Latin America and the Caribbean") == (
+        "Latin America and the Caribbean Country"
+    )

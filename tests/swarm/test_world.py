@@ -15,7 +15,7 @@ from manyeyes.reward.table_judge import ExactJudge
 from manyeyes.reward.table_task import read_task
 from manyeyes.reward.wide_table import score_table
 from manyeyes.swarm.rule_notes import table_text
-from manyeyes.swarm.world import deep_tasks, wide_tasks, world_web
+from manyeyes.swarm.world import deep_tasks, group_tasks, wide_tasks, world_web
 from manyeyes.swarm.world_pages import ARCHIVE, NEWEST, address, list_title, world_pages
 from manyeyes.swarm.world_tables import KEY, PLURAL, Entity, entities, groups
 from manyeyes.swarm.world_tasks import normal
@@ -92,6 +92,7 @@ def test_facts_are_spread_and_some_are_contradicted() -> None:
     assert len(wrong) > 200 and any(ARCHIVE in page.url for *_, page in wrong)
     assert any(page.title.endswith("Profile") for *_, page in wrong) and all(int(p.date[:4]) <= 2017 for *_, p in wrong)
     for _, fact, value, _ in wrong:
+        assert fact.number is not None
         off = abs(float(value.replace(",", "")) - fact.number) / abs(fact.number)
         assert off > 0.05
 
@@ -125,6 +126,13 @@ def test_wide_tasks_have_exact_gold_in_the_formats_of_the_benchmark() -> None:
         assert all(column in task.query for column in task.columns[1:])
         assert not any(value in task.query for row in task.gold for value in row if len(value) > 3 and " " in value)
     assert {task.columns[0] for task in tasks} == set(KEY.values()) and set(PLURAL) == set(KEY)
+
+
+def test_every_larger_group_has_a_small_table_of_its_own() -> None:
+    tasks = group_tasks(least=8)
+    assert len(tasks) == sum(len(members) >= 8 for members in groups().values()) > 30
+    assert len({task.id for task in (*tasks, *wide_tasks())}) == len(tasks) + len(wide_tasks())
+    assert all(len(task.columns) == 3 and len(task.gold) >= 8 and all(map(all, task.gold)) for task in tasks)
 
 
 def test_deep_tasks_have_one_answer_and_many_candidates() -> None:

@@ -6,7 +6,8 @@
 
 A child may be granted less than its parent has left and never more. Steps and tool calls are counted by each agent for
 itself (App. E.8: every sub-agent has its own limit); tokens, money and time are shared by the whole tree.
-Time is a deadline: it passes by itself from the moment that a budget is made, and nobody spends it.
+Time is a deadline: it passes by itself from the moment that a budget is made, and nobody spends it. While a run is
+paused it stands still, because all budgets of a tree go by one `StopClock`.
 
 Report: App. E.8 (step limits), App. D.
 """
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from math import inf
 from typing import NamedTuple
+
+from manyeyes.agent.clock import StopClock
 
 SHARED = ("tokens", "cost", "seconds")
 """What children spend from their parents' allowance, too."""
@@ -90,11 +93,15 @@ class Budget:
         elapsed: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.limits, self.parent, self.clock = limits, parent, clock
-        self.began = clock()
+        self.limits, self.parent = limits, parent
+        self.clock = clock if isinstance(clock, StopClock) else StopClock(clock)
+        self.began = self.clock()
         self.spent = {field.name: 0.0 for field in fields(Limits)}
         self.spent["seconds"] = elapsed
         self.held = dict.fromkeys(self.spent, 0.0)
+        self._capped = [
+            (what, budget) for what in self.spent for budget in self._line(what) if getattr(budget.limits, what) < inf
+        ]
         self._waiting: list[asyncio.Future[None]] = [] if parent is None else parent._waiting
 
     def child(self, limits: Limits, *, elapsed: float = 0.0) -> "Budget":
@@ -115,10 +122,9 @@ class Budget:
 
     def reserve(self, **amount: float) -> Reservation | Refusal:
         """Hold an amount, or say what is missing."""
-        for what, wanted in amount.items():
-            for budget in self._line(what):
-                if budget._room(what) < wanted:
-                    return budget._refusal(what)
+        for what, budget in self._capped:
+            if what in amount and budget._room(what) < amount[what]:
+                return budget._refusal(what)
         for what, wanted in amount.items():
             for budget in self._line(what):
                 budget.held[what] += wanted
@@ -146,17 +152,15 @@ class Budget:
         Args:
             for_last_words: or no more than what an agent says its last words with.
         """
-        for what in self.spent:
-            for budget in self._line(what):
-                limit = getattr(budget.limits, what)
-                if limit - budget.used(what) <= (last_words(what, limit) if for_last_words else 0.0):
-                    return budget._refusal(what)
+        for what, budget in self._capped:
+            limit = getattr(budget.limits, what)
+            if limit - budget.used(what) <= (last_words(what, limit) if for_last_words else 0.0):
+                return budget._refusal(what)
         return None
 
-    @property
-    def kept_back(self) -> float:
-        """Tokens that every call leaves, for last words."""
-        return last_words("tokens", min(budget.limits.tokens for budget in self._line("tokens")))
+    def kept_back(self, what: str) -> float:
+        """Tokens or money that every call leaves, for last words."""
+        return last_words(what, min(getattr(budget.limits, what) for budget in self._line(what)))
 
     def _may_be_free(self, amount: dict[str, float]) -> bool:
         lines = ((budget, what, wanted) for what, wanted in amount.items() for budget in self._line(what))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from manyeyes.agent.gate import Gate
 from manyeyes.core.errors import ManyeyesError
 from manyeyes.core.messages import Message, Tool
 
@@ -90,7 +91,8 @@ class Reply:
         message: of the assistant.
         stop: why it ended.
         usage: as the endpoint counted, or estimated where it did not.
-        waited: seconds in the queue of the limiter, retries included.
+        waited: seconds in the queue of the limiter, retries and pauses included.
+        paused: seconds of these for which the run was paused.
         first: seconds from the request to the first token.
         seconds: from the request to the end.
         attempts: requests that were sent.
@@ -103,6 +105,7 @@ class Reply:
     first: float = 0.0
     seconds: float = 0.0
     attempts: int = 1
+    paused: float = 0.0
 
 
 class ChatModel(Protocol):
@@ -113,6 +116,10 @@ class ChatModel(Protocol):
         """For people and for accounts."""
         ...
 
+    def cost(self, usage: Usage) -> float:
+        """US dollars of a call that uses so many tokens; 0 where no price is known."""
+        ...
+
     async def complete(
         self,
         messages: Sequence[Message],
@@ -121,6 +128,7 @@ class ChatModel(Protocol):
         sampling: Sampling = DEFAULT_SAMPLING,
         priority: int = 0,
         on_text: Callable[[str], None] | None = None,
+        gate: Gate | None = None,
     ) -> Reply:
         """One assistant message.
 
@@ -128,6 +136,7 @@ class ChatModel(Protocol):
             messages: the conversation so far; equal prefixes of later calls are cheap.
             priority: lower goes first where calls queue.
             on_text: called with pieces of the answer as they arrive.
+            gate: that every request waits for, while the run is paused.
 
         Raises:
             ModelError: it could not be had.

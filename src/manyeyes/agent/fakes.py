@@ -3,7 +3,7 @@
     Echo            says the user's last words again
     Scripted        answers by a function of the conversation, or from a list
     FakeEndpoint    an OpenAI-compatible server on loopback over such a function, with latency and faults by plan:
-                    400, 401, 429, 500, cut streams, malformed tool JSON, silence
+                    400, 401, 429, 500, cut streams, malformed tool JSON, silence, signs of life without an answer
 
 Report: none; kept beside the protocol they stand in for.
 """
@@ -11,20 +11,28 @@ Report: none; kept beside the protocol they stand in for.
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from aiohttp import web
 
 from manyeyes.agent.chat_model import DEFAULT_SAMPLING, Reply, Sampling, Usage
 from manyeyes.agent.context import estimated_tokens
+from manyeyes.agent.gate import Gate
 from manyeyes.core.messages import Message, Tool, ToolCall, assistant
 
 Policy = Callable[[Sequence[Message]], Message]
-Fault = Literal["", "400", "401", "402", "429", "500", "overflow", "cut", "malformed", "garbage", "silent", "timeout"]
+Fault = Literal[
+    "", "400", "401", "402", "429", "500", "overflow", "cut", "malformed", "garbage", "silent", "ping", "timeout"
+]
 
 
 class Scripted:
     """Answers by a function of the conversation, or a list in order.
+
+    Args:
+        seconds: that each answer takes.
+        price: US dollars of a token, in or out.
 
     Example:
         >>> import asyncio
@@ -34,11 +42,15 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, script: Policy | Sequence[Message], *, seconds: float = 0.0) -> None:
+    def __init__(self, script: Policy | Sequence[Message], *, seconds: float = 0.0, price: float = 0.0) -> None:
         self._policy = script if callable(script) else None
         self._replies = iter(()) if callable(script) else iter(script)
-        self._seconds = seconds
+        self._seconds, self._price = seconds, price
         self.calls: list[tuple[Message, ...]] = []
+
+    def cost(self, usage: Usage) -> float:
+        """See `ChatModel.cost`."""
+        return usage.total * self._price
 
     async def complete(
         self,
@@ -48,15 +60,19 @@ class Scripted:
         sampling: Sampling = DEFAULT_SAMPLING,
         priority: int = 0,
         on_text: Callable[[str], None] | None = None,
+        gate: Gate | None = None,
     ) -> Reply:
         """See `ChatModel.complete`."""
+        paused = 0.0 if gate is None else await gate.passed()
         self.calls.append(tuple(messages))
         await asyncio.sleep(self._seconds)
         message = self._policy(messages) if self._policy is not None else next(self._replies)
         if on_text is not None:
             on_text(message.text)
         usage = Usage(sum(map(estimated_tokens, messages)), estimated_tokens(message))
-        return Reply(message, "tool_calls" if message.tool_calls else "stop", usage, seconds=self._seconds)
+        usage = replace(usage, cost=self.cost(usage))
+        stop = "tool_calls" if message.tool_calls else "stop"
+        return Reply(message, stop, usage, waited=paused, seconds=self._seconds, paused=paused)
 
 
 def Echo() -> Scripted:
@@ -71,11 +87,12 @@ class FakeEndpoint:
         policy: the answer to a conversation.
         seconds: latency of each answer.
         fault: of call number n (from 0) with this conversation; "" for none.
-        rate: calls a second that are served; others get 429 with Retry-After. None serves all.
+        rate: calls that are served in each `window` of seconds; others get 429 with Retry-After. None serves all.
         key: what callers must present; "" lets everybody in.
 
     Attributes:
-        served: answers given; `refused`: 429s; `in_flight`, `most_in_flight`.
+        served: answers given; `refused`: 429s; `windows`: those in which something was served; `in_flight`,
+            `most_in_flight`; `arrivals`: when requests came, by the loop's clock.
     """
 
     def __init__(
@@ -85,12 +102,15 @@ class FakeEndpoint:
         seconds: float = 0.0,
         fault: Callable[[int, Sequence[Message]], Fault] = lambda number, messages: "",
         rate: float | None = None,
+        window: float = 1.0,
         key: str = "",
     ) -> None:
-        self.policy, self.seconds, self.fault, self.rate, self.key = policy, seconds, fault, rate, key
+        self.policy, self.seconds, self.fault, self.key = policy, seconds, fault, key
+        self.rate, self.window = rate, window
         self.served = self.refused = self.received = self.in_flight = self.most_in_flight = 0
         self.arrivals: list[float] = []
-        self._window: tuple[int, int] = (0, 0)
+        self.windows: list[int] = []
+        self._used = 0
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -142,10 +162,13 @@ class FakeEndpoint:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         chunks = _chunks(message, malformed=fault == "malformed")
-        if fault in ("cut", "silent", "garbage"):
-            await response.write(chunks[0])
+        if fault in ("cut", "silent", "ping", "garbage"):
+            await response.write(b"".join(chunks[: len(chunks) // 2]))
             if fault == "silent":
                 await asyncio.sleep(3600)
+            while fault == "ping":
+                await response.write(b": still here\n\n")
+                await asyncio.sleep(0.02)
             if fault == "garbage":
                 await response.write(b"data: {not json\n\n")
             if request.transport is not None:
@@ -159,16 +182,16 @@ class FakeEndpoint:
     def _within_rate(self) -> bool:
         if self.rate is None:
             return True
-        window, used = self._window
-        now = int(asyncio.get_running_loop().time())
-        if now != window:
-            window, used = now, 0
-        self._window = (window, used + 1)
-        return used < self.rate
+        now = int(asyncio.get_running_loop().time() / self.window)
+        if not self.windows or now != self.windows[-1]:
+            self.windows.append(now)
+            self._used = 0
+        self._used += 1
+        return self._used <= self.rate
 
     def _until_next_window(self) -> float:
         now = asyncio.get_running_loop().time()
-        return round(int(now) + 1 - now + 0.005, 3)
+        return round((int(now / self.window) + 1) * self.window - now + 0.005, 3)
 
 
 def _error(status: int, why: str, headers: dict[str, str] | None = None) -> web.Response:

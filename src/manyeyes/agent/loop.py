@@ -8,12 +8,12 @@
         make all calls at once (those beyond the step cap are refused)
         the same round three times → stop = "loop"
 
-Every call of the model reserves its worst case first, and every round ends when the time is up, even in its middle.
+Every call of the model waits while the run is paused and reserves its worst case first; every round ends when the time
+is up, even in its middle. Tools are given a moment to close, and no more (`agent.grace`).
 
 Report: App. D, App. E.6, E.8.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -22,8 +22,11 @@ from typing import Any, Protocol
 
 from manyeyes.agent.budget import Budget, Refusal
 from manyeyes.agent.chat_model import ChatModel, ModelError, Reply, Sampling, Usage
+from manyeyes.agent.chat_model import Stop as End
 from manyeyes.agent.context import Shown, estimated_tokens, hidden, last_look
 from manyeyes.agent.environment import Ctx, Environment, Session, Step
+from manyeyes.agent.gate import Gate
+from manyeyes.agent.grace import held
 from manyeyes.agent.record import tool_message
 from manyeyes.agent.task import CAPS, Outcome, Stop, Task
 from manyeyes.agent.toolset import OVER_STEPS, ToolResult, Toolset
@@ -58,8 +61,8 @@ class Recorder(Ctx, Protocol):
         """The history begins with these."""
         ...
 
-    def asked(self, model: str) -> None:
-        """The model was asked."""
+    def asked(self, model: str, *, paused: float) -> None:
+        """The model is asked, after so many seconds of a pause."""
         ...
 
     def answered(self, reply: Reply) -> None:
@@ -86,6 +89,18 @@ class Recorder(Ctx, Protocol):
         """The model gave no answer."""
         ...
 
+    async def may_ask_again(self, error: ModelError, *, opened: int) -> bool:
+        """Wait until a person has seen to it that the same call may work; False where nobody will.
+
+        Args:
+            opened: `Gate.opened` when the call was made.
+        """
+        ...
+
+    def unclosed(self, why: str) -> None:
+        """The agent's tools could not be closed."""
+        ...
+
     def steering(self) -> list[Message]:
         """What a person said since the last turn."""
         ...
@@ -93,6 +108,11 @@ class Recorder(Ctx, Protocol):
     @property
     def history(self) -> list[Message] | None:
         """Of an interrupted run, up to where it stopped; None for a fresh agent."""
+        ...
+
+    @property
+    def end(self) -> End:
+        """Of the last answer in `history`."""
         ...
 
 
@@ -141,6 +161,7 @@ class Agent:
         recorder: told of everything.
         budget: what it may use.
         priority: of its calls where calls queue; lower goes first.
+        gate: shut while the run is paused.
         history: since the last restart.
         tokens: that what is shown takes: as the endpoint counted, and an estimate of what came since.
         hidden_before: number of the message before which results are hidden; see `agent.context`.
@@ -152,20 +173,24 @@ class Agent:
     recorder: Recorder
     budget: Budget
     priority: int = 0
+    gate: Gate = field(default_factory=Gate)
     history: list[Message] = field(default_factory=list)
     tokens: int = 0
     hidden_before: int = 0
     usage: Usage = Usage()
     turns: int = 0
     steps: int = 0
+    _results: dict[int, ToolResult] = field(default_factory=dict)
+    """Of the round that is under way, by position."""
     _estimates: list[int] = field(default_factory=list)
     _estimated: int = 0
     """Sum of the estimates of what is shown, kept up to date so that a step costs the same however long the history."""
 
     async def run(self) -> Outcome:
         """Work to the end; only cancellation raises."""
-        async with self.environment.open(self.recorder) as session:
+        async with held(self.environment.open(self.recorder), self.recorder.unclosed) as session:
             session.ctx = witness = _Witness(session.ctx)
+            self._results = witness.results
             self._begin()
             outcome = await self._redo(session, witness)
             while outcome is None:
@@ -197,7 +222,7 @@ class Agent:
         """One round that ends when the time is up or the budget is, with last words."""
         witness.results.clear()
         try:
-            async with asyncio.timeout(None if seconds == inf else seconds) as deadline:
+            async with self.budget.clock.timeout(seconds) as deadline:
                 return await self._round(session, action)
         except _Unpaid as unpaid:
             return await self._wrap_up(unpaid.refusal)
@@ -209,25 +234,31 @@ class Agent:
 
     async def _round(self, session: Session, action: Message | None) -> Outcome | None:
         """One answer and its calls; an outcome when that was the last."""
+        end = self.recorder.end
         if action is None:
-            for message in self.recorder.steering():
-                self._add(message)
+            self._listen()
             try:
                 shown = await self._make_room()
                 reply = await self._ask(shown, session.tools)
             except ModelError as error:
                 return self._no_answer(error)
-            action = reply.message
-            if not action.tool_calls and reply.stop in CUT:
-                stop, why = CUT[reply.stop]
-                return self._outcome(stop, action.text, why)
-        if not action.tool_calls:
-            return self._outcome("done", action.text)
+            action, end = reply.message, reply.stop
+        if not action.tool_calls and end in CUT:
+            stop, why = CUT[end]
+            return self._outcome(stop, action.text, why)
+        if not action.tool_calls:  # the last word, unless a person has something to say to it
+            return None if self._listen() else self._outcome("done", action.text)
         step = await self._step(session, action)
         if step.done:
             return self._outcome("done", action.text)
         self._observe(step)
         return self._outcome("loop", self.said, "the same calls three times in a row") if self._circles() else None
+
+    def _listen(self) -> bool:
+        """Whether a person said something since the last turn; it belongs to the history now."""
+        said = self.recorder.steering()
+        self._add(*said)
+        return bool(said)
 
     async def _step(self, session: Session, action: Message) -> Step:
         """Make the calls that the step cap allows, in order, and refuse the others."""
@@ -236,12 +267,12 @@ class Agent:
         refused = tuple(tool_message(call.id, OVER_STEPS) for call in calls[len(allowed) :])
         if not allowed:
             return Step(refused, False, 0)
-        held = self.budget.reserve(steps=len(allowed))
-        assert not isinstance(held, Refusal), "no more than what is left was asked for"
+        reserved = self.budget.reserve(steps=len(allowed))
+        assert not isinstance(reserved, Refusal), "no more than what is left was asked for"
         try:
             step = await session.step(replace(action, tool_calls=allowed))
         finally:
-            held.settle()
+            reserved.settle()
         return step._replace(observations=(*step.observations, *refused))
 
     def _observe(self, step: Step) -> None:
@@ -276,19 +307,40 @@ class Agent:
         self, messages: Sequence[Message], tools: Sequence[Tool], *, tokens: int, sampling: Sampling | None = None
     ) -> Reply:
         """Call the model; `sampling` is given for last words, which may use what other calls leave for them."""
-        kept = self.budget.kept_back if sampling is None else 0.0
+        kept = ("tokens", "cost") if sampling is None else ()
         sampling = sampling or self.environment.sampling
-        held = await self.budget.hold(tokens=tokens + (sampling.max_tokens or LONGEST_ANSWER) + kept)
-        if isinstance(held, Refusal):
-            raise _Unpaid(held)
-        try:
-            self.recorder.asked(self.model.name)
-            reply = await self.model.complete(messages, tools, sampling=sampling, priority=self.priority)
-            held.settle(turns=1, tokens=reply.usage.total, cost=reply.usage.cost)
-        finally:
-            held.settle()
+        most = Usage(tokens, sampling.max_tokens or LONGEST_ANSWER)
+        amount = {"tokens": float(most.total), "cost": self.model.cost(most)}
+        amount |= {what: amount[what] + self.budget.kept_back(what) for what in kept}
+        while (reply := await self._try(messages, tools, sampling, amount)) is None:
+            pass  # a person has seen to it that the same call may work now
         self.usage = self.usage + reply.usage
         return reply
+
+    async def _try(
+        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, amount: dict[str, float]
+    ) -> Reply | None:
+        """One call; None when it failed for want of something that a person has given since."""
+        paused = await self.gate.passed()
+        reserved = await self.budget.hold(**amount)
+        if isinstance(reserved, Refusal):
+            raise _Unpaid(reserved)
+        opened = self.gate.opened
+        try:
+            self.recorder.asked(self.model.name, paused=paused)
+            reply = await self.model.complete(
+                messages, tools, sampling=sampling, priority=self.priority, gate=self.gate
+            )
+            reserved.settle(turns=1, tokens=reply.usage.total, cost=reply.usage.cost)
+            return reply
+        except ModelError as error:
+            self.recorder.failed(error)
+            failure = error
+        finally:
+            reserved.settle()
+        if not await self.recorder.may_ask_again(failure, opened=opened):
+            raise failure
+        return None
 
     async def _make_room(self) -> Sequence[Message]:
         """What is shown next, after a restart or a summary where the context strategy asks for one."""
@@ -339,11 +391,9 @@ class Agent:
             self._add(question)
             self.recorder.told(question)
         try:
-            async with asyncio.timeout(GRACE):
+            async with self.budget.clock.timeout(GRACE):
                 await self._last_words()
-        except ModelError as error:
-            self.recorder.failed(error)
-        except (_Unpaid, TimeoutError):
+        except (ModelError, _Unpaid, TimeoutError):
             pass  # what was found stands for the last words
         return self._outcome(CAPS[refusal.what], self._found, str(refusal))
 
@@ -357,13 +407,19 @@ class Agent:
             hidden_before=self.hidden_before,
         )
         self._hide(shown.hidden_before)
-        room = int(min(left - self.tokens, 2**31))
+        room = int(min(left - self.tokens, self._payable(self.tokens), 2**31))
         if room < SHORTEST_ANSWER or self.budget.left("cost") <= 0:
             return
         sampling = self.environment.sampling
         if room < (sampling.max_tokens or LONGEST_ANSWER):
             sampling = replace(sampling, max_tokens=room)
         await self._ask(shown.messages, (), sampling)
+
+    def _payable(self, prompt: int) -> float:
+        """Tokens of an answer that the money which is left pays for, after those of the prompt."""
+        known = self.model.cost(Usage(prompt, 0))
+        each = self.model.cost(Usage(prompt, 1)) - known
+        return (self.budget.left("cost") - known) / each if each > 0 else inf
 
     @property
     def _found(self) -> str:
@@ -372,12 +428,12 @@ class Agent:
             return said
         newest = next((i for i in reversed(range(len(self.history))) if self.history[i].tool_calls), len(self.history))
         results = [message.text for message in self.history[newest:] if message.role == "tool"]
+        results = results or [result.text for _, result in sorted(self._results.items())]
         return "\n\n".join(results)[:LONGEST_FOUND]
 
     def _no_answer(self, error: ModelError) -> Outcome:
-        self.recorder.failed(error)
         stop: Stop = "context_overflow" if error.kind == "overflow" else "error"
-        return self._outcome(stop, error.partial or self.said, str(error))
+        return self._outcome(stop, error.partial or self._found, str(error))
 
     def _add(self, *messages: Message) -> None:
         for message in messages:
@@ -399,7 +455,7 @@ class Agent:
 
     def stopped(self, stop: Stop, reason: str) -> Outcome:
         """How it ended when something from outside ended it."""
-        return self._outcome(stop, self.said, reason)
+        return self._outcome(stop, self._found, reason)
 
     def _outcome(self, stop: Stop, text: str, reason: str = "") -> Outcome:
         return Outcome(stop, text, reason, steps=self.steps, turns=self.turns, usage=self.usage)

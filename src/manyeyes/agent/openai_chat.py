@@ -7,9 +7,11 @@
                                                          a `ModelError` where nobody can be asked
 
 A 429 is for lack of money when it names no time to come back and says so; "quota" alone is also what Azure and Gemini
-call an ordinary rate limit. The endpoint's key is cut out of every text that leaves the client.
+call an ordinary rate limit. The endpoint's key is cut out of every text that leaves the client, and no error that
+leaves it carries the failures behind it, whose texts nobody has looked through.
 
-Time limits: `connect` to reach the endpoint, `idle` between two pieces of a stream, `wall` for a whole answer.
+Time limits: `connect` to reach the endpoint, `idle` between two pieces of a stream, `alive` between two pieces of an
+answer when all that comes in between are signs of life, `wall` for a whole answer.
 
 Report: App. D (agents speak a standard LLM API).
 """
@@ -22,12 +24,14 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import aiohttp
 import msgspec
 
 from manyeyes.agent.chat_model import DEFAULT_SAMPLING, ErrorKind, ModelError, Reply, Sampling, Usage
+from manyeyes.agent.fenced_calls import fenced_calls
+from manyeyes.agent.gate import Gate
 from manyeyes.agent.limiter import Limiter
 from manyeyes.agent.wire import Assembler, Chunk, MessageEncoder, tools_json
 from manyeyes.core.messages import Message, Tool
@@ -41,8 +45,12 @@ NO_MONEY = re.compile(
 )
 COME_BACK = re.compile(r"(retry|try again) (in|after)\b")
 """Said by endpoints that name the time in the text and not in Retry-After, as Gemini does."""
+AT_ONCE = "concurren"
+"""In what an endpoint says whose limit is on calls under way, as Moonshot's is."""
 SHORTEST_KEY = 8
 """Characters; a shorter key, such as "1" of a local server, is no secret and stands in many texts."""
+TEXT_ONLY_TOOLS = re.compile(r"^https?://([^/]*\.)?openai\.(com|azure\.com)(:\d+)?(/|$)")
+"""Addresses whose tool messages take text alone."""
 TOOL_LISTS = 16
 """Encoded lists of tools that are kept: as many as there are kinds of agents."""
 OVERFLOW_WORDS = ("context length", "context_length", "maximum context", "too many tokens", "context window")
@@ -62,11 +70,13 @@ class Endpoint:
         model: name of the model there.
         key: of the endpoint; never logged, never shown by `repr`.
         prompt_price, completion_price, cached_price: US dollars per million tokens.
-        connect, idle, wall: seconds; see the module.
+        connect, idle, alive, wall: seconds; see the module.
         retries: further tries after a failure that is nobody's fault.
         patience: seconds of 429 and 503, from the first of them on, after which a call fails; what it waits for other
             calls and for a person does not count, what the endpoint asks it to wait does.
         wait_for_quota: whether lack of quota pauses everybody (a person will look) or fails the call.
+        media_role: whose message holds the pictures that a tool gave: "tool", or "user" for endpoints that take none
+            there; "" decides by the address (OpenAI's own takes none).
     """
 
     url: str
@@ -77,10 +87,17 @@ class Endpoint:
     cached_price: float | None = None
     connect: float = 10.0
     idle: float = 120.0
+    alive: float = 600.0
     wall: float = 3600.0
     retries: int = 4
     patience: float = 900.0
     wait_for_quota: bool = False
+    media_role: Literal["", "tool", "user"] = ""
+
+    @property
+    def media_of_tools(self) -> Literal["tool", "user"]:
+        """See `media_role`."""
+        return self.media_role or ("user" if TEXT_ONLY_TOOLS.search(self.url) else "tool")
 
     def __repr__(self) -> str:
         return self.hide(f"Endpoint({self.url!r}, {self.model!r})")
@@ -110,7 +127,7 @@ class OpenAIChat:
     ) -> None:
         self.endpoint = endpoint
         self.limiter = limiter or Limiter()
-        self._encoder = encoder or MessageEncoder()
+        self._encoder = encoder or MessageEncoder(media_of_tools=endpoint.media_of_tools)
         self._session: aiohttp.ClientSession | None = None
         self._tools: list[tuple[tuple[Tool, ...], bytes]] = []
         self._calls = itertools.count()
@@ -119,6 +136,10 @@ class OpenAIChat:
     def name(self) -> str:
         """The model's name."""
         return self.endpoint.model
+
+    def cost(self, usage: Usage) -> float:
+        """See `ChatModel.cost`."""
+        return self.endpoint.cost(usage)
 
     async def __aenter__(self) -> "OpenAIChat":
         return self
@@ -140,27 +161,39 @@ class OpenAIChat:
         sampling: Sampling = DEFAULT_SAMPLING,
         priority: int = 0,
         on_text: Callable[[str], None] | None = None,
+        gate: Gate | None = None,
     ) -> Reply:
         """One assistant message; see `ChatModel.complete`."""
         body, ticket, course = self._body(messages, tools, sampling), self.limiter.ticket(), _Course(time.monotonic())
         while True:
-            course.waited += await self.limiter.enter(priority, ticket)
+            await self._enter(priority, ticket, gate, course)
             course.tries(time.monotonic())
             try:
                 reply = await self._attempt(body, on_text)
-            except _Again as failure:
+            except _Again as caught:
+                failure = caught
                 course.failed(failure, time.monotonic())
-                self._give_up(failure, course)
-                self._slow_down(failure)
+                self._slow_down(failure)  # before the turn goes to the next one
             else:
                 self.limiter.succeeded()
-                return dataclasses.replace(reply, waited=course.waited, attempts=course.attempts)
+                reply = _with_written_calls(reply, tools, turn=next(self._calls))
+                return dataclasses.replace(reply, waited=course.waited, attempts=course.attempts, paused=course.paused)
             finally:
                 self.limiter.leave()
+            self._give_up(failure, course)
             if course.failures:
                 pause = min(FIRST_PAUSE * 2 ** (course.failures - 1), LONGEST_PAUSE)
                 await asyncio.sleep(pause)
                 course.waited += pause
+
+    async def _enter(self, priority: int, ticket: int, gate: Gate | None, course: "_Course") -> None:
+        """Wait for a turn at the limiter; who is called up while the run is paused stands back."""
+        course.waited += await self.limiter.enter(priority, ticket)
+        while gate is not None and not gate.is_open:
+            self.limiter.leave()
+            paused = await gate.passed()
+            course.paused, course.waited = course.paused + paused, course.waited + paused
+            course.waited += await self.limiter.enter(priority, ticket)
 
     def _body(self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling) -> bytes:
         """The request; only messages that were never sent before are encoded."""
@@ -196,7 +229,7 @@ class OpenAIChat:
                 if response.status != 200:
                     said = _said(await _start_of(response), self.endpoint)
                     raise _refusal(response.status, said, response.headers)
-                async for chunk in _chunks(response):
+                async for chunk in _chunks(response, alive=self.endpoint.alive):
                     if chunk.error is not None:
                         said = _said(chunk.error, self.endpoint)
                         raise _refusal(_status_of(chunk.error), said, response.headers)
@@ -237,7 +270,7 @@ class OpenAIChat:
         return headers | ({"Authorization": f"Bearer {self.endpoint.key}"} if self.endpoint.key else {})
 
     def _give_up(self, failure: "_Again", course: "_Course") -> None:
-        """Raise ModelError when trying again has no point."""
+        """Raise ModelError when trying again has no point; called where no exception is being handled."""
         why = self.endpoint.hide(f"{self.endpoint.url}: {failure}")
         if isinstance(failure, _NoQuota) and not self.endpoint.wait_for_quota:
             raise ModelError(why, kind="quota", status=failure.status)
@@ -247,14 +280,14 @@ class OpenAIChat:
                 f"{why}; gave up after {course.attempts} tries in {time.monotonic() - course.began:.0f} s",
                 kind="endpoint",
                 status=failure.status,
-                partial=failure.partial,
+                partial=self.endpoint.hide(failure.partial),
             )
 
     def _slow_down(self, failure: "_Again") -> None:
-        if isinstance(failure, _NoQuota):
+        if isinstance(failure, _NoQuota) and self.endpoint.wait_for_quota:
             self.limiter.pause(str(failure))
         elif isinstance(failure, _Busy):
-            self.limiter.refuse(failure.retry_after)
+            self.limiter.refuse(failure.retry_after, at_once=failure.at_once)
 
 
 class _Again(Exception):
@@ -268,7 +301,11 @@ class _Again(Exception):
 
 
 class _Busy(_Again):
-    """Too many calls, or too many tokens, for now."""
+    """Too many calls, or too many tokens, for now; `at_once`: too many under way, says the endpoint."""
+
+    def __init__(self, why: str, *, status: int = 0, retry_after: float = 0.0, at_once: bool = False) -> None:
+        super().__init__(why, status=status, retry_after=retry_after)
+        self.at_once = at_once
 
 
 class _NoQuota(_Again):
@@ -288,11 +325,13 @@ class _Course:
     Attributes:
         began: when, on the monotonic clock.
         waited: seconds for a turn and between tries.
+        paused: seconds of these for which the run was paused.
         refused: seconds of patience that are used up: tries after the first refusal, and pauses that were asked for.
     """
 
     began: float
     waited: float = 0.0
+    paused: float = 0.0
     attempts: int = 0
     failures: int = 0
     refused: float = 0.0
@@ -314,14 +353,22 @@ class _Course:
             self._refusals, self._asked = self._refusals + 1, failure.retry_after
 
 
-async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[Chunk]:
-    """The chunks of a stream of server-sent events; of an endpoint that does not stream, its whole answer."""
+async def _chunks(response: aiohttp.ClientResponse, *, alive: float) -> AsyncIterator[Chunk]:
+    """The chunks of a stream of server-sent events; of an endpoint that does not stream, its whole answer.
+
+    Args:
+        alive: seconds for which comments alone, which many endpoints send while a call queues, keep it going.
+    """
     if "text/event-stream" not in response.headers.get("Content-Type", ""):
         yield _DECODE_CHUNK(await response.read())
         return
-    rest = b""
+    rest, newest = b"", time.monotonic()
     async for block in response.content.iter_any():
         *lines, rest = (rest + block).split(b"\n")
+        if any(line.startswith(b"data:") for line in lines):
+            newest = time.monotonic()
+        elif time.monotonic() - newest > alive:
+            raise TimeoutError
         for line in lines:
             if line.startswith(b"data:"):
                 data = line[5:].strip()
@@ -371,7 +418,7 @@ def _refusal(status: int, said: _Said, headers: Mapping[str, str]) -> Exception:
     if status in (401, 402, 403) or (status == 429 and _for_lack_of_money(said.words, headers)):
         return _NoQuota(why, status=status)
     if status in BUSY:
-        return _Busy(why, status=status, retry_after=_retry_after(headers))
+        return _Busy(why, status=status, retry_after=_retry_after(headers), at_once=AT_ONCE in said.words)
     if status in AGAIN or status >= 500:
         return _Transient(why, status=status)
     kind: ErrorKind = "overflow" if any(word in said.words for word in OVERFLOW_WORDS) else "request"
@@ -402,7 +449,10 @@ def _why(error: BaseException, endpoint: Endpoint) -> str:
     if isinstance(error, aiohttp.ClientConnectorError | ConnectionError):
         return f"cannot be reached ({said}); is the URL right and the server up?"
     if isinstance(error, TimeoutError):
-        return f"silent for {endpoint.idle:g} s, or an answer took more than {endpoint.wall:g} s"
+        return (
+            f"silent for {endpoint.idle:g} s, without a word of an answer for {endpoint.alive:g} s, or an answer took "
+            f"more than {endpoint.wall:g} s"
+        )
     if isinstance(error, msgspec.DecodeError):
         return f"sent what is no chat completion ({said})"
     return f"{type(error).__name__}: {said}"
@@ -412,3 +462,16 @@ def _estimated(body: bytes, message: Message) -> Usage:
     """Where an endpoint counts nothing: a token is about four bytes of English."""
     written = len(message.text) + len(message.reasoning or "") + sum(len(call.arguments) for call in message.tool_calls)
     return Usage(len(body) // 4, max(1, written // 4))
+
+
+def _with_written_calls(reply: Reply, tools: Sequence[Tool], *, turn: int) -> Reply:
+    """Calls that a model wrote as text count as calls; see `fenced_calls`."""
+    message = reply.message
+    if message.tool_calls or reply.stop != "stop" or not tools or '"arguments"' not in message.text:
+        return reply
+    calls = fenced_calls(message.text, {tool.name for tool in tools}, turn=turn)
+    if not calls:
+        return reply
+    return dataclasses.replace(
+        reply, message=dataclasses.replace(message, content="", tool_calls=calls), stop="tool_calls"
+    )

@@ -132,7 +132,8 @@ class Functions:
             return ToolResult.failed("bad_arguments", f"the arguments of {call.name} are wrong: {error}")
         given = {name: getattr(arguments, name) for name in arguments.__struct_fields__}
         try:
-            return _result_of(call.name, await asyncio.wait_for(function.call(**given), function.seconds))
+            async with asyncio.timeout(function.seconds):
+                return _result_of(call.name, await function.call(**given))
         except TimeoutError:
             return ToolResult.failed("timeout", f"{call.name} took longer than {function.seconds:g} s")
         except Exception as error:  # the one boundary: whatever a tool does, its agent goes on

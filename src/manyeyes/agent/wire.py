@@ -13,13 +13,14 @@ import io
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from PIL import Image
 
 from manyeyes.agent.chat_model import Stop, Usage
+from manyeyes.agent.tool_media import ToolMedia
 from manyeyes.core.media import Clip, MediaRules, Picture, sample_frames, timestamp
 from manyeyes.core.messages import ImagePart, Message, Part, TextPart, Tool, ToolCall
 
@@ -37,15 +38,20 @@ class MessageEncoder:
 
     Args:
         frames: frames of a clip that are sent at most.
+        media_of_tools: whose message holds pictures that a tool gave. OpenAI's own endpoint takes none in tool
+            messages; they then follow the round's last result as a message of the user.
     """
 
-    def __init__(self, *, frames: int = 32) -> None:
-        self.frames = frames
+    def __init__(self, *, frames: int = 32, media_of_tools: Literal["tool", "user"] = "tool") -> None:
+        self.frames, self.media_of_tools = frames, media_of_tools
         self._kept: OrderedDict[int, tuple[Message, bytes]] = OrderedDict()
+        self._media = ToolMedia()
         self._size = 0
 
     def conversation(self, messages: Sequence[Message]) -> bytes:
         """The JSON array of a conversation."""
+        if self.media_of_tools == "user":
+            messages = tuple(self._media.moved(messages))
         return b"[" + b",".join(map(self.message, messages)) + b"]"
 
     def message(self, message: Message) -> bytes:

@@ -25,6 +25,8 @@ from typing import IO, NamedTuple
 from manyeyes.core.errors import ManyeyesError
 
 INPUTS, ARTEFACTS, WORK = "/inputs", "/artefacts", "/work"
+DEEPEST = 64
+"""Folders within folders that are looked into: code can make them without end."""
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _FOLDER = _NO_FOLLOW | getattr(os, "O_DIRECTORY", 0) | os.O_RDONLY
 
@@ -135,7 +137,9 @@ class Workspace:
         return self.place(name).shown
 
     def files(self, name: str = WORK, *, most: int = 10_000) -> Iterator[FileEntry]:
-        """Files at and below a name, sorted within each folder; links are left out.
+        """Files at and below a name, sorted within each folder.
+
+        Left out are links, names that cannot be printed, and what lies more than `DEEPEST` folders deep.
 
         Raises:
             PathRefused: nothing there.
@@ -167,10 +171,15 @@ def _below(place: Place) -> Iterator[FileEntry]:
             entries = sorted(scanned, key=lambda entry: entry.name)
         for entry in entries:
             below = place._replace(parts=(*place.parts, entry.name))
-            if entry.is_dir(follow_symlinks=False):
-                yield from _below(below)
-            elif entry.is_file(follow_symlinks=False):
-                yield FileEntry(below.shown, entry.stat(follow_symlinks=False).st_size)
+            if not entry.name.isprintable():
+                continue
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _below(below) if len(below.parts) <= DEEPEST else ()
+                elif entry.is_file(follow_symlinks=False):
+                    yield FileEntry(below.shown, entry.stat(follow_symlinks=False).st_size)
+            except (FileNotFoundError, PathRefused):
+                continue  # code removed it, or put something else there, meanwhile
     finally:
         os.close(folder)
 

@@ -1,7 +1,7 @@
 """The critical path of a run in seconds: the chain of events that its end waited for, and what each link was spent on.
 
 From the last event backwards, always to the one of its predecessors that came last. What lies between two events is
-time of the model, of a tool, of waiting for the limiter, of the program itself, or a stop until the run was resumed.
+time of the model, of a tool, of waiting for the limiter, of the program itself, or a pause or stop of the whole run.
 The formula of critical steps ignores queues; this does not.
 
 Report: §3 (latency of a swarm).
@@ -49,9 +49,13 @@ def critical_path(events: Sequence[Event]) -> list[Link]:
 
 def _links(before: Event, event: Event) -> list[Link]:
     seconds = max(0.0, event.time - before.time)
+    paused = min(seconds, float(event.data.get("paused", 0.0)))
     if event.kind in ("llm.finished", "llm.failed", "context.summarised") and before.kind == "llm.started":
-        waited = min(seconds, float(event.data.get("waited", 0.0)))
-        parts: list[tuple[float, Spent]] = [(waited, "limiter"), (seconds - waited, "model")]
+        waited = min(seconds, max(paused, float(event.data.get("waited", 0.0))))
+        parts: list[tuple[float, Spent]] = [(paused, "stopped"), (waited - paused, "limiter")]
+        parts.append((seconds - waited, "model"))
+    elif event.kind == "llm.started":
+        parts = [(paused, "stopped"), (seconds - paused, "program")]
     elif event.kind == "tool.finished" and before.kind == "tool.started":
         parts = [(seconds, "tool")]
     else:

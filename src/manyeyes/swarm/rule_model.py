@@ -7,39 +7,50 @@
 One search or one page a turn, like a careful reader. It knows nothing but what its conversation holds (`rule_notes`),
 so it is a function of messages: the same for a scripted model, an endpoint, a resumed run. Only the order in which it
 looks at the candidates of a question differs from one attempt to the next (a restart with an empty context is a new
-attempt), as sampling makes a real model's attempts differ.
+attempt), as sampling makes a real model's attempts differ; a resumed run reads their number in its journal.
 
 Report: §3 (orchestrator and sub-agents), App. E.8; the rules are a stand-in for a trained policy.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from manyeyes.agent.chat_model import ModelError
 from manyeyes.agent.context import WRITE_DOWN, estimated_tokens
 from manyeyes.agent.fakes import Scripted
+from manyeyes.core.journal import Event
 from manyeyes.core.messages import Message, ToolCall, assistant
 from manyeyes.core.seeds import stream
 from manyeyes.swarm.orchestrator import ASSIGN, CREATE
-from manyeyes.swarm.rule_lookup import Action, LookUp
+from manyeyes.swarm.rule_attempts import attempts_of
+from manyeyes.swarm.rule_lookup import Action, LookUp, arguments
 from manyeyes.swarm.rule_notes import Known, Note, notes_of, notes_on, notes_on_table, table_text
-from manyeyes.swarm.rule_plan import part_of_table, plan_of
+from manyeyes.swarm.rule_plan import part_of_table, plan_of, role_subject
 
 NO_MORE_TOOLS = "can call no more tools"
 """In what the loop says to an agent that is at its limit."""
-MOST_CHECKERS = 6
-"""Sub-agents for a question: the report's orchestrator has 15 steps on BrowseComp, and each assignment is one."""
+MOST_CHECKERS, CHECKERS_AGAIN = 6, 2
+"""Sub-agents for a question, and for what one of them left undone: the report's orchestrator has 15 steps on
+BrowseComp, and each assignment is one."""
 
 
 def rule_model(
-    *, seconds: float = 0.0, rows_each: int = 4, most_agents: int = 16, context_tokens: int | None = None, seed: int = 0
+    *,
+    seconds: float = 0.0,
+    rows_each: int = 4,
+    most_agents: int = 16,
+    context_tokens: int | None = None,
+    seed: int = 0,
+    past: Iterable[Event] = (),
 ) -> Scripted:
     """The rules as a `ChatModel`; see `RulePolicy`.
 
     Args:
         seconds: that each answer takes.
     """
-    policy = RulePolicy(rows_each=rows_each, most_agents=most_agents, context_tokens=context_tokens, seed=seed)
+    policy = RulePolicy(
+        rows_each=rows_each, most_agents=most_agents, context_tokens=context_tokens, seed=seed, past=past
+    )
     return Scripted(policy, seconds=seconds)
 
 
@@ -51,13 +62,20 @@ class RulePolicy:
         most_agents: that an orchestrator starts at once; with more rows each gets more.
         context_tokens: of the model it stands for; a longer conversation is an overflow. None for no limit.
         seed: of the order in which candidates are looked at.
+        past: events of the run that is gone on with; its attempts count.
     """
 
     def __init__(
-        self, *, rows_each: int = 4, most_agents: int = 16, context_tokens: int | None = None, seed: int = 0
+        self,
+        *,
+        rows_each: int = 4,
+        most_agents: int = 16,
+        context_tokens: int | None = None,
+        seed: int = 0,
+        past: Iterable[Event] = (),
     ) -> None:
         self.rows_each, self.most_agents, self.context_tokens, self.seed = rows_each, most_agents, context_tokens, seed
-        self._attempts: Counter[str] = Counter()
+        self._attempts: Counter[str] = attempts_of(past)
 
     def __call__(self, messages: Sequence[Message]) -> Message:
         """See the module.
@@ -152,7 +170,7 @@ class _Turn:
 
     def _delegate(self) -> list[Action]:
         """Create a specification, then assign all batches, then once more what is still missing."""
-        name = f"{self._subject} {'Checker' if self.plan.deep else 'Researcher'}"
+        name = f"{role_subject(self.plan.topic)} {'Checker' if self.plan.deep else 'Researcher'}"
         waves = [message for message in self.messages if any(call.name == ASSIGN for call in message.tool_calls)]
         if not any(call.name == CREATE for call in self.calls) and self.known.members:
             prompt = (
@@ -161,26 +179,33 @@ class _Turn:
             )
             return [(CREATE, {"name": name, "system_prompt": prompt})]
         rows = self._gaps(len(waves)) if waves else list(self.known.members)
-        return [(ASSIGN, {"agent": name, "prompt": part_of_table(self.plan, part)}) for part in self._batches(rows)]
+        parts = self._batches(rows, again=bool(waves))
+        return [(ASSIGN, {"agent": name, "prompt": part_of_table(self.plan, part)}) for part in parts]
 
     def _gaps(self, waves: int) -> list[str]:
-        """Rows that nobody filled; nothing after a second wave, and nothing of a question, where rows are dropped."""
-        if self.plan.deep or waves > 1:
+        """Rows that nobody filled, after the first wave; of a question, where rows are dropped, those left undone."""
+        if waves > 1:
             return []
+        if self.plan.deep:
+            return [] if self.look_up.match() else self._left_undone()
         facts = self.known.facts
         return [row for row in self.known.members if any((row, label) not in facts for label in self.plan.labels)]
 
-    def _batches(self, rows: Sequence[str]) -> Iterator[tuple[str, ...]]:
-        most = min(self.policy.most_agents, MOST_CHECKERS) if self.plan.deep else self.policy.most_agents
+    def _left_undone(self) -> list[str]:
+        """Rows of the first sub-agent that did not finish; halves of them fit where the whole did not."""
+        told = {message.tool_call_id: message.text for message in self.messages if message.role == "tool"}
+        calls = [call for call in self.calls if call.name == ASSIGN]
+        failed = [call for call in calls if not told.get(call.id, "").partition("\n")[0].endswith(": finished]")]
+        return [row for call in failed[:1] for row in plan_of(arguments(call.arguments)["prompt"]).rows]
+
+    def _batches(self, rows: Sequence[str], *, again: bool) -> Iterator[tuple[str, ...]]:
+        most = self.policy.most_agents
+        if self.plan.deep:
+            most = CHECKERS_AGAIN if again else MOST_CHECKERS
         parts = max(1, min(most, -(-len(rows) // self.policy.rows_each)))
         for number in range(parts):
             if part := tuple(rows[len(rows) * number // parts : len(rows) * (number + 1) // parts]):
                 yield part
-
-    @property
-    def _subject(self) -> str:
-        """Such as "Northern Europe" or "Transition Metals"."""
-        return self.plan.topic.partition(" of ")[2].removeprefix("the ").title() or "Table"
 
     # Ending.
 

@@ -94,6 +94,20 @@ def part_of_table(plan: Plan, rows: tuple[str, ...]) -> str:
     )
 
 
+def role_subject(topic: str) -> str:
+    """What an agent for a topic is called after.
+
+    Example:
+        >>> [role_subject(topic) for topic in ("airports of Northern Europe", "chemical elements of the lanthanides")]
+        ['Northern Europe Airport', 'Lanthanides Element']
+    """
+    kind, _, group = topic.partition(" of ")
+    last = (kind.partition(" and ")[0].split() or ["table"])[-1]
+    one = f"{last.removesuffix('ies')}y" if last.endswith("ies") else last.removesuffix("s")
+    words = f"{group.removeprefix('the ')} {one}".split()
+    return " ".join(word if word in ("and", "the", "of") else word[0].upper() + word[1:] for word in words)
+
+
 def _question(topic: str, conditions: tuple[Wanted, ...], asked: str) -> Plan:
     over = re.fullmatch(r"the (.+) of its (.+)", asked)
     beyond, label = (over[1], over[2]) if over else ("", asked.removeprefix("its "))

@@ -24,6 +24,7 @@ from manyeyes.agent.chat_model import ChatModel, Usage
 from manyeyes.agent.context import ContextStrategy, DiscardAll, HideToolResults, ShowAll, Summarise
 from manyeyes.agent.environment import Ctx, Environment
 from manyeyes.agent.record import outcome_from
+from manyeyes.agent.resume import paused_seconds
 from manyeyes.agent.run import MAIN, AgentRun
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import Toolset
@@ -63,7 +64,8 @@ class SessionConfig:
         context: what becomes of an agent's history when it grows too long.
         context_tokens: of the model.
         tools: names of the tool groups that agents have beside search and pages, as the command line names them.
-        unsafe: whether code may run where no sandbox works.
+        unsafe: whether code may run without a sandbox.
+        mcp: path of a file that names MCP servers; "" for none. What it holds may be secret and is not copied.
         system: system prompt of the main agent; the report's when "".
     """
 
@@ -85,6 +87,7 @@ class SessionConfig:
     context_tokens: int = 256_000
     tools: tuple[str, ...] = ()
     unsafe: bool = False
+    mcp: str = ""
     system: str = ""
 
     def __post_init__(self) -> None:
@@ -157,8 +160,8 @@ class Session:
         """
         if (folder / CONFIG).exists():
             raise ConfigError(f"{folder} holds a session already; resume it, or name another folder")
-        (folder / ARTEFACTS).mkdir(parents=True, exist_ok=True)
         place_inputs(inputs, folder / INPUTS)
+        (folder / ARTEFACTS).mkdir(parents=True, exist_ok=True)
         write_atomic(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
         return cls(folder, config)
 
@@ -183,6 +186,7 @@ class Session:
         secrets: tuple[str, ...] = (),
         listen: Callable[[Event], None] | None = None,
         started: Callable[[AgentRun], None] | None = None,
+        attended: bool = False,
     ) -> Outcome:
         """Run to the end, from wherever the session stands.
 
@@ -192,16 +196,19 @@ class Session:
             secrets: never written.
             listen: called with every event.
             started: called with the run before it begins, to steer or cancel it.
+            attended: a person can answer: when the endpoint wants money or a key, the run waits for `go_on`.
         """
         if (over := ended(self.events)) is not None:
+            self._tell(over)  # a kill may have come between the end and the answer
             return over
         with Journal(self.folder, secrets=secrets) as journal:
             past = self.events  # now that nobody else writes
             if listen is not None:
                 journal.listen(listen)
             journal.append("run.resumed" if past else "run.started", mode=self.config.mode, model=self.config.model)
-            elapsed = past[-1].time - past[0].time - stopped_seconds(past) if past else 0.0
-            run = AgentRun(journal, model, budget=Budget(self.config.limits, elapsed=elapsed), past=past)
+            elapsed = past[-1].time - past[0].time - stopped_seconds(past) - paused_seconds(past) if past else 0.0
+            budget = Budget(self.config.limits, elapsed=elapsed)
+            run = AgentRun(journal, model, budget=budget, past=past, on_quota="pause" if attended else "stop")
             if started is not None:
                 started(run)
             environment = self.environment(
@@ -210,8 +217,19 @@ class Session:
             outcome = await run.start(Task(MAIN, self.prompt), environment)
             last = run.last_of.get(MAIN)
             journal.append("run.finished", after=() if last is None else (last,), stop=outcome.stop)
-        write_atomic(self.folder / ANSWER, outcome.text + "\n")
+        self._tell(outcome)
         return outcome
+
+    def _tell(self, outcome: Outcome) -> None:
+        said = outcome.text + "\n"
+        if not (self.folder / ANSWER).exists() or (self.folder / ANSWER).read_text(encoding="utf-8") != said:
+            write_atomic(self.folder / ANSWER, said)
+
+    @property
+    def artefacts(self) -> list[Path]:
+        """Files that agents left."""
+        found = (self.folder / ARTEFACTS).rglob("*")
+        return sorted(path for path in found if path.is_file() and not path.is_symlink() and path.suffix != ".part")
 
     @property
     def prompt(self) -> str:
@@ -263,7 +281,7 @@ def figures(events: list[Event]) -> Figures:
         elif event.kind == "tool.finished" and not _delegates(event):
             serial += float(event.data["seconds"])
     agents = sum(event.kind == "agent.created" for event in events) - 1
-    took = events[-1].time - events[0].time - stopped_seconds(events) if events else 0.0
+    took = events[-1].time - events[0].time - stopped_seconds(events) - paused_seconds(events) if events else 0.0
     path = sum(link.seconds for link in critical_path(events) if link.spent != "stopped")
     return Figures(counter.critical, counter.total, max(0, agents), took, path, serial, usage)
 

@@ -2,6 +2,7 @@
 
     web = world_web(seconds=0.3)              pages, searched and opened like any
     wide_tasks()                              "fill this table", 8 to 330 cells and more        (world_tasks)
+    group_tasks()                             a small table of every group                     (world_tasks)
     deep_tasks()                              "which one?", one answer, many candidates         (world_tasks)
 
 The embedded default of the swarm: no key, no network, no packages beside the base install.
@@ -13,9 +14,9 @@ from pathlib import Path
 
 from manyeyes.agent.tools.local_web import LocalWeb
 from manyeyes.swarm.world_pages import world_pages
-from manyeyes.swarm.world_tasks import DeepTask, WideTask, deep_tasks, wide_tasks
+from manyeyes.swarm.world_tasks import DeepTask, WideTask, deep_tasks, group_tasks, wide_tasks
 
-__all__ = ["DeepTask", "WideTask", "deep_tasks", "wide_tasks", "world_web"]
+__all__ = ["DeepTask", "WideTask", "deep_tasks", "group_tasks", "wide_tasks", "world_web"]
 
 
 def world_web(path: Path | None = None, *, seed: int = 0, seconds: float = 0.0) -> LocalWeb:

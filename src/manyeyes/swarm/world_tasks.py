@@ -136,6 +136,20 @@ def wide_tasks() -> tuple[WideTask, ...]:
     return tuple(sorted(made, key=lambda task: task.difficulty))
 
 
+def group_tasks(*, least: int = 8) -> tuple[WideTask, ...]:
+    """A table of every group with so many members, two facts of each; what an orchestrator meets in all its variety."""
+    asked = {
+        "country": ("Capital", "Population"),
+        "element": ("Symbol", "Atomic weight"),
+        "airport": ("City", "Country"),
+    }
+    return tuple(
+        _wide(100 + number, kind, group, asked[kind])
+        for number, ((kind, group), members) in enumerate(groups().items())
+        if len(members) >= least
+    )
+
+
 def deep_tasks(seed: int = 0, *, each: int = 2) -> tuple[DeepTask, ...]:
     """`each` questions of every kind, about different entities."""
     made: list[DeepTask] = []
