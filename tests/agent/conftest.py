@@ -56,3 +56,9 @@ def inside(probed: Probe, tmp_path: Path, request: pytest.FixtureRequest) -> Ins
     if request.param == "namespaces alone":
         probed = replace(probed, layers=replace(probed.layers, landlock=0, calls=False))
     return Inside(probed, tmp_path / "run")
+
+
+@pytest.fixture
+def bounded(probed: Probe, tmp_path: Path) -> Inside:
+    """For attacks on limits, which no second line holds."""
+    return Inside(probed, tmp_path / "run")

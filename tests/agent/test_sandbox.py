@@ -13,11 +13,13 @@ import uvloop
 
 from manyeyes.agent import sandbox_entry
 from manyeyes.agent.sandbox import Sandbox, SandboxUnavailable
-from manyeyes.agent.sandbox_bwrap import Layers, binaries, inside_python
+from manyeyes.agent.sandbox_bwrap import Layers, binaries
 from manyeyes.agent.sandbox_cgroup import ControlGroups
+from manyeyes.agent.sandbox_exchange import sweep_stale
 from manyeyes.agent.sandbox_limits import SandboxLimits
 from manyeyes.agent.sandbox_probe import Probe, mending, open_sandbox, probe
 from manyeyes.agent.sandbox_process import Ran, Room
+from manyeyes.agent.sandbox_python import inside_python
 from manyeyes.agent.workspace import Workspace
 from manyeyes.core.errors import ConfigError
 
@@ -140,6 +142,8 @@ def test_nothing_is_left_after_kill_9(probed, tmp_path, loop) -> None:
         assert until(lambda: len(processes_with(mark)) == 3, 60)
         inside = len([name for name in processes_under(child.pid)])
         assert inside > 3
+        left = [Path(folder), *groups_of(child.pid)]
+        assert all(path.is_dir() for path in left)
         child.kill()
         child.wait()
         assert until(lambda: processes_with(mark) == [], KILLED_SECONDS)
@@ -148,10 +152,18 @@ def test_nothing_is_left_after_kill_9(probed, tmp_path, loop) -> None:
         child.kill()
         child.wait()
         child.stdout.close()
-        subprocess.run(["rm", "-rf", folder])
-    groups = ControlGroups.find()
-    if groups is not None:
-        assert groups.sweep_stale() >= 1 and groups.sweep_stale() == 0
+    asyncio.run(opened_and_closed(probed))  # the next run clears away what is left
+    assert not any(path.exists() for path in left)
+
+
+async def opened_and_closed(probed) -> None:
+    await (await open_sandbox(probed=probed)).close()
+
+
+def groups_of(process: int) -> list[Path]:
+    """Folders of control groups that a process has made."""
+    found = ControlGroups.find()
+    return [] if found is None else [top for parent in found._parents for top in parent.glob(f"manyeyes-{process}-*")]
 
 
 def processes_under(process: int) -> list[int]:
@@ -171,6 +183,19 @@ def test_who_is_killed_before_the_sandbox_stands_leaves_nothing(probed, tmp_path
     orphan = subprocess.run([*line, "echo", "ran"], stdin=reader, capture_output=True, timeout=60)
     os.close(reader)
     assert alive.returncode == 0 and orphan.returncode == 125 and orphan.stdout == b""
+
+
+def test_what_a_living_run_needs_is_not_swept(probed) -> None:
+    async def go() -> None:
+        sandbox = await open_sandbox(probed=probed)
+        other = await open_sandbox(probed=probed)
+        sweep_stale()
+        assert sandbox.folder.is_dir() and other.folder.is_dir()
+        await sandbox.close()
+        await other.close()
+        assert not sandbox.folder.exists()
+
+    asyncio.run(go())
 
 
 def test_open_files_do_not_grow_with_commands(probed, tmp_path) -> None:
@@ -324,9 +349,9 @@ def test_a_virtual_environment_below_our_folders_names_works(probed, tmp_path, m
     base = Path(sys.base_prefix).resolve()
     if base.is_relative_to("/usr"):
         pytest.skip("needs a Python outside /usr")
-    from manyeyes.agent import sandbox_bwrap
+    from manyeyes.agent import sandbox_python
 
-    monkeypatch.setattr(sandbox_bwrap, "_TAKEN", (*sandbox_bwrap._TAKEN, str(base)))
+    monkeypatch.setattr(sandbox_python, "_TAKEN", (*sandbox_python._TAKEN, str(base)))
 
     async def go() -> Ran:
         sandbox = await open_sandbox(probed=probed)

@@ -254,7 +254,8 @@ async def _browser() -> Finding:
     try:
         config = await asyncio.to_thread(installed_browser)
     except ManyeyesError as error:
-        return Finding("browser", "missing", str(error), "sudo apt-get install chromium")
+        package = "bubblewrap" if "bubblewrap" in str(error) else "chromium"
+        return Finding("browser", "missing", str(error), f"sudo apt-get install {package}")
     try:
         running = await RunningBrowser.start(config, DEFAULT_GUARD, None, DEFAULT_LIMITS)
     except ManyeyesError as error:

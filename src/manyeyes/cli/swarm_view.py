@@ -40,6 +40,7 @@ class View:
     def __init__(self, *, plain: bool, page: SwarmPage | None = None) -> None:
         self.state, self.page = SwarmState(), page
         self.run: AgentRun | None = None
+        self.limiter: Limiter | None = None
         self.leave: asyncio.Event | None = None
         self._live: Live | None = None
         if not plain and sys.stdout.isatty():
@@ -68,6 +69,7 @@ class View:
 
     def watch(self, limiter: Limiter) -> None:
         """The queue that is shown."""
+        self.limiter = limiter
         if self.page is not None:
             self.page.limiter = limiter
 
@@ -94,7 +96,7 @@ class View:
         """Keep the terminal up to date until cancelled."""
         while self._live is not None:
             if self.state.agents:
-                self._live.update(swarm_lines(self.state, time.time()), refresh=True)
+                self._live.update(swarm_lines(self.state, time.time(), limiter=self.limiter), refresh=True)
             await asyncio.sleep(REDRAW_SECONDS)
 
     def close(self) -> None:

@@ -17,7 +17,11 @@ traceback.
     ├── JudgeError          reward.judge    a judge that gave no verdict
     ├── ModelError          agent           a model call that gave no message
     ├── SearchError         agent.tools     a search that gave nothing
-    └── FetchError          agent.tools     a page that may not or cannot be fetched
+    ├── FetchError          agent.tools     a page that may not or cannot be fetched
+    ├── McpError            agent.tools     a tool server that cannot be reached or answered wrongly
+    ├── PathRefused         agent.workspace a name that leads nowhere an agent may go
+    ├── SandboxUnavailable  agent.sandbox   no sandbox works here, so code is not run
+    └── SamplerError        core.sampler    a request for tokens that cannot be served
 """
 
 

@@ -4,21 +4,21 @@
     page      by address
 
 Both take `seconds`, so that a demo has the latency of a real web. Words are stemmed (porter) and lose their accents;
-languages without spaces are not cut into words.
+what languages without spaces write is found by pairs of characters (`bigrams`). `tantivy_web` does the same, faster.
 
 Report: App. E.8 (search, browser); BrowseComp-Plus and the demo run on this.
 """
 
 import asyncio
 import os
-import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from manyeyes.agent.tools.bigrams import Term, excerpt, only_pairs, terms
 from manyeyes.agent.tools.citations import canonical
 from manyeyes.agent.tools.net_guard import FetchError
 from manyeyes.agent.tools.page import Page
@@ -31,14 +31,19 @@ WEIGHTS = (4.0, 1.0)
 """Of title and text in bm25."""
 SNIPPET_WORDS = 40
 _SCHEMA = """
-create table pages (id integer primary key, key text unique, url text, host text, title text, text text, date text);
-create virtual table words using fts5(title, text, content=pages, content_rowid=id, tokenize='porter unicode61');
+create table pages (id integer primary key, key text unique, url text, host text, title text, text text, date text,
+    title_pairs text, text_pairs text);
+create virtual table words using fts5(title, text, title_pairs, text_pairs, content=pages, content_rowid=id,
+    tokenize='porter unicode61');
+"""
+_INSERT = """
+insert into pages (key, url, host, title, text, date, title_pairs, text_pairs) values (?, ?, ?, ?, ?, ?, ?, ?)
 """
 _SEARCH = f"""
-select p.url, p.title, snippet(words, 1, '', '', ' … ', {SNIPPET_WORDS}), p.date
+select p.url, p.title, snippet(words, 1, '', '', ' … ', {SNIPPET_WORDS}), p.date, p.text
 from words join pages p on p.id = words.rowid
 where words match ? and (? = '' or p.host = ? or p.host like ?)
-order by bm25(words, {WEIGHTS[0]}, {WEIGHTS[1]}), p.id limit ?
+order by bm25(words, {WEIGHTS[0]}, {WEIGHTS[1]}, {WEIGHTS[0]}, {WEIGHTS[1]}), p.id limit ?
 """
 
 
@@ -148,22 +153,44 @@ class LocalWeb:
             return await asyncio.to_thread(self._found, query, count, site)
 
     def _found(self, query: str, count: int, site: str) -> list[Hit]:
-        words = list(dict.fromkeys(re.findall(r"\w+", query.casefold())))
-        if not words:
-            return []
+        asked = terms(query)
         found: dict[str, Hit] = {}
-        for operator in (" AND ", " OR "):
+        for match in (_all_of(asked), _any_of(asked)) if asked else ():
             if len(found) < count:
-                match = operator.join(f'"{word}"' for word in words)
                 for row in self._connection.execute(_SEARCH, (match, site, site, f"%.{site}", count)):
-                    found.setdefault(row[0], Hit(*row))
+                    found.setdefault(row[0], _hit(row, asked))
         return list(found.values())[:count]
+
+
+def _all_of(asked: Sequence[Term]) -> str:
+    """Every word, and every run as it stands."""
+    return " AND ".join(_match(" ".join(term.pairs) or term.text, term) for term in asked)
+
+
+def _any_of(asked: Sequence[Term]) -> str:
+    """Any word, and any pair of a run."""
+    return " OR ".join(_match(text, term) for term in asked for text in term.pairs or (term.text,))
+
+
+def _match(text: str, term: Term) -> str:
+    return f'"{text}"*' if term.single else f'"{text}"'
+
+
+def _hit(row: tuple[str, str, str, str, str], asked: Sequence[Term]) -> Hit:
+    url, title, snippet, date, text = row
+    runs = [word for term in asked if term.unspaced for word in (term.text, *term.pairs)]
+    return Hit(url, title, excerpt(text, runs) if runs else snippet, date)
+
+
+def _row(page: WebPage) -> tuple[str, ...]:
+    host = urlsplit(page.url).hostname or ""
+    told = (canonical(page.url), page.url, host, page.title, page.text, page.date)
+    return (*told, only_pairs(page.title), only_pairs(page.text))
 
 
 def _fill(connection: sqlite3.Connection, pages: Iterable[WebPage]) -> None:
     with connection:
         connection.executescript(_SCHEMA)
-        rows = ((canonical(p.url), p.url, urlsplit(p.url).hostname or "", p.title, p.text, p.date) for p in pages)
-        connection.executemany("insert into pages (key, url, host, title, text, date) values (?, ?, ?, ?, ?, ?)", rows)
+        connection.executemany(_INSERT, map(_row, pages))
         connection.execute("insert into words (words) values ('rebuild')")
         connection.execute("insert into words (words) values ('optimize')")
