@@ -4,6 +4,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+collect_ignore_glob = ["*_child.py"]
+"""Programs that tests start; not to be imported."""
+
 # A busy machine makes single examples slow; wall time is bounded for the whole suite instead. Examples are the same on
 # every run, so that a change is judged by the same test; `make test-all` looks for new ones.
 settings.register_profile("manyeyes", deadline=None, derandomize=True, database=None)
