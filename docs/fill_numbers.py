@@ -5,7 +5,8 @@
 
     docs/experiments/tiny.json, small.json      docs/collect_run.py
     docs/experiments/table1.json                manyeyes reproduce table1 --write-docs docs/experiments
-    benchmarks/results/*.json                   benchmarks/train_step.py, benchmarks/muon.py
+    docs/experiments/fig{6,7,8}.json            manyeyes reproduce figN --write-docs docs/experiments
+    benchmarks/results/*.json                   benchmarks/{train_step,muon,swarm_overhead}.py
 
 A file that is not there gives "not run here". A goal that was missed stands in the table like one that was met.
 """
@@ -56,7 +57,7 @@ def filled(text: str, table: str) -> str:
 
 def block(root: Path) -> str:
     """The table, from the files under `root`."""
-    lines = [*demo_lines(root), *small_lines(root), *fusion_lines(root), *speed_lines(root)]
+    lines = [*demo_lines(root), *small_lines(root), *fusion_lines(root), *swarm_lines(root), *speed_lines(root)]
     rows = [f"| {line.what} | {line.found} | {line.beside} |" for line in lines]
     return "\n".join(["| | measured | beside it |", "|---|---|---|", *rows])
 
@@ -110,6 +111,38 @@ def fusion_lines(root: Path) -> Iterator[Line]:
             beside += f"; its order here: {outcome}" if outcome else ""
         what = f"vision early / mid / late, {group} questions, % (chance: 25)"
         yield Line(what, found, beside if result is not None else "report: table 1")
+
+
+def swarm_lines(root: Path) -> Iterator[Line]:
+    """Figures 7 and 8 on the synthetic web, and what a swarm costs beside its model calls."""
+    rules = "a set of rules as model, 0.3 s an answer"
+    wide = _read(root / "docs/experiments/fig8.json")
+    found, beside = ABSENT, f"{rules}; report: 3x to 4.5x, with Kimi K2.5"
+    if wide is not None:
+        large = [task for task in wide["tasks"] if task["rows"] >= 40]
+        faster = sorted(task["faster"]["end"] for task in large)
+        f1 = [100 * _mean([task[mode]["f1"] for task in large]) for mode in ("swarm", "single")]
+        found = f"{faster[0]:.1f}x to {faster[-1]:.1f}x faster, item F1 {f1[0]:.0f} % against {f1[1]:.0f} %"
+    yield Line("swarm against one agent, tables of 40 rows and more", found, beside)
+    deep, found = _read(root / "docs/experiments/fig7.json"), ABSENT
+    if deep is not None:
+        arms = deep["arms"]
+        shares = [f"{100 * arms[arm]['within']['50']:.0f} %" for arm in ("swarm", "discard-all", "none")]
+        found = " / ".join(shares)
+    what = "questions with one answer, right within 50 critical steps: swarm / discard-all / neither"
+    yield Line(what, found, f"{rules}; report, in the end: 78.4 / 74.9 / 60.6 %")
+    cost, found, beside = _read(root / "benchmarks/results/swarm_overhead.json"), ABSENT, ""
+    if cost is not None:
+        systems = next(load["systems"] for load in cost["loads"] if load["agents"] == 100)
+        peers = [name for name in systems if name != OURS and "as it comes" not in name]
+        ours = systems[OURS]["cpu_ms_per_call"]
+        others = ", ".join(f"{name} {systems[name]['cpu_ms_per_call']:.1f}" for name in peers)
+        found, beside = f"{ours:.2f} ms", f"{others}; goal: 0.5"
+    yield Line("CPU of a model call, 100 sub-agents, streamed and journalled", found, beside)
+    if cost is not None:
+        many = next(load["systems"][OURS] for load in cost["loads"] if load["agents"] == 1000)
+        found = f"{many['wall_over_bound']:.2f}x the critical path, {many['kib_per_agent']:.0f} KiB an agent"
+        yield Line("1,000 sub-agents at once", found, "goals: 2.6x, 60 KiB")
 
 
 VISION = ("vision_knowledge", "vision_reasoning", "ocr")
