@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from manyeyes.agent.gate import Gate
+from manyeyes.agent.token_chat_sampled import Sampled
 from manyeyes.core.errors import ManyeyesError
 from manyeyes.core.messages import Message, Tool
 
@@ -93,6 +94,7 @@ class Reply:
         usage: as the endpoint counted, or estimated where it did not.
         waited: seconds in the queue of the limiter, retries and pauses included.
         paused: seconds of these for which the run was paused.
+        sampled: token for token, where the model is a sampler behind the chat format.
         first: seconds from the request to the first token.
         seconds: from the request to the end.
         attempts: requests that were sent.
@@ -106,6 +108,7 @@ class Reply:
     seconds: float = 0.0
     attempts: int = 1
     paused: float = 0.0
+    sampled: Sampled | None = None
 
 
 class ChatModel(Protocol):
