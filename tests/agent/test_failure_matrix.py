@@ -15,7 +15,8 @@ from manyeyes.agent.chat_model import Reply
 from manyeyes.agent.environment import Ctx
 from manyeyes.agent.fakes import FakeEndpoint, Fault
 from manyeyes.agent.limiter import Limiter
-from manyeyes.agent.openai_chat import Endpoint, OpenAIChat, _Busy
+from manyeyes.agent.openai_chat import Endpoint, OpenAIChat
+from manyeyes.agent.refusals import Busy
 from manyeyes.agent.run import AgentRun
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import Functions, ToolResult, Toolset
@@ -136,7 +137,7 @@ CASES = [
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("manyeyes.agent.openai_chat.FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("manyeyes.agent.openai_chat.DEFAULT_RETRY_AFTER", 0.02)
+    monkeypatch.setattr("manyeyes.agent.refusals.DEFAULT_RETRY_AFTER", 0.02)
 
 
 def swarm(folder: Path, server: FakeEndpoint, make_tools: Callable[[Ctx], Toolset], **settings: Any) -> Outcome:
@@ -257,7 +258,7 @@ class Stormy(OpenAIChat):
         if wait := self.limit.refuses(self.clock()):
             self.wasted += 1
             await asyncio.sleep(0.01)
-            raise _Busy("slow down", status=429, retry_after=wait, at_once=isinstance(self.limit, Room))
+            raise Busy("slow down", status=429, retry_after=wait, at_once=isinstance(self.limit, Room))
         await asyncio.sleep(self.seconds)
         if isinstance(self.limit, Room):
             self.limit.inside -= 1

@@ -12,16 +12,8 @@ from aiohttp import web
 from manyeyes.agent.chat_model import ModelError, Reply, Sampling, Usage
 from manyeyes.agent.fakes import FakeEndpoint, Fault
 from manyeyes.agent.limiter import Limiter
-from manyeyes.agent.openai_chat import (
-    Endpoint,
-    OpenAIChat,
-    _Busy,
-    _Course,
-    _NoQuota,
-    _refusal,
-    _said,
-    _Transient,
-)
+from manyeyes.agent.openai_chat import Endpoint, OpenAIChat
+from manyeyes.agent.refusals import Busy, Course, NoQuota, Transient, refusal, said_by
 from manyeyes.agent.wire import Assembler, Chunk, MessageEncoder, tools_json
 from manyeyes.core.messages import Message, Tool, ToolCall, assistant, system, tool_result, user
 
@@ -123,7 +115,7 @@ def test_every_failure_ends_in_one_error_of_its_kind(fault: Fault, kind: str, ca
 @pytest.mark.parametrize("fault", ["500", "cut", "garbage", "silent", "429"])
 def test_a_passing_failure_is_tried_again(fault: Fault, monkeypatch) -> None:
     monkeypatch.setattr("manyeyes.agent.openai_chat.FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("manyeyes.agent.openai_chat.DEFAULT_RETRY_AFTER", 0.01)
+    monkeypatch.setattr("manyeyes.agent.refusals.DEFAULT_RETRY_AFTER", 0.01)
     server = FakeEndpoint(lambda _: assistant("yes"), fault=lambda number, messages: fault if number == 0 else "")
 
     async def do(chat: OpenAIChat) -> Reply:
@@ -259,20 +251,20 @@ GEMINI = {
 
 
 @pytest.mark.parametrize(("error", "headers", "kind"), [
-    (MONEY, {}, _NoQuota), (MONEY, {"Retry-After": "3"}, _Busy), (AZURE, {"Retry-After": "3"}, _Busy),
-    (AZURE, {}, _Busy), (GEMINI, {}, _Busy), ({"message": "credit where due"}, {}, _Busy),
-    ({"message": "the load balancer is full"}, {}, _Busy), ({"message": "Insufficient balance"}, {}, _NoQuota),
-    ({"message": "x", "type": "exceeded_current_quota_error"}, {}, _NoQuota),
+    (MONEY, {}, NoQuota), (MONEY, {"Retry-After": "3"}, Busy), (AZURE, {"Retry-After": "3"}, Busy),
+    (AZURE, {}, Busy), (GEMINI, {}, Busy), ({"message": "credit where due"}, {}, Busy),
+    ({"message": "the load balancer is full"}, {}, Busy), ({"message": "Insufficient balance"}, {}, NoQuota),
+    ({"message": "x", "type": "exceeded_current_quota_error"}, {}, NoQuota),
 ])  # fmt: skip
 def test_a_rate_limit_is_no_lack_of_money(error: dict[str, str], headers: dict[str, str], kind: type) -> None:
-    assert type(_refusal(429, _said(error, Endpoint("http://x", "m")), headers)) is kind
+    assert type(refusal(429, said_by(error, Endpoint("http://x", "m")), headers)) is kind
 
 
 def test_a_limit_on_calls_under_way_is_known_by_its_name() -> None:
     moonshot = {"message": "reached max organization concurrency: 3, please try again after 1 seconds"}
     for error, at_once in [(moonshot, True), (AZURE, False)]:
-        refusal = _refusal(429, _said(error, Endpoint("http://x", "m")), {})
-        assert isinstance(refusal, _Busy) and refusal.at_once is at_once
+        failure = refusal(429, said_by(error, Endpoint("http://x", "m")), {})
+        assert isinstance(failure, Busy) and failure.at_once is at_once
 
 
 @pytest.mark.parametrize("status", [400, 401, 500])
@@ -323,17 +315,17 @@ def test_signs_of_life_are_no_answer() -> None:
 
 
 def test_patience_begins_with_the_first_refusal_and_leaves_out_queues() -> None:
-    course, busy = _Course(0.0, waited=500.0), _Busy("", retry_after=10.0)
+    course, busy = Course(0.0, waited=500.0), Busy("", retry_after=10.0)
     for begins, ends, refused in [(500.0, 502.0, 0.0), (900.0, 901.0, 11.0), (2000.0, 2003.0, 24.0)]:
         course.tries(begins)
         course.failed(busy, ends)
         assert course.refused == refused
-    course.failed(_Transient(""), 2004.0)
+    course.failed(Transient(""), 2004.0)
     assert (course.refused, course.failures, course.attempts) == (24.0, 1, 3)
 
 
 def test_a_call_that_is_only_ever_refused_fails_in_the_end(monkeypatch) -> None:
-    monkeypatch.setattr("manyeyes.agent.openai_chat.DEFAULT_RETRY_AFTER", 0.02)
+    monkeypatch.setattr("manyeyes.agent.refusals.DEFAULT_RETRY_AFTER", 0.02)
     server = FakeEndpoint(lambda _: assistant("never"), fault=lambda number, messages: "429")
 
     async def do(chat: OpenAIChat) -> ModelError:
@@ -346,7 +338,7 @@ def test_a_call_that_is_only_ever_refused_fails_in_the_end(monkeypatch) -> None:
 
 
 def test_a_call_that_is_tried_again_does_not_queue_behind_later_ones(monkeypatch) -> None:
-    monkeypatch.setattr("manyeyes.agent.openai_chat.DEFAULT_RETRY_AFTER", 0.01)
+    monkeypatch.setattr("manyeyes.agent.refusals.DEFAULT_RETRY_AFTER", 0.01)
     order: list[str] = []
 
     def answer(messages: Sequence[Message]) -> Message:
@@ -377,3 +369,41 @@ def test_equal_tools_of_many_agents_are_encoded_once(monkeypatch) -> None:
     for n in range(40):
         chat._declared((Tool(f"t{n}", "", {}),))
     assert len(chat._tools) == 16
+
+
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_an_endless_answer_is_cut(monkeypatch, kind: str) -> None:
+    monkeypatch.setattr("manyeyes.agent.openai_chat.LONGEST_ANSWER", 10_000)
+    sent = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse(headers={"Content-Type": kind})
+        await response.prepare(request)
+        while request.transport is not None and not request.transport.is_closing():
+            await response.write(b'data: {"choices": [{"delta": {"content": "x"}}]}\n\n')
+            sent += 1
+        return response
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        try:
+            async with OpenAIChat(Endpoint(url, "m", retries=0)) as chat:
+                with pytest.raises(ModelError, match="an answer of more than"):
+                    await chat.complete([user("go")])
+        finally:
+            await runner.cleanup()
+
+    asyncio.run(run())
+    assert sent > 100
+
+
+def test_what_is_not_there_asks_for_the_address() -> None:
+    missing = refusal(404, said_by("404: Not Found", Endpoint("http://x", "m")), {})
+    assert isinstance(missing, ModelError) and missing.kind == "request" and "/v1" in str(missing)

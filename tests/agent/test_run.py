@@ -364,6 +364,28 @@ def test_what_is_said_to_an_agent_that_is_about_to_end_is_still_heard(tmp_path: 
     assert (outcome.stop, outcome.text, outcome.turns) == ("done", "heard ['and in French']", 2)
 
 
+def test_what_is_said_to_an_agent_outlives_a_kill(tmp_path: Path) -> None:
+    def answer(messages: Sequence[Message]) -> Message:
+        return assistant(f"heard {[message.text for message in messages[2:] if message.role == 'user']}")
+
+    async def act(run: AgentRun) -> None:
+        await asyncio.sleep(0.5)
+        run.say("main", "and in French")
+
+    first = tmp_path / "first"
+    run_virtually(at_work(first, Scripted(answer, seconds=1.0), act))
+    lines = (first / "events.jsonl").read_bytes().splitlines(keepends=True)
+    found = kinds(first)
+    assert found.count("agent.addressed") == 1 == found.count("agent.told")
+    for end in ("agent.addressed", "agent.told"):  # killed before and after it was read
+        again = tmp_path / end
+        again.mkdir()
+        (again / "events.jsonl").write_bytes(b"".join(lines[: found.index(end) + 1]))
+        outcome, _ = run_virtually(at_work(again, Scripted(answer), past=read(again).events))
+        assert (outcome.stop, outcome.text) == ("done", "heard ['and in French']")
+        assert kinds(again).count("agent.told") == 1
+
+
 def test_money_is_reserved_before_calls_so_that_many_at_once_do_not_overspend(tmp_path: Path) -> None:
     def wordy(messages: Sequence[Message]) -> Message:
         if messages[-1].text.startswith("You have reached your limit"):

@@ -147,6 +147,22 @@ def test_sockets_of_the_host_with_names_cannot_be_reached(inside) -> None:
         assert ran.status == 1 and b"REACHED" not in ran.output
 
 
+def test_no_socket_leads_past_the_network_namespace(inside) -> None:
+    if not inside.probed.layers.calls:
+        pytest.skip("only a filter of system calls can hold these")
+    ran = inside.python(
+        "import socket\n"
+        "for family in range(64):\n"
+        "    for kind in (1, 2, 3, 5):\n"
+        "        try: socket.socket(family, kind).close(); print(family)\n"
+        "        except OSError: pass\n"
+        "socket.socketpair()\n"
+        "print('ok')"
+    )
+    made = set(ran.output.split())
+    assert b"ok" in made and b"40" not in made and made <= {b"1", b"2", b"10", b"16", b"ok"}
+
+
 def test_variables_with_keys_are_not_visible(inside, monkeypatch) -> None:
     monkeypatch.setenv("MANYEYES_API_KEY", SECRET)
     ran = inside("env; cat /proc/self/environ /proc/1/environ /proc/*/environ /proc/*/task/*/environ")

@@ -70,6 +70,8 @@ def test_a_sandbox_that_does_not_work_is_said_and_so_is_what_needs_it() -> None:
 
 def test_disk_and_open_files_have_a_least(monkeypatch, tmp_path) -> None:
     assert doctor._disk(tmp_path / "not/yet/there").state == "ok"
+    (tmp_path / "file").touch()
+    assert doctor._disk(tmp_path / "file" / "runs").state == "broken"
     monkeypatch.setattr(doctor, "LEAST_DISK", 2**80)
     assert doctor._disk(tmp_path).state == "broken" and doctor._disk(tmp_path).needed
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 4096))

@@ -27,6 +27,26 @@ def test_a_lone_folder_becomes_the_inputs_and_links_stay_out(tmp_path: Path) -> 
     assert found == ["/inputs/AGENTS.md", "/inputs/a.csv", "/inputs/deep/clip.mp4"]
 
 
+def test_pipes_and_sockets_stay_out(tmp_path: Path, monkeypatch) -> None:
+    def elsewhere(*_: object, **__: object) -> None:
+        raise OSError("another file system")
+
+    monkeypatch.setattr(os, "link", elsewhere)
+    os.mkfifo(given(tmp_path) / "pipe")
+    place_inputs([tmp_path / "data"], tmp_path / "run" / "inputs")
+    assert sorted(path.name for path in (tmp_path / "run" / "inputs").iterdir()) == ["AGENTS.md", "a.csv", "deep"]
+
+
+def test_a_file_that_cannot_be_copied_is_said(tmp_path: Path, monkeypatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr("shutil.copy2", refused)
+    with pytest.raises(ConfigError, match="AGENTS.md|a.csv|clip.mp4"):
+        place_inputs([given(tmp_path)], tmp_path / "run" / "inputs")
+
+
 def test_several_keep_their_names(tmp_path: Path) -> None:
     place_inputs([given(tmp_path), tmp_path / "secret.txt"], tmp_path / "run" / "inputs")
     found = [entry.path for entry in Workspace.of(tmp_path / "run", "main").files(INPUTS)]
@@ -63,3 +83,13 @@ def test_a_long_list_is_cut(tmp_path: Path) -> None:
     place_inputs([tmp_path / "many"], tmp_path / "run" / "inputs")
     said = said_of_inputs(Workspace.of(tmp_path / "run", "main"), "en")
     assert "… and 5 more" in said and "0204.txt" not in said
+
+
+def test_many_guides_are_named_once_they_would_fill_the_context(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / "data" / str(number)).mkdir(parents=True)
+        (tmp_path / "data" / str(number) / "AGENTS.md").write_text(f"guide {number} " + "x" * 30_000)
+    place_inputs([tmp_path / "data"], tmp_path / "run" / "inputs")
+    said = said_of_inputs(Workspace.of(tmp_path / "run", "main"), "en")
+    assert [f"guide {number} " in said for number in range(5)] == [True, True, False, False, False]
+    assert "/inputs/4/AGENTS.md says how its folder" in said and len(said) < 70_000

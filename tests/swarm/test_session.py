@@ -9,7 +9,7 @@ from manyeyes.agent.context import DiscardAll, HideToolResults, ShowAll, Summari
 from manyeyes.agent.fakes import Scripted
 from manyeyes.agent.toolset import Functions
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.journal import read
+from manyeyes.core.journal import Event, read
 from manyeyes.core.messages import Message, ToolCall, assistant
 from manyeyes.swarm.session import Session, SessionConfig, figures
 
@@ -28,11 +28,12 @@ def delegating(messages: list[Message], tools: tuple[str, ...]) -> Message:
 class Delegating(Scripted):
     """A policy that also sees which tools are offered."""
 
-    def __init__(self) -> None:
+    def __init__(self, choose=delegating) -> None:
         super().__init__(lambda messages: assistant(""))
+        self.choose = choose
 
     async def complete(self, messages, tools, **settings):
-        self._policy = lambda said: delegating(said, tuple(tool.name for tool in tools))
+        self._policy = lambda said: self.choose(said, tuple(tool.name for tool in tools))
         return await super().complete(messages, tools, **settings)
 
 
@@ -65,6 +66,16 @@ def test_the_mode_decides_the_prompt_and_the_tools(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("unsafe", "tools", "said"),
+    [(True, ("files", "code"), True), (False, ("files", "code"), False), (True, ("files",), False)],
+)
+def test_agents_know_what_folders_are_called_without_a_sandbox(tmp_path: Path, unsafe, tools, said) -> None:
+    for mode in ("single", "swarm"):
+        session = Session.create(tmp_path / mode, SessionConfig("go", mode=mode, tools=tools, unsafe=unsafe))
+        assert ("$ARTEFACTS" in session.environment(lambda ctx: Functions([])).system) is said
+
+
+@pytest.mark.parametrize(
     ("name", "kind"),
     [("none", ShowAll), ("hide-tool-results", HideToolResults), ("discard-all", DiscardAll), ("summary", Summarise)],
 )
@@ -76,3 +87,54 @@ def test_a_context_strategy_is_named(name, kind) -> None:
 def test_a_depth_below_one_is_refused() -> None:
     with pytest.raises(ConfigError, match="--mode single"):
         SessionConfig("x", depth=0)
+
+
+def test_inputs_are_never_copied_over_links_to_a_users_files(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    inputs = tmp_path / "run" / "inputs"
+    inputs.mkdir(parents=True)
+    (inputs / "notes.txt").hardlink_to(tmp_path / "notes.txt")  # as a run that was killed while it began leaves it
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("another")
+    with pytest.raises(ConfigError, match="holds files already"):
+        Session.create(tmp_path / "run", SessionConfig("x"), inputs=[tmp_path / "other" / "notes.txt"])
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def long_answers(messages: list[Message], tools: tuple[str, ...]) -> Message:
+    """As `delegating`, but what sub-agents find does not fit."""
+    said = delegating(messages, tools)
+    return assistant("x" * 50_000) if said.text == "leaf" else said
+
+
+def test_a_long_result_is_kept_whole_and_no_link_is_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine")
+    run = tmp_path / "run"
+    session = Session.create(run, SessionConfig("go"))
+    (run / "artefacts" / "result-main-0.md").symlink_to(outside)  # code of an agent wrote it there
+    outcome = asyncio.run(session.run(Delegating(long_answers), lambda ctx: Functions([])))
+    assert outcome.stop == "done" and outside.read_text() == "mine"
+    notes = [event.data["result"]["data"]["assign_task"] for event in assigned(run)]
+    names = [note["artefact"] for note in notes]
+    assert len(set(names)) == 2 and "/artefacts/result-main-0.md" not in names
+    assert all((run / name.lstrip("/")).read_text() == "x" * 50_000 for name in names)
+
+
+def assigned(run: Path) -> list[Event]:
+    """The ends of all assignments."""
+    return [e for e in read(run).events if e.kind == "tool.finished" and e.data["name"] == "assign_task"]
+
+
+def test_a_sub_agent_whose_result_was_cut_off_by_a_kill_counts_once(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    config = SessionConfig("go", most_agents=2)
+    asyncio.run(Session.create(whole, config).run(Delegating(), lambda ctx: Functions([])))
+    lines = (whole / "events.jsonl").read_bytes().splitlines(keepends=True)
+    last = assigned(whole)[-1].seq
+    cut = tmp_path / "cut"
+    session = Session.create(cut, config)
+    (cut / "events.jsonl").write_bytes(b"".join(lines[:last]))
+    outcome = asyncio.run(session.run(Delegating(), lambda ctx: Functions([])))
+    assert outcome.stop == "done" and outcome.text.count("leaf") == 2
+    assert [event.data["result"]["failure"] for event in assigned(cut)] == ["", ""]

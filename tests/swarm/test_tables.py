@@ -48,3 +48,9 @@ def test_an_answer_without_a_table_says_so() -> None:
         ["A"],
         ["B"],
     ]
+
+
+def test_full_width_signs_begin_no_formula_either() -> None:
+    cells = ["\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)"]
+    read = list(csv.reader(io.StringIO(as_csv([WrittenTable(cells, [cells])]))))
+    assert read == [[f"'{cell}" for cell in cells]] * 2

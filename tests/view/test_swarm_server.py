@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -220,6 +222,39 @@ def test_files_of_agents_are_downloads_and_nothing_else_of_the_disk_is(folder, t
     served(work, folder)
 
 
+def test_a_file_that_is_cut_while_it_is_sent_ends_its_connection(folder) -> None:
+    (folder / "artefacts").mkdir()
+    large = folder / "artefacts" / "large"
+    large.write_bytes(bytes(64 << 20))
+
+    async def work(client: Client) -> None:
+        await client.ask("/api/runs/0/agent?name=main")
+        place = client.base.removeprefix("http://")
+        head = f"Host: {place}\r\nAuthorization: Bearer {TOKEN}\r\n\r\n"
+        reader, writer = await asyncio.open_connection(*place.split(":"))
+        writer.write(f"GET /api/runs/0/file?name=main&path=/artefacts/large HTTP/1.1\r\n{head}".encode())
+        assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+        os.truncate(large, 0)
+        writer.write(f"GET /api/runs HTTP/1.1\r\n{head}".encode())  # its answer is no part of the file
+        body = b""
+        with suppress(ConnectionError):
+            async with asyncio.timeout(30):
+                body = await reader.read()
+        assert not body.strip(b"\0")
+        writer.close()
+
+    served(work, folder)
+
+
+def test_numbers_that_no_event_has_are_none(folder) -> None:
+    async def work(client: Client) -> None:
+        many = "9" * 5_000
+        assert (await client.ask(f"/api/runs/{many}/agent"))[0] == 404
+        assert (await client.ask(f"/api/runs/0/agent?name=main&after={many}"))[0] == 200
+
+    served(work, folder)
+
+
 def test_a_stream_goes_on_from_the_number_that_a_client_has(folder) -> None:
     last = len(EVENTS) - 1
 
@@ -349,6 +384,9 @@ def test_a_damaged_journal_is_told_and_not_a_crash(folder) -> None:
     async def work(client: Client) -> None:
         frames = await client.frames("/api/runs/0/events", until=10**9)
         assert frames[-1][0] == "problem" and f"line {len(EVENTS) + 1}" in str(frames[-1][1])
+        for path in ("/api/runs/0/agent?name=main", "/api/runs/0/export"):
+            status, headers, body = await client.ask(path)
+            assert status == 500 and b"is no event" in body and "Content-Security-Policy" in headers
 
     served(work, folder)
 

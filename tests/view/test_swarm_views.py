@@ -52,6 +52,17 @@ def test_a_resumed_agent_does_nothing_until_it_begins_again() -> None:
     assert state.agents["main/2"].activity == "waiting" and state.agents["main/2"].alive
 
 
+def test_an_agents_time_stands_still_with_its_run() -> None:
+    found = events(3)
+    late = found[-1].time
+    state = SwarmState.of(
+        [*found, Event(99, "run.resumed", late + 1000.0), Event(100, "agent.resumed", late + 1000.0, "main")]
+    )
+    before = SwarmState.of(found)
+    for name in ("main", "main/0", "main/2"):
+        assert state.agents[name].seconds(late + 1007.0) == before.agents[name].seconds(late + 7.0)
+
+
 def test_the_counters_say_what_people_ask() -> None:
     said = counters(SwarmState.of(events(4)), now=100.0).plain
     for part in (
@@ -69,6 +80,8 @@ def test_many_agents_fit_and_those_at_work_come_first() -> None:
     state = SwarmState.of(events(60))
     chosen = shown(state)
     assert len(chosen) == MOST_LINES and all(agent.alive for agent in chosen)
+    state.agents["main"].since = 0.0  # has waited for the others the longest
+    assert shown(state)[0].name == "main"
     names = [agent.name for agent in shown(SwarmState.of(events(12)))]
     assert names == ["main", *(f"main/{number}" for number in range(12))]
 
@@ -119,3 +132,13 @@ def test_many_agents_are_a_grid_of_marks_and_agents_of_one_answer_stand_under_th
     drawn = console.export_text()
     assert "▶✔✘●●●●" in drawn and "40 at once" in drawn and "2 ended" in drawn
     assert grid(SwarmState.of(events(MOST_MARKS + 99))).plain.endswith("● +100")
+
+
+def test_a_role_that_a_model_made_long_or_of_many_lines_stays_one_line() -> None:
+    found = [Event(0, "agent.created", 0.0, "main", (), {"role": "", "task": "", "prompt": "", "call": ""})]
+    role = "a\n\x1b[2J" + "b" * 100_000
+    found.append(Event(1, "agent.created", 1.0, "main/0", (), {"role": role, "task": "", "prompt": "", "call": ""}))
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(swarm_lines(SwarmState.of(found), now=2.0))
+    drawn = console.export_text()
+    assert "\x1b" not in drawn and "a \\x1b[2Jb" in drawn and len(drawn.splitlines()) == 3

@@ -18,19 +18,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import inf
-from typing import Any, Protocol
 
 from manyeyes.agent.budget import Budget, Refusal
 from manyeyes.agent.chat_model import ChatModel, ModelError, Reply, Sampling, Usage
-from manyeyes.agent.chat_model import Stop as End
-from manyeyes.agent.context import Shown, estimated_tokens, hidden, last_look
-from manyeyes.agent.environment import Ctx, Environment, Session, Step
+from manyeyes.agent.context import estimated_tokens, hidden, last_look
+from manyeyes.agent.environment import Environment, Session, Step
 from manyeyes.agent.gate import Gate
 from manyeyes.agent.grace import held
 from manyeyes.agent.record import tool_message
+from manyeyes.agent.recording import Recorder, Witness
 from manyeyes.agent.task import CAPS, Outcome, Stop, Task
-from manyeyes.agent.toolset import OVER_STEPS, ToolResult, Toolset
-from manyeyes.core.messages import Message, Tool, ToolCall, user
+from manyeyes.agent.toolset import OVER_STEPS, ToolResult
+from manyeyes.core.messages import Message, Tool, user
 
 SAME_ROUNDS = 3
 """Equal rounds of calls in a row after which an agent is going round in circles."""
@@ -54,100 +53,12 @@ WRAP_UP = (
 )
 
 
-class Recorder(Ctx, Protocol):
-    """What the loop tells about an agent as it happens, and what it may know from an interrupted run."""
-
-    def began(self, messages: Sequence[Message]) -> None:
-        """The history begins with these."""
-        ...
-
-    def asked(self, model: str, *, paused: float) -> None:
-        """The model is asked, after so many seconds of a pause."""
-        ...
-
-    def answered(self, reply: Reply) -> None:
-        """It answered; the message belongs to the history."""
-        ...
-
-    def observed(self, messages: Sequence[Message]) -> None:
-        """The calls are over; these belong to the history."""
-        ...
-
-    def told(self, message: Message) -> None:
-        """Somebody (a person, a limit) said something to the agent."""
-        ...
-
-    def shown(self, shown: Shown, *, before: int) -> None:
-        """A context strategy left something out."""
-        ...
-
-    def summarised(self, reply: Reply) -> None:
-        """The model wrote down what matters; the history begins anew with that."""
-        ...
-
-    def failed(self, error: ModelError) -> None:
-        """The model gave no answer."""
-        ...
-
-    async def may_ask_again(self, error: ModelError, *, opened: int) -> bool:
-        """Wait until a person has seen to it that the same call may work; False where nobody will.
-
-        Args:
-            opened: `Gate.opened` when the call was made.
-        """
-        ...
-
-    def unclosed(self, why: str) -> None:
-        """The agent's tools could not be closed."""
-        ...
-
-    def steering(self) -> list[Message]:
-        """What a person said since the last turn."""
-        ...
-
-    @property
-    def history(self) -> list[Message] | None:
-        """Of an interrupted run, up to where it stopped; None for a fresh agent."""
-        ...
-
-    @property
-    def end(self) -> End:
-        """Of the last answer in `history`."""
-        ...
-
-
 class _Unpaid(Exception):
     """A call of the model that the budget has not enough left for; never leaves this module."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(str(refusal))
         self.refusal = refusal
-
-
-class _Witness:
-    """Passes calls on and keeps the results of one round, for a round may end before all of its calls do."""
-
-    def __init__(self, ctx: Ctx) -> None:
-        self.ctx, self.results = ctx, dict[int, ToolResult]()
-
-    @property
-    def agent(self) -> str:
-        """See `Ctx.agent`."""
-        return self.ctx.agent
-
-    @property
-    def noted(self) -> list[dict[str, Any]]:
-        """See `Ctx.noted`."""
-        return self.ctx.noted
-
-    async def call(self, toolset: Toolset, call: ToolCall, *, position: int) -> ToolResult:
-        """See `Ctx.call`."""
-        self.results[position] = result = await self.ctx.call(toolset, call, position=position)
-        return result
-
-    async def spawn(self, task: Task, environment: Environment, *, role: str) -> Outcome:
-        """See `Ctx.spawn`."""
-        return await self.ctx.spawn(task, environment, role=role)
 
 
 @dataclass
@@ -189,7 +100,7 @@ class Agent:
     async def run(self) -> Outcome:
         """Work to the end; only cancellation raises."""
         async with held(self.environment.open(self.recorder), self.recorder.unclosed) as session:
-            session.ctx = witness = _Witness(session.ctx)
+            session.ctx = witness = Witness(session.ctx)
             self._results = witness.results
             self._begin()
             outcome = await self._redo(session, witness)
@@ -206,7 +117,7 @@ class Agent:
         else:
             self._take_up(list(known))
 
-    async def _redo(self, session: Session, witness: _Witness) -> Outcome | None:
+    async def _redo(self, session: Session, witness: Witness) -> Outcome | None:
         """Act on what an interrupted run had answered but not acted on, whatever limit is reached by now."""
         if (action := self._unanswered()) is None:
             return None
@@ -217,7 +128,7 @@ class Agent:
         return await self._within(time_left, session, witness, action)
 
     async def _within(
-        self, seconds: float, session: Session, witness: _Witness, action: Message | None = None
+        self, seconds: float, session: Session, witness: Witness, action: Message | None = None
     ) -> Outcome | None:
         """One round that ends when the time is up or the budget is, with last words."""
         witness.results.clear()

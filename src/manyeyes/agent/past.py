@@ -40,6 +40,7 @@ class Past:
         turns, steps, usage, seconds: spent so far; pauses and the time that no process ran do not count.
         end: of the last answer.
         asked: whether an answer was being waited for.
+        unread: what a person said to it that it has not read.
         failure: why the last call of the model gave no answer; "" when it did.
         round: places of the calls whose results end the history.
         outcome: where it is over.
@@ -58,6 +59,7 @@ class Past:
     seconds: float = 0.0
     end: Stop = "stop"
     asked: bool = False
+    unread: list[str] = field(default_factory=list)
     failure: str = ""
     round: list[str] = field(default_factory=list)
     outcome: Outcome | None = None
@@ -72,6 +74,21 @@ class Past:
     def lost(self) -> bool:
         """Whether it ended because the endpoint failed it."""
         return self.outcome is not None and self.outcome.stop == "error" and self.failure in TRANSIENT
+
+
+def settled(found: dict[str, Past]) -> int:
+    """Sub-agents that a resumed run does not start again: the calls that they belong to have their results.
+
+    Args:
+        found: as `fold` gives it, parents before their children.
+    """
+    places = {child: place for past in found.values() for place, child in past.children.items()}
+    done: set[str] = set()
+    for name, place in places.items():
+        above = found[name.rpartition("/")[0]]
+        if place in above.results or above.outcome is not None or name.rpartition("/")[0] in done:
+            done.add(name)
+    return len(done)
 
 
 def fold(events: Sequence[Event], fetch: Fetch) -> dict[str, Past]:
@@ -135,8 +152,12 @@ def _take(past: Past, event: Event, fetch: Fetch) -> None:
         case "agent.began":
             past.history, past.round = [message_of(plain, fetch) for plain in data["messages"]], []
         case "agent.told":
-            past.history.append(message_of(data["message"], fetch))
+            past.history.append(told := message_of(data["message"], fetch))
             past.round = []
+            if told.text in past.unread:
+                past.unread.remove(told.text)
+        case "agent.addressed":
+            past.unread.append(data["text"])
         case "llm.started":
             past.asked = True
         case "llm.failed":

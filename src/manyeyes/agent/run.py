@@ -60,7 +60,9 @@ class AgentRun:
         self.past = fold(past, lambda name: read_blob(journal.folder, name))
         spent = sum((agent.usage for agent in self.past.values()), Usage())
         self.budget.spend(tokens=spent.total, cost=spent.cost)
-        self.steering: dict[str, list[Message]] = {}
+        self.steering: dict[str, list[Message]] = {
+            name: [user(text) for text in agent.unread] for name, agent in self.past.items() if agent.unread
+        }
         self.last_of: dict[str, int] = {}
         self.gate = Gate()
         self._paused_at: int | None = None
@@ -117,7 +119,9 @@ class AgentRun:
         self.gate.open()
 
     def say(self, agent: str, text: str) -> None:
-        """Something that the agent reads before its next turn."""
+        """Something that the agent reads before its next turn, after a kill and a resume, too."""
+        if (last := self.last_of.get(agent)) is not None and not self._over:
+            self.journal.append("agent.addressed", agent=agent, after=(last,), text=text)
         self.steering.setdefault(agent, []).append(user(text))
 
     def cancel(self, agent: str = MAIN, reason: str = BY_A_PERSON) -> None:

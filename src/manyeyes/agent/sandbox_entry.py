@@ -34,7 +34,7 @@ _DEVICE = (1 << 1) | (1 << 2) | (1 << 3) | (1 << 15)
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 """Numbers of Landlock's calls, the same on all processors."""
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
-_ALLOW, _EPERM, _ENOSYS, _KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
+_ALLOW, _EPERM, _ENOSYS, _EAFNOSUPPORT, _KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x00050061, 0x80000000
 REFUSED_CALLS = {
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
     "pidfd_getfd": (438, 438), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51),
@@ -62,6 +62,10 @@ _MODE_AT = {
 _OPEN_AT = {"open": ((2, -1), 1), "openat": ((257, 56), 2)}
 """Likewise, but the mode follows flags, and means something only when these ask for a new file."""
 _NEW_FILE, _RUNS_AS_OWNER = 0o100 | 0o20000000, 0o6000
+_SOCKET = {"socket": (41, 198), "socketpair": (53, 199)}
+_FAMILIES = (1, 2, 10, 16)
+"""Of sockets that may be made: Unix, IPv4, IPv6, netlink, all of which a network namespace holds. VSOCK, for one, leads
+past it, from a virtual machine to what runs it."""
 _NOT_THERE = {"clone3": 435, "openat2": 437}
 """Calls whose flags lie in memory, where a filter cannot look; C libraries use the older ones where there are none."""
 
@@ -158,11 +162,15 @@ def knows_calls() -> bool:
     return platform.machine() in PROCESSORS and sys.maxsize > 2**32
 
 
-def refuse_calls() -> None:
-    """Install the seccomp filter."""
+def refuse_calls(*, sockets_alone: bool = False) -> None:
+    """Install the seccomp filter.
+
+    Args:
+        sockets_alone: only the part that keeps to the network namespace, for programs that make a sandbox themselves.
+    """
     if not knows_calls():
         raise OSError(f"no numbers of system calls for {platform.machine()}")
-    program = call_filter(platform.machine())
+    program = (socket_filter if sockets_alone else call_filter)(platform.machine())
     code = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code))
     _no_new_privileges()
@@ -172,9 +180,7 @@ def refuse_calls() -> None:
 
 def call_filter(processor: str) -> bytes:
     """A classic BPF program: kill what speaks another processor's calls, refuse those listed, allow the rest."""
-    column, mark = PROCESSORS[processor]
-    lines = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, mark), (_GIVE, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
-    lines += [(_AT_LEAST, 0, 1, 0x40000000), (_GIVE, 0, 0, _EPERM)]  # x32's numbers
+    column, lines = PROCESSORS[processor][0], _first_lines(processor)
     for number in _NOT_THERE.values():
         lines += _when(number, [(_GIVE, 0, 0, _ENOSYS)])
     for numbers in REFUSED_CALLS.values():
@@ -184,13 +190,33 @@ def call_filter(processor: str) -> bytes:
     for numbers, argument in _OPEN_AT.values():
         old = [(_LOAD, 0, 0, 16 + 8 * argument), (_ANY_OF, 1, 0, _NEW_FILE), (_GIVE, 0, 0, _ALLOW)]
         lines += _when(numbers[column], [*old, *_unless(argument + 1, _RUNS_AS_OWNER)])
-    lines += _when(_CLONE[column], _unless(0, _NEW_NAMESPACES))
-    return b"".join(struct.pack("=HBBI", *line) for line in [*lines, (_GIVE, 0, 0, _ALLOW)])
+    lines += [*_socket_lines(column), *_when(_CLONE[column], _unless(0, _NEW_NAMESPACES))]
+    return _packed(lines)
+
+
+def socket_filter(processor: str) -> bytes:
+    """Likewise, of the families of sockets alone."""
+    return _packed([*_first_lines(processor), *_socket_lines(PROCESSORS[processor][0])])
 
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_OF, _GIVE = 0x20, 0x15, 0x35, 0x45, 0x06
 _Line = tuple[int, int, int, int]
 """Operation, lines to skip if so and if not, value."""
+
+
+def _packed(lines: list[_Line]) -> bytes:
+    return b"".join(struct.pack("=HBBI", *line) for line in [*lines, (_GIVE, 0, 0, _ALLOW)])
+
+
+def _first_lines(processor: str) -> list[_Line]:
+    """Load the call's number, which means something for one processor only."""
+    mark = PROCESSORS[processor][1]
+    lines = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, mark), (_GIVE, 0, 0, _KILL), (_LOAD, 0, 0, 0)]
+    return [*lines, (_AT_LEAST, 0, 1, 0x40000000), (_GIVE, 0, 0, _EPERM)]  # x32's numbers
+
+
+def _socket_lines(column: int) -> list[_Line]:
+    return [line for numbers in _SOCKET.values() for line in _when(numbers[column], _one_of(_FAMILIES))]
 
 
 def _when(number: int, then: list[_Line]) -> list[_Line]:
@@ -201,6 +227,12 @@ def _when(number: int, then: list[_Line]) -> list[_Line]:
 def _unless(argument: int, bits: int) -> list[_Line]:
     """Refuse a call that has any of the bits in an argument (its lower half, on little-endian processors)."""
     return [(_LOAD, 0, 0, 16 + 8 * argument), (_ANY_OF, 0, 1, bits), (_GIVE, 0, 0, _EPERM), (_GIVE, 0, 0, _ALLOW)]
+
+
+def _one_of(families: tuple[int, ...]) -> list[_Line]:
+    """Refuse a call whose first argument (its lower half) is none of these."""
+    known = [(_EQUAL, len(families) - place, 0, family) for place, family in enumerate(families)]
+    return [(_LOAD, 0, 0, 16), *known, (_GIVE, 0, 0, _EAFNOSUPPORT), (_GIVE, 0, 0, _ALLOW)]
 
 
 def _no_new_privileges() -> None:

@@ -3,7 +3,7 @@
 Each message is encoded once and its bytes are kept, so a step of a long conversation encodes only what is new.
 `reasoning_content` goes back to the endpoint as it came: endpoints that think refuse an assistant message with tool
 calls that lost it. Pictures travel as data URLs, clips as frames with their timestamps, which every vision endpoint
-understands.
+understands, or as MP4 files where the endpoint takes those.
 
 Format: OpenAI chat completions, with `reasoning_content` as Moonshot, vLLM and SGLang send it.
 """
@@ -13,8 +13,10 @@ import io
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, Literal
 
+import av
 import msgspec
 import numpy as np
 from PIL import Image
@@ -40,10 +42,17 @@ class MessageEncoder:
         frames: frames of a clip that are sent at most.
         media_of_tools: whose message holds pictures that a tool gave. OpenAI's own endpoint takes none in tool
             messages; they then follow the round's last result as a message of the user.
+        video: as frames with timestamps, or as one `video_url` part.
     """
 
-    def __init__(self, *, frames: int = 32, media_of_tools: Literal["tool", "user"] = "tool") -> None:
-        self.frames, self.media_of_tools = frames, media_of_tools
+    def __init__(
+        self,
+        *,
+        frames: int = 32,
+        media_of_tools: Literal["tool", "user"] = "tool",
+        video: Literal["frames", "video_url"] = "frames",
+    ) -> None:
+        self.frames, self.media_of_tools, self.video = frames, media_of_tools, video
         self._kept: OrderedDict[int, tuple[Message, bytes]] = OrderedDict()
         self._media = ToolMedia()
         self._size = 0
@@ -90,6 +99,8 @@ class MessageEncoder:
             return [{"type": "text", "text": part.text}]
         if isinstance(part, ImagePart):
             return [_image(part.image)]
+        if self.video == "video_url":
+            return [{"type": "video_url", "video_url": {"url": video_url(part.video)}}]
         return self._clip(part.video)
 
     def _clip(self, clip: Clip) -> list[dict[str, Any]]:
@@ -132,6 +143,20 @@ def data_url(picture: Picture) -> str:
         Image.fromarray(np.asarray(picture.pixels())).save(buffer, format="PNG")
         content, kind = buffer.getvalue(), "png"
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def video_url(clip: Clip) -> str:
+    """A clip as MP4 in a data URL: H.264, even sides, its own frame rate."""
+    buffer = io.BytesIO()
+    width, height = (side - side % 2 for side in (clip.frames[0].width, clip.frames[0].height))
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=Fraction(clip.fps).limit_denominator(1001))
+        stream.width, stream.height, stream.pix_fmt = max(2, width), max(2, height), "yuv420p"
+        for picture in clip.frames:
+            pixels = np.ascontiguousarray(np.asarray(picture.pixels())[: stream.height, : stream.width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return f"data:video/mp4;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _kind_of(content: bytes) -> str | None:

@@ -28,16 +28,16 @@ from rich.table import Table
 from manyeyes.agent.sandbox_probe import Probe, open_sandbox, probe
 from manyeyes.agent.workspace import Workspace
 from manyeyes.cli.locations import runs_folder, short
+from manyeyes.cli.swarm_attend import KEY, endpoint_key
 from manyeyes.core.errors import ManyeyesError
 
-KEY = "MANYEYES_API_KEY"
-"""Environment variable of the endpoint's key; its value is sent to the endpoint and shown nowhere."""
 OLDEST_PYTHON = (3, 11)
 LEAST_DISK = 2**30
 LEAST_FILES = 1024
 """256 model calls under way, and as much again for pages, journals and sandboxes."""
 ENDPOINT_SECONDS = 15.0
 TRIAL_SECONDS = 60.0
+NO_FOLDER = "export MANYEYES_RUNS=<a folder of yours>"
 
 State = Literal["ok", "missing", "broken"]
 STYLES: dict[State, str] = {"ok": "green", "missing": "yellow", "broken": "red"}
@@ -94,7 +94,7 @@ PACKAGES = (
 
 def main(options: Options) -> int:
     """Print what was found; returns the exit status."""
-    findings = asyncio.run(examine(options.endpoint, os.environ.get(KEY, "")))
+    findings = asyncio.run(examine(options.endpoint, endpoint_key()))
     if options.json:
         print(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
@@ -175,12 +175,13 @@ def _torch() -> Finding:
 
 
 def _disk(folder: Path) -> Finding:
-    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_dir())
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        return Finding("runs folder", "broken", f"{existing} is no folder", NO_FOLDER, True)
     free = shutil.disk_usage(existing).free
     found = f"{free / 2**30:,.1f} GiB free below {short(folder)}"
     if not os.access(existing, os.W_OK):
-        found, fix = f"{existing} cannot be written", "export MANYEYES_RUNS=<a folder of yours>"
-        return Finding("runs folder", "broken", found, fix, True)
+        return Finding("runs folder", "broken", f"{existing} cannot be written", NO_FOLDER, True)
     if free < LEAST_DISK:
         return Finding("runs folder", "broken", found, "export MANYEYES_RUNS=<a folder on a larger disk>", True)
     return Finding("runs folder", "ok", found, needed=True)

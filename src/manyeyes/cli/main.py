@@ -16,6 +16,7 @@ COMMANDS = {
     "recipes": "list the recipes: what each trains, on what hardware, for how long",
     "run": "train a recipe through all its stages; goes on where a stopped run left off",
     "see": "ask a trained model about a picture or a clip",
+    "serve": "serve a trained model: the OpenAI API for any client, the token API for trainers",
     "chat": "talk to a trained model in the terminal",
     "info": "parameter counts of a configuration or checkpoint, total and active",
     "convert": "convert a checkpoint between fp32, bf16 and INT4 in the official layout",

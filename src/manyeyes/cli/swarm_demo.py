@@ -1,6 +1,6 @@
 """`manyeyes swarm demo`: both modes side by side on the synthetic web, and the table of how they did."""
 
-import os
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from manyeyes.agent.limiter import Limiter
-from manyeyes.agent.openai_chat import Endpoint, OpenAIChat
 from manyeyes.cli.locations import short
-from manyeyes.cli.swarm_attend import KEY
+from manyeyes.cli.swarm_attend import NEEDS_KEY
+from manyeyes.cli.swarm_services import KEY, endpoint_key, model_of
 from manyeyes.cli.swarm_view import View
-from manyeyes.core.errors import ConfigError
 from manyeyes.swarm.deep_demo import Answered, run_questions
 from manyeyes.swarm.demo import DemoConfig, Ran, notes, run_demo
+from manyeyes.swarm.session import SessionConfig
+from manyeyes.view.wording import printable
 
 
 async def demo(
@@ -32,10 +33,11 @@ async def demo(
 
     Args:
         tasks, questions: how many; see `run_demo`, `run_questions`.
-        endpoint, model: a model in place of the rules.
+        endpoint, model: a model in place of the rules; without an endpoint a trained one, in this process.
+
+    Returns:
+        0, or 1 when a run failed.
     """
-    if bool(endpoint) != bool(model):
-        raise ConfigError("a model needs both: --endpoint URL --model NAME; without them rules stand in for it")
     view.say(f"run folder: {short(folder)}")
 
     def finished(one: Ran | Answered) -> None:
@@ -45,10 +47,11 @@ async def demo(
     config = DemoConfig(tasks=tasks)
     async with AsyncExitStack() as stack:
         chat = None
-        if endpoint:
-            served, limiter = Endpoint(endpoint, model, os.environ.get(KEY, "")), Limiter(concurrency)
+        if model:
+            limiter = Limiter(concurrency)
             view.watch(limiter)
-            chat = await stack.enter_async_context(OpenAIChat(served, limiter=limiter))
+            config_of = SessionConfig("demo", endpoint=endpoint, model=model)
+            chat = await stack.enter_async_context(model_of(config_of, limiter, endpoint="", model=""))
         ran = await run_demo(folder, config, model=chat, finished=finished, **watching)
         seconds = {"model_seconds": config.model_seconds, "page_seconds": config.page_seconds}
         asked = await run_questions(folder, questions, model=chat, finished=finished, **seconds, **watching)
@@ -56,10 +59,22 @@ async def demo(
     Console().print(demo_table(ran, asked))
     for line in notes(ran) if chat is None else ():
         print(line)
-    if asked:
+    if asked and chat is None:
         print("How long a question takes alone is luck; `manyeyes reproduce fig7` asks seventy.")
+    failed = list(failures([*ran, *asked]))
+    for line in failed:
+        print(line)
+    if any(NEEDS_KEY.search(line) for line in failed) and not endpoint_key():
+        print(f"no key was sent; export {KEY}=<your key>")
     await view.linger()
-    return 0
+    return int(bool(failed))
+
+
+def failures(found: Sequence[Ran | Answered]) -> Iterator[str]:
+    """A line for each run that the endpoint, or a bug, brought to its end: its score says nothing."""
+    for one in found:
+        if one.stop == "error":
+            yield f"{one.task.id} {one.mode} failed: {printable(one.reason)}"
 
 
 def demo_table(ran: list[Ran], asked: list[Answered]) -> Table:

@@ -5,6 +5,8 @@
 http(s)://…          spans to an OpenTelemetry collector (OTLP over HTTP)
 """
 
+import logging
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +29,10 @@ WRITERS: dict[str, Callable[[Session], str | bytes]] = {
 def export_run(session: Session, to: str) -> int:
     """Write or send; returns 0."""
     if to.startswith(("http://", "https://")):
-        count = export(session.events, run=session.folder.resolve().name, exporter=otlp(to))
+        if not (events := session.events):
+            raise ConfigError(f"{session.folder} has not begun, so there is nothing to send")
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)  # what failed is said in one line, below
+        count = export(events, run=session.folder.resolve().name, exporter=otlp(to))
         print(f"{count} spans sent to {to}")
         return 0
     path = Path(to)
@@ -45,4 +50,5 @@ def _answer(session: Session) -> str:
     try:
         return (session.folder / ANSWER).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{session.folder} has no answer yet; finish it: manyeyes swarm resume") from None
+        again = shlex.join(["resume", short(session.folder)])
+        raise ConfigError(f"{session.folder} has no answer yet; finish it: manyeyes swarm {again}") from None

@@ -9,11 +9,12 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich.control import Control
 from rich.live import Live
 
 from manyeyes.agent.limiter import Limiter
@@ -61,6 +62,11 @@ class View:
             where = "Enter, or the page, lets it go on" if self.page is not None else "Enter lets it go on"
             self.say(f"paused: {printable(event.data['reason'])}. {where}; Ctrl-C stops it, to be resumed later")
 
+    def replay(self, events: Sequence[Event]) -> None:
+        """What an earlier process did; the page reads that by itself."""
+        for event in events:
+            self.state.take(event)
+
     def attach(self, run: AgentRun) -> None:
         """The run that is watched."""
         self.run = run
@@ -84,11 +90,13 @@ class View:
         if self._live is None:
             print(line, flush=True)
         else:
-            self._live.console.print(line, highlight=False)
+            self._live.console.print(line, highlight=False, markup=False)
 
     def entered(self) -> None:
         """A person pressed Enter."""
         sys.stdin.readline()
+        if self._live is not None:  # the terminal went to the next line, and would leave the view's first line behind
+            self._live.console.control(Control.move(0, -1))
         if self.run is not None and self.run.paused:
             self.run.go_on()
 
@@ -141,7 +149,15 @@ def run_with_view(
             return await _attended(view, work, going_on)
 
     spare_the_collector()
-    return _runner()(attended())
+    try:
+        return _runner()(attended())
+    except KeyboardInterrupt:  # the second one, or one before the first was listened for
+        return _stopped(going_on)
+
+
+def _stopped(going_on: str) -> int:
+    print("stopped; what was done is kept. Go on with: manyeyes swarm " + going_on)
+    return STOPPED
 
 
 def spare_the_collector() -> None:
@@ -174,8 +190,7 @@ async def _attended(view: View, work: Callable[[View], Coroutine[Any, Any, int]]
         return await task
     except asyncio.CancelledError:
         view.close()
-        print("stopped; what was done is kept. Go on with: manyeyes swarm " + going_on)
-        return STOPPED
+        return _stopped(going_on)
     finally:
         drawing.cancel()
         if reads:

@@ -21,7 +21,8 @@ traceback.
     ├── McpError            agent.tools     a tool server that cannot be reached or answered wrongly
     ├── PathRefused         agent.workspace a name that leads nowhere an agent may go
     ├── SandboxUnavailable  agent.sandbox   no sandbox works here, so code is not run
-    └── SamplerError        core.sampler    a request for tokens that cannot be served
+    ├── SamplerError        core.sampler    a request for tokens that cannot be served
+    └── ApiError            inference       a request to the server that is answered with an error
 """
 
 

@@ -1,6 +1,7 @@
-"""From scores to a token: temperature, nucleus, and one uniform number per token from a named stream.
+"""From scores to a token: temperature, cuts, and one uniform number per token from a named stream.
 
-    p = softmax(logits / temperature), cut to the smallest set whose mass reaches top_p, renormalised
+    p = softmax(logits / temperature), cut to the top_k likeliest, to those of at least min_p of the likeliest, and to
+    the smallest set whose mass reaches top_p; renormalised
     token = first index whose cumulative p exceeds u,  u = stream(seed, "inference/sample", request)[position]
 
 A request draws from its own stream, so what it says does not depend on what else is in the batch. Log-probabilities are
@@ -8,54 +9,21 @@ those of the distribution that was really sampled from; greedy decoding (tempera
 that the caller left out have a score of -inf, and no part in either.
 
 Report: App. D (log-probabilities of every sampled token).
-Shapes: B rows, V vocabulary.
+Shapes: B rows, V vocabulary, K likeliest.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from manyeyes.core.errors import ConfigError
+from manyeyes.core.sampler import GREEDY, SamplingParams
 
+__all__ = ["GREEDY", "Choice", "SamplingParams", "choose", "choose_each", "cut", "nucleus", "top_alternatives"]
 
-@dataclass(frozen=True, slots=True)
-class SamplingParams:
-    """How tokens are chosen.
-
-    Attributes:
-        max_new_tokens: at most so many.
-        temperature: 0 is greedy.
-        top_p: nucleus mass, above 0 to 1.
-        seed: of the request's random stream.
-
-    Example:
-        >>> SamplingParams(temperature=0.0).greedy
-        True
-    """
-
-    max_new_tokens: int = 64
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
-        if not 0.0 <= self.temperature < float("inf"):
-            raise ConfigError(f"temperature must be 0 (greedy) or more and finite, got {self.temperature}")
-        if not 0.0 < self.top_p <= 1.0:
-            raise ConfigError(f"top_p must lie above 0 and at most at 1, got {self.top_p}")
-
-    @property
-    def greedy(self) -> bool:
-        """Always the likeliest token."""
-        return self.temperature == 0.0
-
-
-GREEDY = SamplingParams()
-"""At most 64 tokens, always the likeliest."""
+_LIKELIEST = 256
+"""Enough for most nuclei: finding them costs a seventh of sorting 8,192 scores (measured)."""
 
 
 class Choice(NamedTuple):
@@ -66,29 +34,104 @@ class Choice(NamedTuple):
 
 
 def choose(logits_BV: Tensor, params: SamplingParams, uniform_B: Tensor) -> Choice:
-    """One token for each row of scores.
+    """One token for each row of scores, all by the same parameters.
 
     Args:
         uniform_B: one number in [0, 1) a row; not read when greedy.
     """
-    if params.greedy:
-        logprob_BV = logits_BV.float().log_softmax(-1)
-        token_B = logits_BV.argmax(-1)  # of the scores: their last bits may be lost in the log-softmax
-    else:
-        below_BV = logits_BV.float() - logits_BV.float().amax(-1, keepdim=True)  # a tiny temperature must not overflow
-        p_BV = nucleus((below_BV / params.temperature).softmax(-1), params.top_p)
-        reached_BV = p_BV.double().cumsum(-1)
-        token_B = (reached_BV <= uniform_B[:, None].double() * reached_BV[:, -1:]).sum(-1).clamp_max(p_BV.shape[1] - 1)
-        logprob_BV = p_BV.log()
-    return Choice(token_B, logprob_BV.gather(1, token_B[:, None])[:, 0])
+    return choose_each(logits_BV, [params] * len(logits_BV), uniform_B)
+
+
+def choose_each(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: Tensor) -> Choice:
+    """One token for each row of scores, each by its own parameters."""
+    drawn = [row for row, one in enumerate(params) if not one.greedy]
+    if not drawn:
+        return _likeliest(logits_BV.float())
+    if len(drawn) == len(params):
+        return _drawn(logits_BV.float(), params, uniform_B)
+    found = _likeliest(logits_BV.float())
+    rows = torch.tensor(drawn, device=logits_BV.device)
+    some = _drawn(logits_BV[rows].float(), [params[row] for row in drawn], uniform_B[rows])
+    return Choice(found.token_B.index_copy(0, rows, some.token_B), found.logprob_B.index_copy(0, rows, some.logprob_B))
+
+
+def _likeliest(logits_BV: Tensor) -> Choice:
+    """Of the scores, not of their log-softmax, which may lose their last bits."""
+    token_B = logits_BV.argmax(-1)
+    return Choice(token_B, logits_BV.log_softmax(-1).gather(1, token_B[:, None])[:, 0])
+
+
+def _drawn(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: Tensor) -> Choice:
+    p_BV = distribution(logits_BV, params)
+    reached_BV = p_BV.double().cumsum(-1)
+    aim_B1 = uniform_B[:, None].double() * reached_BV[:, -1:]
+    token_B = torch.searchsorted(reached_BV, aim_B1, right=True)[:, 0].clamp_max(p_BV.shape[1] - 1)
+    return Choice(token_B, p_BV.gather(1, token_B[:, None])[:, 0].log())
+
+
+def distribution(logits_BV: Tensor, params: Sequence[SamplingParams]) -> Tensor:
+    """What rows that are not greedy are sampled from: [B, V]."""
+    temperature_B = torch.tensor([one.temperature for one in params], dtype=torch.float64, device=logits_BV.device)
+    below_BV = logits_BV - logits_BV.amax(-1, keepdim=True)  # a tiny temperature must not overflow
+    tiny = torch.finfo(torch.float32).tiny
+    p_BV = (below_BV / temperature_B[:, None].float().clamp_min(tiny)).softmax(-1)
+    cutting = [row for row, one in enumerate(params) if one.top_p < 1.0 or one.top_k or one.min_p]
+    if len(cutting) == len(params):
+        return cut(p_BV, params)
+    if cutting:
+        rows = torch.tensor(cutting, device=logits_BV.device)
+        p_BV[rows] = cut(p_BV[rows], [params[row] for row in cutting])
+    return p_BV
+
+
+def cut(p_BV: Tensor, params: Sequence[SamplingParams]) -> Tensor:
+    """Probabilities after top_k, then min_p, then top_p, renormalised; the likeliest token always stays."""
+    n_vocab = p_BV.shape[1]
+    most = max(_LIKELIEST, *(one.top_k for one in params))
+    if most < n_vocab:
+        value_BK, index_BK = p_BV.topk(most, dim=-1)
+        if _suffices(value_BK, params):
+            return _kept(p_BV, value_BK, index_BK, params)
+    return _kept(p_BV, *p_BV.sort(dim=-1, descending=True, stable=True), params)
+
+
+def _suffices(value_BK: Tensor, params: Sequence[SamplingParams]) -> bool:
+    """Whether no row keeps more than the likeliest ones at hand."""
+    mass = value_BK.sum(-1).tolist()
+    last, first = value_BK[:, -1].tolist(), value_BK[:, 0].tolist()
+    return all(
+        bool(one.top_k) or (one.top_p < 1.0 and m > one.top_p + 1e-6) or (one.min_p > 0.0 and low < one.min_p * high)
+        for one, m, low, high in zip(params, mass, last, first, strict=True)
+    )
+
+
+def _kept(p_BV: Tensor, value_BK: Tensor, index_BK: Tensor, params: Sequence[SamplingParams]) -> Tensor:
+    device, n = p_BV.device, value_BK.shape[1]
+    top_k_B = torch.tensor([min(one.top_k, n) or n for one in params], device=device)
+    min_p_B = torch.tensor([one.min_p for one in params], device=device)
+    top_p_B = torch.tensor([one.top_p for one in params], dtype=torch.float64, device=device)
+    stays_BK = torch.arange(n, device=device) < top_k_B[:, None]
+    stays_BK &= value_BK >= min_p_B[:, None] * value_BK[:, :1]
+    some_BK = value_BK.where(stays_BK, 0.0)
+    narrow = (top_k_B < n) | (min_p_B > 0)  # the nucleus is one of what the other cuts leave
+    mass_B1 = some_BK.double().sum(-1, keepdim=True).where(narrow[:, None], torch.ones((), dtype=torch.float64))
+    before_BK = some_BK.double().cumsum(-1) - some_BK
+    stays_BK &= (before_BK < top_p_B[:, None] * mass_B1) | (top_p_B[:, None] >= 1.0)
+    kept_BV = torch.zeros_like(p_BV).scatter(1, index_BK, value_BK.where(stays_BK, 0.0))
+    return kept_BV / kept_BV.sum(-1, keepdim=True)
 
 
 def nucleus(p_BV: Tensor, top_p: float) -> Tensor:
     """The smallest set of tokens whose mass reaches `top_p`, renormalised; the likeliest token always stays."""
     if top_p >= 1.0:
         return p_BV
-    sorted_BV, order_BV = p_BV.sort(dim=-1, descending=True, stable=True)
-    before_BV = sorted_BV.cumsum(-1) - sorted_BV
-    kept_BV = sorted_BV.where(before_BV < top_p, 0.0)
-    out_BV = torch.zeros_like(p_BV).scatter(1, order_BV, kept_BV)
-    return out_BV / out_BV.sum(-1, keepdim=True)
+    return cut(p_BV, [SamplingParams(top_p=top_p)] * len(p_BV))
+
+
+def top_alternatives(logits_V: Tensor, params: SamplingParams) -> list[tuple[int, float]]:
+    """The likeliest `params.top_logprobs` ids that could have been sampled, with their log-probabilities."""
+    logits_1V = logits_V[None].float()
+    log_p_V = logits_1V.log_softmax(-1)[0] if params.greedy else distribution(logits_1V, [params]).log()[0]
+    value, index = log_p_V.topk(min(params.top_logprobs, len(log_p_V)))
+    pairs = zip(index.tolist(), value.tolist(), strict=True)
+    return [(token, logprob) for token, logprob in pairs if logprob > -torch.inf]

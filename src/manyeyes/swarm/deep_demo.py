@@ -27,13 +27,14 @@ ARMS: tuple[tuple[Mode, Strategy], ...] = (("single", "discard-all"), ("swarm", 
 
 
 class Answered(NamedTuple):
-    """One question in one mode."""
+    """One question in one mode; `stop` and `reason` as of an `Outcome`."""
 
     task: DeepTask
     mode: Mode
     right: bool
     figures: Figures
     stop: str
+    reason: str = ""
 
 
 async def run_questions(
@@ -63,7 +64,7 @@ async def run_questions(
                 used = model or rule_model(seconds=model_seconds, context_tokens=CONTEXT, past=session.events)
                 outcome = await session.run(used, lambda ctx: web_tools(web, web, ctx), listen=listen, started=started)
                 right = (await grade_deep(task, outcome.text)).correct
-                found.append(Answered(task, mode, right, session.figures(), outcome.stop))
+                found.append(Answered(task, mode, right, session.figures(), outcome.stop, outcome.reason))
                 finished(found[-1])
     finally:
         await web.close()

@@ -53,6 +53,7 @@ class Ran(NamedTuple):
     """One task in one mode.
 
     Attributes:
+        stop, reason: how the main agent ended, and why; see `Outcome`.
         moments: what the table was worth over time; empty unless that was asked for.
     """
 
@@ -62,6 +63,7 @@ class Ran(NamedTuple):
     figures: Figures
     stop: str
     moments: tuple[Moment, ...] = ()
+    reason: str = ""
 
 
 async def run_demo(
@@ -93,7 +95,7 @@ async def run_demo(
                 outcome = await session.run(used, lambda ctx: web_tools(web, web, ctx), listen=listen, started=started)
                 score = await score_table(table_task(task), outcome.text, ExactJudge())
                 moments = await moments_of(session, task) if config.over_time else ()
-                found.append(Ran(task, mode, score, session.figures(), outcome.stop, moments))
+                found.append(Ran(task, mode, score, session.figures(), outcome.stop, moments, outcome.reason))
                 finished(found[-1])
     finally:
         await web.close()

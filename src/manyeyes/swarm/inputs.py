@@ -9,6 +9,7 @@ Report: App. F (a folder of videos with an AGENTS.md).
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,18 +19,20 @@ from manyeyes.swarm.prompts import Language
 
 GUIDE = "AGENTS.md"
 LONGEST_GUIDE = 32_000
-"""Bytes of an AGENTS.md that are read out."""
+"""Bytes of an AGENTS.md that are read out; twice as many of all of them together."""
 MOST_LISTED = 200
-SAID: dict[Language, tuple[str, str, str]] = {
+SAID: dict[Language, tuple[str, str, str, str]] = {
     "en": (
         "The user gave these files (read-only):",
         "… and {more} more; list_files shows them",
         "{path} says how they are to be worked on. Follow it:",
+        "{path} says how its folder is to be worked on; read it before you do.",
     ),
     "zh": (
         "用户提供了以下文件（只读）：",
         "……另有 {more} 个；用 list_files 查看",
         "{path} 说明了如何处理这些文件，请遵循：",
+        "{path} 说明了如何处理其所在文件夹；处理之前请先阅读。",
     ),
 }
 
@@ -68,7 +71,7 @@ def _place_folder(path: Path, to: Path) -> None:
         below = to / Path(root).relative_to(path)
         below.mkdir(parents=True, exist_ok=True)
         for name in files:
-            if not (Path(root) / name).is_symlink():
+            if stat.S_ISREG((Path(root) / name).lstat().st_mode):  # no link, and no pipe, which would be waited for
                 _link(Path(root) / name, below / name)
 
 
@@ -76,7 +79,10 @@ def _link(path: Path, to: Path) -> None:
     try:
         os.link(path, to, follow_symlinks=False)
     except OSError:  # another file system, or one without links
-        shutil.copy2(path, to)
+        try:
+            shutil.copy2(path, to, follow_symlinks=False)
+        except OSError as error:
+            raise ConfigError(f"--inputs: {path} cannot be copied: {error.strerror or error}") from None
 
 
 def said_of_inputs(workspace: Workspace, language: Language) -> str:
@@ -84,21 +90,25 @@ def said_of_inputs(workspace: Workspace, language: Language) -> str:
     found = list(workspace.files(INPUTS))
     if not found:
         return ""
-    heading, more, _ = SAID[language]
+    heading, more, *_ = SAID[language]
     lines = [heading, *(f"- {entry.path} ({_size(entry.size)})" for entry in found[:MOST_LISTED])]
     if len(found) > MOST_LISTED:
         lines.append(more.format(more=len(found) - MOST_LISTED))
     guides = [entry.path for entry in found if entry.path.rpartition("/")[2] == GUIDE]
-    return "\n".join([*lines, *_read_out(workspace, guides, language)])
+    return "\n".join([*lines, *_read_out(workspace, guides[:MOST_LISTED], language)])
 
 
 def _read_out(workspace: Workspace, guides: Sequence[str], language: Language) -> Iterator[str]:
+    left = 2 * LONGEST_GUIDE
     for path in guides:
         try:
             text = workspace.read(path, most=LONGEST_GUIDE).decode(errors="replace")
         except PathRefused as error:
             raise ConfigError(f"{path} cannot be read out: {error}") from None
-        yield f"\n{SAID[language][2].format(path=path)}\n\n{text.strip()}"
+        if (left := left - len(text)) < 0:
+            yield SAID[language][3].format(path=path)
+        else:
+            yield f"\n{SAID[language][2].format(path=path)}\n\n{text.strip()}"
 
 
 def _size(size: int) -> str:

@@ -11,9 +11,10 @@ limits. Only results flow back.
 Report: §3 (context sharding), App. E.8 (schemas, prompt, step limits).
 """
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +25,8 @@ from manyeyes.agent.context import BYTES_A_TOKEN, ContextStrategy, ShowAll
 from manyeyes.agent.environment import Ctx, Environment
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import Together, ToolResult, Toolset, unknown_tool
-from manyeyes.agent.workspace import ARTEFACTS
+from manyeyes.agent.workspace import ARTEFACTS, PathRefused, Workspace
+from manyeyes.core.journal import JournalError
 from manyeyes.core.messages import Tool, ToolCall
 from manyeyes.swarm.prompts import ARGUMENTS, ASSIGN_TASK, CREATE_SUBAGENT, ORCHESTRATOR, RETURN_CONTRACT, Language
 
@@ -93,7 +95,8 @@ class SwarmConfig:
         system: of the orchestrator; the report's when "".
         workplace: told to every agent behind its system prompt, such as where files are.
         depth: levels of sub-agents below the orchestrator.
-        started: sub-agents of an interrupted run that have ended; the others are started again, and counted then.
+        started: sub-agents of an interrupted run whose results are known; the others are started again, and counted
+            then.
     """
 
     make_tools: Callable[[Ctx], Toolset]
@@ -231,10 +234,40 @@ class Delegation:
     def _keep(self, agent: str, text: str) -> str:
         if self.config.artefacts is None:
             return ""
-        name = f"result-{agent.replace('/', '-')}.md"
         self.config.artefacts.mkdir(parents=True, exist_ok=True)
-        (self.config.artefacts / name).write_text(text, encoding="utf-8")
-        return f"{ARTEFACTS}/{name}"
+        return written_once(self.config.artefacts, f"result-{agent.replace('/', '-')}", text)
+
+
+def written_once(folder: Path, stem: str, text: str) -> str:
+    """Write a result where agents find it; returns the name by which they do.
+
+    Code of agents writes to this folder, too: what it put there under this name, perhaps a link to somewhere else, is
+    left alone.
+
+    Raises:
+        JournalError: the disk is full or gone; the run goes on when it is resumed.
+    """
+    content, place = text.encode(), Workspace(folder, folder, folder)
+    for name in (f"{ARTEFACTS}/{stem}.md", f"{ARTEFACTS}/{stem}-{secrets.token_hex(4)}.md"):
+        if _holds(place, name, content):  # since before the run was interrupted
+            return name
+        try:
+            with place.open(name, "x") as file:
+                file.write(content)
+            return name
+        except PathRefused as error:
+            why = str(error)
+        except OSError as error:
+            (folder / PurePosixPath(name).name).unlink(missing_ok=True)
+            why = f"{name}: {error.strerror}"
+    raise JournalError(f"{why}; free some space and resume the run")
+
+
+def _holds(place: Workspace, name: str, content: bytes) -> bool:
+    try:
+        return place.read(name, most=len(content)) == content
+    except PathRefused:
+        return False
 
 
 def clipped(text: str, *, limit: int, rest: str = "") -> str:

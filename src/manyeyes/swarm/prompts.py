@@ -126,6 +126,11 @@ WORKPLACE: dict[Language, str] = {
     "任务发起者可以读取你留在 /artefacts 中的文件。",
 }
 """Added to system prompts where agents have file tools."""
+WITHOUT_SANDBOX: dict[Language, str] = {
+    "en": " Code runs without a sandbox: there these folders are $INPUTS, $ARTEFACTS and, at first, the current one.",
+    "zh": "代码在没有沙箱的环境中运行：其中这些文件夹分别是 $INPUTS、$ARTEFACTS 和起始的当前文件夹。",
+}
+"""Added behind that where code runs without a sandbox, which alone can give folders other names."""
 
 
 def single(language: Language, today: date) -> str:

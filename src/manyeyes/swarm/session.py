@@ -23,6 +23,7 @@ from manyeyes.agent.budget import Budget, Limits
 from manyeyes.agent.chat_model import ChatModel, Usage
 from manyeyes.agent.context import ContextStrategy, DiscardAll, HideToolResults, ShowAll, Summarise
 from manyeyes.agent.environment import Ctx, Environment
+from manyeyes.agent.past import settled
 from manyeyes.agent.record import outcome_from
 from manyeyes.agent.resume import paused_seconds
 from manyeyes.agent.run import MAIN, AgentRun
@@ -36,7 +37,7 @@ from manyeyes.swarm.critical_path import critical_path
 from manyeyes.swarm.critical_steps import StepCounter
 from manyeyes.swarm.inputs import place_inputs, said_of_inputs
 from manyeyes.swarm.orchestrator import PRESETS, SwarmConfig
-from manyeyes.swarm.prompts import AUTO, ORCHESTRATOR, WORKPLACE, Language, single
+from manyeyes.swarm.prompts import AUTO, ORCHESTRATOR, WITHOUT_SANDBOX, WORKPLACE, Language, single
 
 Mode = Literal["single", "swarm", "auto"]
 Strategy = Literal["none", "hide-tool-results", "discard-all", "summary"]
@@ -97,6 +98,14 @@ class SessionConfig:
             raise ConfigError(f"no preset {self.preset!r}; there are {', '.join(PRESETS)}")
         if self.depth < 1:
             raise ConfigError(f"--depth must be 1 or more, got {self.depth}; --mode single makes no sub-agents")
+        if self.most_agents < 1:
+            raise ConfigError(f"--most-agents must be 1 or more, got {self.most_agents}; --mode single makes none")
+        for name in ("tokens", "cost", "seconds", "context_tokens"):
+            given = getattr(self, name)
+            if given is not None and not given > 0:
+                raise ConfigError(f"--{name.replace('_', '-')} must be more than 0, got {given:g}")
+        if min(self.price) < 0:
+            raise ConfigError(f"--price must not be negative, got {self.price[0]:g} {self.price[1]:g}")
 
     @property
     def strategy(self) -> ContextStrategy:
@@ -156,13 +165,18 @@ class Session:
         """Make the folder and put the inputs there.
 
         Raises:
-            ConfigError: it holds a session already, or an input is missing.
+            ConfigError: it holds a session already, it cannot be written, or an input is missing.
         """
         if (folder / CONFIG).exists():
             raise ConfigError(f"{folder} holds a session already; resume it, or name another folder")
-        place_inputs(inputs, folder / INPUTS)
-        (folder / ARTEFACTS).mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
+        if inputs and any((folder / INPUTS).glob("*")):  # links to a user's files, which a copy would write through
+            raise ConfigError(f"{folder / INPUTS} holds files already; delete it, or name another folder")
+        try:
+            place_inputs(inputs, folder / INPUTS)
+            (folder / ARTEFACTS).mkdir(parents=True, exist_ok=True)
+            write_atomic(folder / CONFIG, msgspec.json.format(msgspec.json.encode(config), indent=2) + b"\n")
+        except OSError as error:
+            raise ConfigError(f"{error.filename or folder}: {error.strerror or error}; name another folder") from error
         return cls(folder, config)
 
     @classmethod
@@ -199,7 +213,7 @@ class Session:
             attended: a person can answer: when the endpoint wants money or a key, the run waits for `go_on`.
         """
         if (over := ended(self.events)) is not None:
-            self._tell(over)  # a kill may have come between the end and the answer
+            self.tell(over)
             return over
         with Journal(self.folder, secrets=secrets) as journal:
             past = self.events  # now that nobody else writes
@@ -211,19 +225,18 @@ class Session:
             run = AgentRun(journal, model, budget=budget, past=past, on_quota="pause" if attended else "stop")
             if started is not None:
                 started(run)
-            environment = self.environment(
-                make_tools, ended=sum(agent.outcome is not None for agent in run.past.values())
-            )
+            environment = self.environment(make_tools, ended=settled(run.past))
             outcome = await run.start(Task(MAIN, self.prompt), environment)
             last = run.last_of.get(MAIN)
             journal.append("run.finished", after=() if last is None else (last,), stop=outcome.stop)
-        self._tell(outcome)
+        self.tell(outcome)
         return outcome
 
-    def _tell(self, outcome: Outcome) -> None:
-        said = outcome.text + "\n"
-        if not (self.folder / ANSWER).exists() or (self.folder / ANSWER).read_text(encoding="utf-8") != said:
-            write_atomic(self.folder / ANSWER, said)
+    def tell(self, outcome: Outcome) -> None:
+        """Write the answer down where it does not stand yet: a kill may have come between the end and the answer."""
+        said, path = (outcome.text + "\n").encode(), self.folder / ANSWER
+        if not path.exists() or path.read_bytes() != said:
+            write_atomic(path, said)
 
     @property
     def artefacts(self) -> list[Path]:
@@ -241,10 +254,12 @@ class Session:
         """Of the main agent.
 
         Args:
-            ended: agents of an interrupted run that have ended.
+            ended: sub-agents of an interrupted run that are not started again.
         """
         config, preset = self.config, PRESETS[self.config.preset]
         workplace = WORKPLACE[config.language] if "files" in config.tools else ""
+        if workplace and config.unsafe and "code" in config.tools:
+            workplace += WITHOUT_SANDBOX[config.language]
         if config.mode == "single":
             system = config.system or single(config.language, date.fromisoformat(config.day))
             limits = Limits(steps=preset.sub_agent)

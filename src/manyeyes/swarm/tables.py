@@ -15,7 +15,8 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.reward.table_text import WrittenTable, written_tables
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""The last four are full-width: some spreadsheets read them as the others."""
 
 
 def tables_of(answer: str) -> list[WrittenTable]:

@@ -9,6 +9,7 @@ Report: none.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ BATCH, BATCH_SECONDS, IDLE_SECONDS, HEARTBEAT_SECONDS = 2000, 0.1, 0.5, 10.0
 longest silence."""
 LONGEST_SAID = 20_000
 """Characters that a person may say to an agent at once."""
+MOST_DIGITS = 15
 PIECE = 2**18
 """Bytes of a file that are sent at once."""
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -79,7 +81,7 @@ class Routes:
         """Server-sent events from a number on."""
         run, more = self._run(request), self.runs.listen()
         had = request.headers.get("Last-Event-ID", "")
-        first = max(_number(request, "after"), int(had) if had.isdecimal() else -1) + 1
+        first = max(_after(request), _whole(had)) + 1
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         protect(response)
         try:
@@ -88,7 +90,8 @@ class Routes:
         except ConnectionError:
             pass  # the browser is gone; it asks again from where it was
         except JournalError as error:
-            await response.write(_frame("problem", _JSON(str(error))))
+            with suppress(ConnectionError):
+                await response.write(_frame("problem", _JSON(str(error))))
         finally:
             self.runs.forget(more)
         return response
@@ -119,14 +122,15 @@ class Routes:
         """Whole events of one agent from a number on, as many as fit into one answer."""
         feed = self._run(request).feed
         feed.refresh()
-        return _json(feed.of_agent(request.query.get("name", ""), _number(request, "after") + 1))
+        return _json(feed.of_agent(request.query.get("name", ""), _after(request) + 1))
 
     async def files(self, request: web.Request) -> web.StreamResponse:
         """Names and sizes of files that an agent can see."""
         run, agent = self._run(request), request.query.get("name", "")
         if agent not in run.feed.agents:
             return web.Response(status=404, text="no such agent")
-        return _json([[entry.path, entry.size] for entry in files_of(run.folder, agent)])
+        found = await asyncio.to_thread(files_of, run.folder, agent)  # agents can make folders by the ten thousand
+        return _json([[entry.path, entry.size] for entry in found])
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """A file that an agent wrote, to be kept and not to be shown."""
@@ -137,14 +141,16 @@ class Routes:
             file, left = opened(run.folder, agent, path)
         except PathRefused as error:
             return web.Response(status=404, text=str(error))
-        with file:
-            response = web.StreamResponse(headers=_kept(path) | {"Content-Type": BYTES})
-            protect(response)
-            response.content_length = left
+        response = web.StreamResponse(headers=_kept(path) | {"Content-Type": BYTES})
+        protect(response)
+        response.content_length = left
+        with file, suppress(ConnectionError):  # a browser that is gone
             await response.prepare(request)
             while left > 0 and (piece := file.read(min(left, PIECE))):
                 left -= len(piece)
                 await response.write(piece)
+        if left and request.transport is not None:  # it was cut meanwhile: the next answer is not to pass for its rest
+            request.transport.abort()
         return response
 
     async def blob(self, request: web.Request) -> web.StreamResponse:
@@ -181,10 +187,10 @@ class Routes:
         return _json({"paused": control.paused})
 
     def _run(self, request: web.Request) -> ShownRun:
-        name = request.match_info["run"]
-        if not name.isdecimal() or int(name) >= len(self.runs.runs):
+        number = _whole(request.match_info["run"])
+        if not 0 <= number < len(self.runs.runs):
             raise web.HTTPNotFound(text="no such run")
-        return self.runs.runs[int(name)]
+        return self.runs.runs[number]
 
 
 def _acts(control: Control, wanted: dict[str, str]) -> dict[str, Callable[[], None]]:
@@ -224,10 +230,14 @@ def _frame(kind: str, data: bytes, *, id: int | None = None) -> bytes:
     return number + b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
 
 
-def _number(request: web.Request, name: str) -> int:
-    """A number of the query; -1 when it is left out or none."""
-    given = request.query.get(name, "")
-    return int(given) if given.isdecimal() else -1
+def _after(request: web.Request) -> int:
+    """The number of the last event that is known there; -1 for none."""
+    return _whole(request.query.get("after", ""))
+
+
+def _whole(given: str) -> int:
+    """A whole number; -1 for anything else, such as one of more digits than an event can have."""
+    return int(given) if given.isdecimal() and len(given) <= MOST_DIGITS else -1
 
 
 async def _wait(more: asyncio.Event, seconds: float) -> None:

@@ -15,6 +15,8 @@ import hmac
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from manyeyes.core.errors import ManyeyesError
+
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -69,6 +71,8 @@ class Guard:
                 response = self.refused(request) or await handler(request)
             except web.HTTPException as error:  # aiohttp's own answers, such as 404, are answers, too
                 response = web.Response(status=error.status, text=error.text)
+            except ManyeyesError as error:  # such as a journal that was damaged: whoever may ask is told
+                response = web.Response(status=500, text=str(error))
             if not response.prepared:
                 protect(response)
             return response

@@ -33,6 +33,7 @@ class AgentState:
         waited: seconds that its calls waited for the limiter.
         since: Unix seconds of the last change.
         began, ended: Unix seconds; `ended` None while it lives.
+        away: seconds of its life for which no process was at the run, or it was paused.
         stop, reason: how it ended.
         round: the agent that started it and the number of the answer that did; None for the main agent.
     """
@@ -49,6 +50,7 @@ class AgentState:
     since: float = 0.0
     began: float = 0.0
     ended: float | None = None
+    away: float = 0.0
     stop: str = ""
     reason: str = ""
     round: tuple[str, str] | None = None
@@ -62,6 +64,10 @@ class AgentState:
     def alive(self) -> bool:
         """Whether it is still at work."""
         return self.ended is None
+
+    def seconds(self, now: float) -> float:
+        """What it has taken, without the time that it stood still; `now` in Unix seconds."""
+        return max(0.0, (now if self.ended is None else self.ended) - self.began - self.away)
 
 
 @dataclass
@@ -134,7 +140,7 @@ class SwarmState:
         """Take one event in."""
         self.began = self.began or event.time
         if event.kind == "run.resumed" or self.paused_for:
-            self.away += event.time - self.last
+            self._stand_still(event.time - self.last)
         self.last = event.time
         self.steps.take(event)
         self._account(event)
@@ -142,6 +148,12 @@ class SwarmState:
             agent = self.agents.setdefault(event.agent, AgentState(event.agent, began=event.time))
             agent.since = event.time
             _apply(agent, event)
+
+    def _stand_still(self, seconds: float) -> None:
+        self.away += seconds
+        for agent in self.agents.values():
+            if agent.alive:
+                agent.away += seconds
 
     def _account(self, event: Event) -> None:
         """What concerns the run as a whole."""

@@ -27,6 +27,8 @@ MARKS = {
     "thinking": "●", "tool": "◆", "delegating": "▶", "waiting": "·", "finished": "✔", "failed": "✘", "cancelled": "■",
 }  # fmt: skip
 MOST_LINES = 24
+LONGEST_ROLE = 40
+"""Characters."""
 MOST_MARKS = 600
 """Agents in the grid; a thousand marks would push the tree off the screen."""
 
@@ -63,7 +65,7 @@ def counters(state: SwarmState, now: float, *, limiter: Limiter | None = None) -
     if usage.cost:
         parts.append(f"${usage.cost:.2f}")
     if state.paused_for:
-        parts.append(f"paused: {printable(state.paused_for)[:60]}")
+        parts.append(f"paused: {one_line(state.paused_for, 60)}")
     return Text(" | ".join(parts), style="bold")
 
 
@@ -79,11 +81,16 @@ def grid(state: SwarmState) -> Text:
 
 
 def shown(state: SwarmState) -> list[AgentState]:
-    """Those at work, then those that ended last, as many as fit; in the order of the tree."""
+    """The main agent, those at work, then those that ended last, as many as fit; in the order of the tree."""
     agents = list(state.agents.values())
     if len(agents) > MOST_LINES:
-        agents = sorted(agents, key=lambda agent: (not agent.alive, -agent.since))[:MOST_LINES]
+        agents = sorted(agents, key=lambda agent: (agent.depth > 0, not agent.alive, -agent.since))[:MOST_LINES]
     return sorted(agents, key=lambda agent: [int(part) if part.isdigit() else -1 for part in agent.name.split("/")])
+
+
+def one_line(text: str, most: int) -> str:
+    """The beginning of a text that a model wrote, as one line: it names its agents as it likes."""
+    return " ".join(printable(text[: 4 * most]).split())[:most]
 
 
 def _queue(limiter: Limiter | None) -> str:
@@ -101,7 +108,7 @@ def _rows(state: SwarmState, chosen: list[AgentState], now: float) -> Iterator[t
         if agent.round and agent.round not in told and state.rounds.get(agent.round, 0) > 1:
             told.add(agent.round)
             yield _round(state, agent)
-        yield _cells(agent, now)
+        yield _cells(agent, state.last if state.paused_for else now)
 
 
 def _round(state: SwarmState, agent: AgentState) -> tuple[Text, ...]:
@@ -116,14 +123,13 @@ def _cells(agent: AgentState, now: float) -> tuple[Text, ...]:
     doing = ", ".join(sorted(set(agent.doing.values()))) or agent.reason or agent.activity
     quiet = now - agent.since
     waits = f" for {quiet:.0f} s" if agent.alive and quiet > 10 else ""
-    took = (agent.ended or now) - agent.began
     cost = f" ${agent.usage.cost:.2f}" if agent.usage.cost >= 0.005 else ""
     limited = f" ({agent.waited:.0f} s limited)" if agent.waited >= 1 else ""
     return (
         Text("  " * agent.depth + MARKS[agent.activity], style=style),
-        Text(printable(agent.role) or agent.name, style="bold" if agent.alive else "dim"),
-        Text(printable(doing)[:48] + waits, style=style),
+        Text(one_line(agent.role, LONGEST_ROLE) or agent.name, style="bold" if agent.alive else "dim"),
+        Text(one_line(doing, 48) + waits, style=style),
         Text(f"{agent.turns} turns, {agent.calls} calls", style="dim"),
         Text(f"{agent.usage.total:,} tok{cost}", style="dim"),
-        Text(f"{took:.0f} s{limited}", style="dim"),
+        Text(f"{agent.seconds(now):.0f} s{limited}", style="dim"),
     )

@@ -6,6 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -199,3 +203,24 @@ def test_a_broken_out_renderer_finds_the_kernels_settings_read_only() -> None:
     tried = "for file in /proc/sys/kernel/core_pattern /proc/sys/vm/drop_caches; do (: >> $file) && echo wrote; done"
     ran = subprocess.run([config.bwrap, *inside, "sh", "-c", tried], capture_output=True, text=True, check=False)
     assert ran.stdout == "" and ran.stderr.count("Read-only file system") == 2
+
+
+def test_a_browser_that_was_taken_over_makes_no_socket_that_leads_past_its_network(monkeypatch) -> None:
+    tried = (
+        "import socket\n"
+        "for family in range(64):\n"
+        "    for kind in (1, 2, 3, 5):\n"
+        "        try: socket.socket(family, kind).close(); print(family)\n"
+        "        except OSError: pass\n"
+        "print('end')\n"
+    )
+    monkeypatch.setattr(browser_command, "_flags", lambda *_: ["-c", tried])
+    config = replace(browser(), chromium=os.path.realpath(sys.executable))
+    with tempfile.TemporaryDirectory(prefix="eyes") as made, ExitStack() as stack:
+        for name in ("proxy", "alive"):
+            listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listening.bind(f"{made}/{name}")
+            listening.listen()
+        program, arguments = browser_command.command(config, folder=Path(made), port=0)
+        ran = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    assert set(ran.stdout.split()) <= {"1", "2", "10", "16", "end"} and "end" in ran.stdout, ran.stderr

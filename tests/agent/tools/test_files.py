@@ -1,13 +1,22 @@
 """Files: what is read is what is there, edits hit one passage, nothing outside the folders is reached."""
 
 import asyncio
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyeyes.agent.tools.files import LETTERS_A_VIEW, LINES_A_VIEW, LONGEST_LINE, MOST_LISTED, file_tools
+from manyeyes.agent.tools.files import (
+    LETTERS_A_VIEW,
+    LINES_A_VIEW,
+    LONGEST_LINE,
+    MOST_FOUND,
+    MOST_LINES,
+    MOST_LISTED,
+    file_tools,
+)
 from manyeyes.agent.toolset import ToolResult
 from manyeyes.agent.workspace import Workspace
 from manyeyes.core.messages import ToolCall
@@ -150,3 +159,21 @@ def test_writing_at_a_link_replaces_the_link_and_not_what_it_leads_to(workspace:
     assert not call(workspace, "write_file", path="link", text="mine").failure
     assert (tmp_path / "secret").read_text() == "a secret"
     assert not (workspace.work / "link").is_symlink() and (workspace.work / "link").read_text() == "mine"
+
+
+def test_a_text_that_stands_everywhere_is_not_gathered_whole(workspace: Workspace) -> None:
+    (workspace.work / "many.txt").write_bytes(b"aa\n" * 300_000)
+    tracemalloc.start()
+    try:
+        found = call(workspace, "search_files", text="a", folder="/work")
+        largest = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found.text.splitlines()) == MOST_FOUND + 1 and "there are more" in found.text
+    assert largest < 40 * 2**20, largest
+
+
+def test_a_file_of_too_many_lines_is_refused(workspace: Workspace) -> None:
+    (workspace.work / "many.txt").write_bytes(b"\n" * (MOST_LINES + 1))
+    for name, arguments in (("read_file", {"path": "many.txt"}), ("search_files", {"text": "a", "folder": "/work"})):
+        assert "lines; 2,000,000" in (told := call(workspace, name, **arguments).text) or "1 files are no text" in told

@@ -14,7 +14,7 @@ from manyeyes.core.errors import ConfigError
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "deep").mkdir()
-    (tmp_path / "a.html").write_text("<title>Rivers</title><p>The Danube is long. <a href='deep/b%20c.md'>more</a>")
+    (tmp_path / "a.html").write_text("<title>Rivers</title><p>The Danube is long. <a href='deep/b c.md'>more</a>")
     (tmp_path / "deep" / "b c.md").write_text("# Danube\n\nIt is 2,850 km long.\n")
     (tmp_path / "notes.txt").write_text("nothing of that")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")

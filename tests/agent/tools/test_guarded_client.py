@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import socket
+import time
 import zlib
 from collections.abc import Awaitable, Callable
 
@@ -195,6 +196,20 @@ def test_unpacking_loses_nothing(content: bytes, repeat: int, coding: str, cut: 
     unpack = _unpacker(coding)
     pieces = [piece for at in range(0, len(packed), cut) for piece in unpack(packed[at : at + cut])]
     assert b"".join(pieces) == content and all(len(piece) <= PIECE for piece in pieces)
+
+
+def test_what_follows_the_end_of_a_packed_page_is_a_member_or_nothing() -> None:
+    unpack, two = _unpacker("gzip"), gzip.compress(b"one ") + gzip.compress(b"two")
+    assert b"".join(piece for at in range(0, len(two), 7) for piece in unpack(two[at : at + 7])) == b"one two"
+    rest, began = bytes(PIECE), time.process_time()
+    assert not [piece for _ in range(1_000) for piece in unpack(rest)]
+    assert time.process_time() - began < 5  # kept and copied each time, it took minutes
+
+
+def test_names_that_dns_cannot_have_are_said() -> None:
+    for url in (f"http://{'a' * 70}.example/", "http://a..example/", "http://a\0b.example/"):
+        error, _ = fetched(url)
+        assert isinstance(error, FetchError), url
 
 
 def test_limits_on_bytes_and_time() -> None:

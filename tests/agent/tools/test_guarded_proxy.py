@@ -4,6 +4,7 @@ import asyncio
 import base64
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +239,24 @@ def test_closing_cuts_everything() -> None:
             await asyncio.open_connection("127.0.0.1", port)
 
     run(go, server=Server(silent))
+
+
+def test_who_opens_connections_and_asks_for_nothing_is_cut_off() -> None:
+    async def go(proxy: GuardedProxy, server: Server) -> None:
+        opened = [await asyncio.open_connection("127.0.0.1", proxy.port) for _ in range(5)]
+        for reader, writer in opened[-1:]:
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+        for _, writer in opened:
+            writer.close()
+
+    run(go, limits=ProxyLimits(connections=2))
+
+
+def test_a_name_that_dns_cannot_have_is_said() -> None:
+    async def go(proxy: GuardedProxy, server: Server) -> None:
+        for name in (f"{'a' * 70}.example", "a..example"):
+            assert (await asked(proxy, f"CONNECT {name}:443 HTTP/1.1")).startswith(b"HTTP/1.1 502")
+
+    run(go)

@@ -190,6 +190,46 @@ def test_sockets_that_code_exchanges_are_not_connected_to(probed, tmp_path) -> N
             server.accept()
 
 
+def test_a_message_without_end_does_not_fill_our_memory(probed, tmp_path) -> None:
+    pour = """
+import os, socket, stat, struct, time
+time.sleep(0.5)  # what was said so far is sent
+for fd in range(3, 200):
+    try:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            with socket.socket(fileno=os.dup(fd)) as one:
+                one.getpeername()
+                if one.family == socket.AF_UNIX and one.getsockname().endswith("k-2"):
+                    break
+    except OSError:
+        pass
+os.set_blocking(fd, True)
+body = bytes(15 << 20)
+for _ in range(1000):
+    left = memoryview(b"\\x03" + struct.pack(">Q", len(body)) + body)
+    while left:
+        left = left[os.write(fd, left):]
+"""
+
+    async def work(sandbox: Sandbox, kernels: KernelPool, tools: CodeTools) -> list[ToolResult]:
+        return [await run(tools, pour), await run(tools, "1")]
+
+    result, after = with_kernels(probed, tmp_path, work)
+    assert result.failure == "crash" and "connection" in result.text and after.text == "1\n"
+
+
+def test_modules_in_the_work_folder_are_not_taken_for_the_kernels(probed, tmp_path) -> None:
+    async def work(sandbox: Sandbox, kernels: KernelPool, tools: CodeTools) -> str:
+        places = Workspace.of(tmp_path, "main/1")
+        for name in ("ipykernel_launcher", "ipykernel", "fnmatch", "zmq"):
+            places.write(f"{name}.py", b"open('/work/taken', 'w').write(__name__)")
+        places.write("own.py", b"x = 5")
+        return (await run(tools, "import own; print(own.x)")).text
+
+    assert with_kernels(probed, tmp_path, work) == "5\n"
+    assert not (Workspace.of(tmp_path, "main/1").work / "taken").exists()
+
+
 def test_messages_that_code_forges_are_passed_over(probed, tmp_path) -> None:
     forge = """
 import json, zmq

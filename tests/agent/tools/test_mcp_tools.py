@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from manyeyes.agent.tools.mcp_config import McpServer, read_servers
+from manyeyes.agent.tools.mcp_server import McpConnection, _Life
 from manyeyes.agent.tools.mcp_tools import MOST_TEXT, McpServers, McpTools, beside
 from manyeyes.agent.toolset import Functions, ToolResult
 from manyeyes.core.errors import ConfigError
@@ -189,6 +190,33 @@ def test_a_server_that_does_not_start_is_told_and_leaves_nothing(monkeypatch: py
         assert "did not answer" in asyncio.run(go(stdio("bad", "silent")))
 
 
+def test_secrets_are_known_wherever_they_stand() -> None:
+    content = {"mcpServers": {
+        "a": {"command": "x", "args": ["--api-key=inline-secret", "--token", "${A_TOKEN}", "--root", "${HOME}"]},
+        "b": {"url": "https://me:pass-of-mine@b.example/mcp?apikey=a%2Bb-in-address&page=something"},
+        "c": {"command": "x", "env": {"GITHUB_PAT": "of-github", "PATH": "/usr/bin"}, "args": ["-c", "${A_TOKEN}"]},
+    }}  # fmt: skip
+    known = [one.secrets for one in read_servers(json.dumps(content), {"A_TOKEN": "from-outside", "HOME": "/home/me"})]
+    assert [set(one) for one in known] == [
+        {"inline-secret", "from-outside"}, {"pass-of-mine", "a%2Bb-in-address", "a+b-in-address"},
+        {"of-github", "from-outside"},
+    ]  # fmt: skip
+
+
+@needs_mcp
+def test_no_part_of_a_secret_is_left_where_a_message_is_cut() -> None:
+    secret = "hush" * 60
+    connection = McpConnection(McpServer(name="x", url=f"http://x.example/?key={secret}"))
+
+    async def told() -> str:
+        life = _Life()
+        life.errors.write(f"{'-' * 20_000} {secret} {'.' * 200}")
+        life.errors.flush()
+        return connection._reason(life, ValueError(f"{'no ' * 50}{secret}"))
+
+    assert "hush" not in asyncio.run(told())
+
+
 def test_files_that_people_have_are_read() -> None:
     content = {"theme": "dark", "mcpServers": {
         "files": {"command": "npx", "args": ["-y", "${WHAT}"], "env": {"TOKEN": "${TOKEN}"}, "autoApprove": ["x"]},
@@ -196,7 +224,8 @@ def test_files_that_people_have_are_read() -> None:
         "off": {"command": "x", "disabled": True},
     }}  # fmt: skip
     files, wiki = read_servers(json.dumps(content), {"TOKEN": "abcdefgh1234", "WHAT": "files"})
-    assert files == McpServer(name="files", command="npx", args=("-y", "files"), env={"TOKEN": "abcdefgh1234"})
+    kept = {"TOKEN": "abcdefgh1234"}
+    assert files == McpServer(name="files", command="npx", args=("-y", "files"), env=kept, hidden=("abcdefgh1234",))
     assert wiki.url == "http://a.example/mcp" and wiki.headers == {"Authorization": "Bearer abcdefgh1234"}
     assert files.secrets == ("abcdefgh1234",) and "abcdefgh1234" in wiki.secrets and "Bearer" not in wiki.secrets
     for wrong, said in (

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manyeyes.agent.tools import extraction
 from manyeyes.agent.tools.citations import Citations
 from manyeyes.agent.tools.extraction import LONG, extract
 from manyeyes.agent.tools.guarded_client import Fetched
@@ -85,7 +86,7 @@ HOSTILE = {
     "nested": "<div>", "comments": "<!--", "quotes": '<a "', "attributes": "<a a=b>", "cells": "<table><tr><td>",
     "bare": "<", "ends": "</", "declarations": "<![CDATA[", "scripts": "<script>", "links": "[a](", "brackets": "[a",
     "lines": "a\n", "words": "word ", "letters": "x", "many links": "[a](b) ", "titles": "<title>", "amps": "&amp",
-    "href": '<a href="',
+    "href": '<a href="', "long names": f"<a {'a' * 1990}>", "numbers": "&#1",
 }  # fmt: skip
 
 
@@ -116,6 +117,16 @@ def test_the_article_of_a_long_page_is_taken_out_of_what_surrounds_it() -> None:
     )
     text = "\n".join(page.lines)
     assert len(text) > LONG and "Sentence number 299" in text and page.title == "T"
+
+
+def test_a_reference_to_a_number_of_thousands_of_digits_is_a_letter_like_others() -> None:
+    page = extract(html(f"<p>&#{'1' * 5_000}; &amp; &#65;</p><p>the end</p>"))
+    assert page.lines[0] == "\N{REPLACEMENT CHARACTER} & A" and page.lines[-1] == "the end"
+
+
+def test_a_title_is_no_place_for_a_book() -> None:
+    page = extract(html(f"<title>{'word ' * 100_000}</title><p>text</p>"))
+    assert page.title.startswith("word word") and len(page.view(1, cite=1)) < 1_000
 
 
 def test_text_json_and_the_unreadable() -> None:
@@ -157,6 +168,16 @@ def test_a_pdf_is_read() -> None:
     assert "Hello island" in "\n".join(page.lines) and "## Page 1" in page.lines
     with pytest.raises(FetchError, match="cannot be read"):
         extract(Fetched("https://a.example/a.pdf", b"%PDF-1.4 broken", "application/pdf"))
+
+
+@pytest.mark.skipif(not installed("pypdfium2"), reason="pypdfium2 is not installed")
+def test_a_pdf_takes_others_no_more_than_its_time(monkeypatch) -> None:
+    fetched = Fetched("https://a.example/a.pdf", pdf("Hello island"), "application/pdf")
+    monkeypatch.setattr(extraction, "PDF_SECONDS", -1.0)
+    assert extract(fetched).lines == ("(1 more pages were not read)",)
+    monkeypatch.setattr(extraction, "PDF_WAIT_SECONDS", 0.001)
+    with extraction._PDFIUM, pytest.raises(FetchError, match="others are being read"):
+        extract(fetched)
 
 
 @pytest.mark.skipif(not installed("pypdfium2"), reason="pypdfium2 is not installed")

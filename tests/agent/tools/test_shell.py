@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -205,3 +207,10 @@ def test_plain_text_is_left_alone(text: str) -> None:
 def test_nothing_printed_is_said() -> None:
     assert told(Ran(0, b""), 100) == "[no output]"
     assert told(Ran(0, b"a\xff\n"), 100) == "a\ufffd"
+
+
+@pytest.mark.parametrize("text", ["a" * 1_000_000, "\x1b[" * 500_000, "\x1b]a" * 300_000, "\r" * 1_000_000])
+def test_a_long_line_takes_no_time_that_grows_with_its_square(text) -> None:
+    began = time.process_time()
+    plain(text)
+    assert time.process_time() - began < 10

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from manyeyes.agent import sandbox_entry
 from manyeyes.agent.sandbox_bwrap import binaries
 from manyeyes.agent.tools import browser_relay
 from manyeyes.core.errors import ConfigError
@@ -133,7 +134,7 @@ def command(config: BrowserConfig, *, folder: Path, port: int) -> tuple[str, lis
         unsafe = ["--no-sandbox"] if config.unsafe else []
         return config.chromium, [*_flags(config, port, str(folder / "profile")), *unsafe]
     python, relay = os.path.realpath(sys.executable), str(INSIDE / "relay.py")
-    seen = ["--ro-bind", browser_relay.__file__, relay]
+    seen = ["--ro-bind", browser_relay.__file__, relay, "--ro-bind", sandbox_entry.__file__, str(INSIDE / "entry.py")]
     for name in ("proxy", "alive"):
         seen += ["--ro-bind", str(folder / name), str(INSIDE / name)]
     inside = [python, "-I", "-S", relay, str(INSIDE), str(RELAY_PORT), config.chromium]

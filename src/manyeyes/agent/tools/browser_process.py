@@ -104,7 +104,10 @@ class RunningBrowser:
             raise ConfigError(f"{self.config.chromium} does not start: {_reason(error.message)}") from None
 
     def _watch(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._watched.append(writer)
+        if self._watched:  # the relay came first; whoever else does is a browser that was taken over
+            writer.transport.abort()
+        else:
+            self._watched.append(writer)
 
 
 async def _in_time(closing: Any) -> None:

@@ -3,13 +3,15 @@
     python browser_relay.py FOLDER PORT PROGRAM ARGUMENT …      FOLDER holds the sockets `proxy` and `alive`
 
 The sandbox has a network of its own with nothing in it but this port, so a browser that ignores its proxy settings, or
-that was taken over by a page, reaches nothing else. When `alive` breaks, everything in the sandbox is killed.
+that was taken over by a page, reaches nothing else. Sockets that lead past a network namespace are refused by a filter
+of calls (`sandbox_entry`, in FOLDER as `entry.py`). When `alive` breaks, everything in the sandbox is killed.
 Runs by itself on the standard library, without manyeyes.
 
 Report: App. E.8 (browser); the isolation is ours.
 """
 
 import asyncio
+import importlib
 import os
 import signal
 import socket
@@ -31,6 +33,10 @@ def main(folder: str, port: int, program: list[str]) -> None:
             os.kill(-1, signal.SIGKILL)
     listening.close()
     alive.close()
+    sys.path.append(folder)
+    entry = importlib.import_module("entry")
+    if entry.knows_calls():
+        entry.refuse_calls(sockets_alone=True)
     os.execv(program[0], program)
 
 

@@ -29,6 +29,7 @@ MOST_HTML = 1_000_000
 MOST_ELEMENTS = 3_000
 LONG = 100_000
 """Characters from which on it is made readable in a thread."""
+LONGEST_KIND, LONGEST_ADDRESS = 40, 8_000
 REF = "ref:"
 
 SCRIPT = r"""
@@ -213,4 +214,5 @@ def _control(link: Link, about: Sequence[tuple[str, str]]) -> Control | None:
     place = link.url.removeprefix(REF)
     if place == link.url or not place.isdecimal() or int(place) >= len(about):
         return None
-    return Control(int(place), *about[int(place)])
+    kind, url = about[int(place)]
+    return Control(int(place), kind[:LONGEST_KIND], url[:LONGEST_ADDRESS])

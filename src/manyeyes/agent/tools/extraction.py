@@ -11,8 +11,11 @@ Report: App. E.8 (web pages, PDFs).
 import io
 import re
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from manyeyes.agent.tools.guarded_client import Fetched
 from manyeyes.agent.tools.html_walk import walked
@@ -25,6 +28,8 @@ LONG = 12_000
 ENOUGH = 0.2
 """Of the text that the article must hold to be taken instead of the whole."""
 MOST_PAGES = 300
+PDF_SECONDS, PDF_WAIT_SECONDS = 20.0, 40.0
+"""Of reading pages, which may all show one thing that is unpacked to a gigabyte; and of waiting for other readers."""
 _PDFIUM = threading.Lock()
 """PDFium is not safe for threads, not even on documents of their own; whoever reads a PDF holds this."""
 
@@ -69,13 +74,35 @@ def _pdf(fetched: Fetched) -> Page:
     except ImportError:
         raise FetchError(f"{fetched.url} is a PDF; reading it needs pypdfium2: pip install 'manyeyes[web]'") from None
     try:
-        with _PDFIUM, pypdfium2.PdfDocument(io.BytesIO(fetched.content)) as document:
-            pages = [_pdf_text(document[number]) for number in range(min(len(document), MOST_PAGES))]
-            title = document.get_metadata_dict().get("Title", "")
+        with _pdfium(fetched.url), pypdfium2.PdfDocument(io.BytesIO(fetched.content)) as document:
+            pages = _pdf_pages(document)
+            left, title = len(document) - len(pages), document.get_metadata_dict().get("Title", "")
     except pypdfium2.PdfiumError as error:
         raise FetchError(f"{fetched.url} is a PDF that cannot be read: {error}") from None
     text = "\n\n".join(f"## Page {number}\n\n{text}" for number, text in enumerate(pages, 1))
+    text += f"\n\n({left} more pages were not read)" if left else ""
     return Page.from_markdown(fetched.url, title or fetched.url, text, date=_day(fetched))
+
+
+@contextmanager
+def _pdfium(url: str) -> Iterator[None]:
+    """PDFium for one reader. Who waits holds a thread that others need, so nobody waits for long."""
+    if not _PDFIUM.acquire(timeout=PDF_WAIT_SECONDS):
+        raise FetchError(f"{url} is a PDF, and others are being read; try again later")
+    try:
+        yield
+    finally:
+        _PDFIUM.release()
+
+
+def _pdf_pages(document: Any) -> list[str]:
+    """Texts of the first pages, as many as there is time for."""
+    until, texts = time.monotonic() + PDF_SECONDS, list[str]()
+    for number in range(min(len(document), MOST_PAGES)):
+        if time.monotonic() > until:
+            break
+        texts.append(_pdf_text(document[number]))
+    return texts
 
 
 def _pdf_text(page: "object") -> str:

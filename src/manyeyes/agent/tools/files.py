@@ -14,6 +14,7 @@ Report: App. F (artefact files), App. E.8.
 import codecs
 import functools
 from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple, ParamSpec
 
 from manyeyes.agent.tools.unfinished import Unfinished
@@ -30,6 +31,8 @@ MOST_LISTED = 500
 MOST_FOUND = 50
 LARGEST_TEXT = 32 * 2**20
 """Bytes of a file that is read or searched."""
+MOST_LINES = 2_000_000
+"""Of such a file; each takes sixty bytes of memory, however short it is."""
 LARGEST_WRITTEN = 8 * 2**20
 SECONDS = 60.0
 FIRST_BYTES = 8192
@@ -170,8 +173,9 @@ class FileTools:
                 skipped += 1
                 continue
             looked += 1
-            found += [f"{entry.path}:{number}: {_clipped(line.strip(), 240)}"
-                      for number, line in enumerate(lines, 1) if wanted in line.casefold()]  # fmt: skip
+            hits = (f"{entry.path}:{number}: {_clipped(line.strip(), 240)}"
+                    for number, line in enumerate(lines, 1) if wanted in line.casefold())  # fmt: skip
+            found += islice(hits, MOST_FOUND + 1 - len(found))  # a file may hold it millions of times
             if len(found) > MOST_FOUND:
                 return "\n".join([*found[:MOST_FOUND], "(there are more; look for something rarer, or in one folder)"])
         left_out = f"; {skipped} files are no text or too large" if skipped else ""
@@ -217,6 +221,8 @@ def _text_of(workspace: Workspace, path: str) -> TextFile:
         raise PathRefused(f"{shown} is no text but {_kind_of(content)} ({len(content):,} bytes)")
     else:
         text = content.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors="replace")
+    if (lines := text.count("\n")) > MOST_LINES:
+        raise PathRefused(f"{shown} has {lines:,} lines; {MOST_LINES:,} can be read at most")
     odd = text.count("\N{REPLACEMENT CHARACTER}")
     if odd > MOST_ODD * len(text):
         raise PathRefused(f"{shown} is no text in UTF-8 but {_kind_of(content)} ({len(content):,} bytes)")

@@ -68,7 +68,7 @@ def _markdown(page: Page) -> str:
 
     def address(match: re.Match[str]) -> str:
         number = int(match[1])
-        return f"]({page.links[number - 1].url})" if 1 <= number <= len(page.links) else match[0]
+        return f"](<{page.links[number - 1].url}>)" if 1 <= number <= len(page.links) else match[0]
 
     return re.sub(r"\]\(#(\d{1,6})\)", address, "\n".join(page.lines))
 

@@ -112,7 +112,7 @@ class GuardedClient:
                     yield piece
         except TimeoutError:
             raise FetchError(f"{url} took longer than {self.guard.seconds:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: a name that DNS cannot have
             raise FetchError(f"{url} could not be reached: {_short(error)}") from None
 
     async def _follow(self, url: str) -> aiohttp.ClientResponse:
@@ -179,16 +179,22 @@ def _unpacker(encoding: str) -> Any:
         return lambda packed: (packed,)
     if coding not in ("gzip", "x-gzip", "deflate"):
         raise FetchError(f"the page is packed as {encoding[:40]!r}, which was not asked for")
-    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32 if coding != "deflate" else zlib.MAX_WBITS)
+    bits = zlib.MAX_WBITS | 32 if coding != "deflate" else zlib.MAX_WBITS
+    unpack, over = zlib.decompressobj(wbits=bits), False
 
     def pieces(packed: bytes) -> Any:
+        nonlocal unpack, over
         try:
             piece = b""
-            while packed or len(piece) == PIECE:  # a full piece may leave output behind that no input is left for
+            while not over and (packed or len(piece) == PIECE):  # a full piece may leave output without input
                 piece = unpack.decompress(packed, PIECE)
                 packed = unpack.unconsumed_tail
                 if piece:
                     yield piece
+                if unpack.eof:  # another member may follow; zlib would gather, and copy, whatever else does
+                    packed, piece = unpack.unused_data, b""
+                    over = coding == "deflate" or not packed.startswith(b"\x1f")
+                    unpack = zlib.decompressobj(wbits=bits)
         except zlib.error as error:
             raise FetchError(f"the page cannot be unpacked: {error}") from None
 

@@ -35,6 +35,8 @@ PIECE = 2**16
 LONGEST_HEAD = 2**16
 """Bytes of a request's or an answer's head."""
 MOST_REASONS = 256
+MOST_WAITING = 2
+"""Times as many connections as are served may wait for their 503, or not have asked for anything yet."""
 USER = "manyeyes"
 
 
@@ -130,6 +132,9 @@ class GuardedProxy:
         return self._reasons.get(host, "")
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._serving) >= MOST_WAITING * self.limits.connections:  # not even an answer: each takes a descriptor
+            writer.transport.abort()
+            return
         task = asyncio.ensure_future(self._answered(reader, writer))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
@@ -203,7 +208,7 @@ class GuardedProxy:
         resolver = self._resolver or aiohttp.ThreadedResolver()
         try:
             found = await resolver.resolve(host, port, socket.AF_UNSPEC)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a name that DNS cannot have
             raise FetchError(f"{host} has no address: {error}") from None
         for one in found:
             self.guard.check_address(one["host"], port)

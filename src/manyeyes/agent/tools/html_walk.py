@@ -27,7 +27,8 @@ MOST_HTML = 2_000_000
 """Characters; what comes after them is not read."""
 LONGEST_TAG = 2_000
 _NAME = re.compile(r"(/?)([a-zA-Z][a-zA-Z0-9:-]*)")
-_ATTRIBUTE = re.compile(r"""([a-zA-Z:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
+_ATTRIBUTE = re.compile(r"""(?<![a-zA-Z:-])([a-zA-Z:-]+)\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""")
+_LONG_NUMBER = re.compile(r"(&#[0-9]{20})[0-9]+")
 _SPACES = re.compile(r"\s+")
 ABOUT = frozenset(("title", "meta", "time"))
 
@@ -157,7 +158,7 @@ def _tokens(text: str, walk: Walk) -> None:
         opens = text.find("<", at)
         opens = end if opens < 0 else opens
         if opens > at:
-            walk.said(html.unescape(text[at:opens]))
+            walk.said(_unescaped(text[at:opens]))
         if opens == end:
             return
         if text.startswith("<!--", opens):
@@ -177,7 +178,7 @@ def _tokens(text: str, walk: Walk) -> None:
         if tag in RAW:
             found = re.compile(f"</{tag}", re.IGNORECASE).search(text, at)
             begin, at = at, end if found is None else found.start()
-            walk.said(html.unescape(text[begin:at]))
+            walk.said(_unescaped(text[begin:at]))
 
 
 def _after(text: str, mark: str, at: int) -> int:
@@ -187,7 +188,12 @@ def _after(text: str, mark: str, at: int) -> int:
 
 def _given(text: str) -> dict[str, str]:
     found = _ATTRIBUTE.findall(text)
-    return {name.lower(): html.unescape(double or single or bare) for name, double, single, bare in found}
+    return {name.lower(): _unescaped(double or single or bare) for name, double, single, bare in found}
+
+
+def _unescaped(text: str) -> str:
+    """Text without references such as &amp;; one to a number of thousands of digits is shorn of most of them first."""
+    return html.unescape(_LONG_NUMBER.sub(r"\1", text) if "&#" in text else text)
 
 
 def _mark(tag: str) -> str:

@@ -10,17 +10,17 @@ from typing import Any
 
 from manyeyes.agent.sandbox import SandboxUnavailable
 from manyeyes.agent.sandbox_disk import Snapshot, changed, snapshot
+from manyeyes.agent.tools.foreign_picture import foreign_picture
 from manyeyes.agent.tools.ipython_pool import STARTED_ANEW, KernelPool
 from manyeyes.agent.tools.ipython_shown import Executed, Shown
 from manyeyes.agent.tools.shell import INSIDE, LONGEST_SHOWN, MOST_SECONDS, MOST_WAITING, OUTSIDE, clipped, plain
 from manyeyes.agent.toolset import Failure, Functions, ToolResult, tool
 from manyeyes.agent.workspace import ARTEFACTS, Workspace
-from manyeyes.core.media import MediaError, Picture
+from manyeyes.core.media import MediaError
 from manyeyes.core.messages import ImagePart, Part, TextPart
 
 MOST_PICTURES = 8
 """Of one call, that the model sees."""
-MOST_PIXELS = 25_000_000
 LOST = "[The kernel is new: {why}. Variables, imports and definitions of earlier calls are lost; files are not.]\n"
 
 ABOUT = """Run Python code in IPython and see what it prints, its last value, and plots (matplotlib) as pictures.
@@ -71,7 +71,7 @@ class IPython:
         except SandboxUnavailable as error:
             return ToolResult.failed("crash", str(error))
         lost, self._lost = lost or self._lost, ""
-        result = result_of(done, lost=lost, seconds=seconds, most=most)
+        result = await asyncio.to_thread(result_of, done, lost=lost, seconds=seconds, most=most)
         return replace(result, data={"ipython": done.count} | await self._files(before))
 
     async def close(self) -> None:
@@ -85,7 +85,7 @@ class IPython:
 
 
 def result_of(done: Executed, *, lost: str, seconds: float, most: int) -> ToolResult:
-    """What the model sees of some code that ran.
+    """What the model sees of some code that ran. Decodes pictures: call it in a thread.
 
     Args:
         lost: why the kernel is a new one; "" when it is not.
@@ -133,6 +133,6 @@ def _text(text: str) -> list[Part]:
 
 def _picture(shown: Shown) -> Part:
     try:
-        return ImagePart(Picture.from_bytes(shown.content, name="the plot", max_pixels=MOST_PIXELS))
+        return ImagePart(foreign_picture(shown.content, name="the plot"))
     except MediaError as error:
         return TextPart(f"[a picture that cannot be shown: {error}]\n")

@@ -12,7 +12,7 @@ from manyeyes.agent.sandbox import Sandbox, SandboxUnavailable
 from manyeyes.agent.sandbox_limits import SandboxLimits
 from manyeyes.agent.sandbox_process import Room, Running
 from manyeyes.agent.tools.ipython_shown import Executed, take
-from manyeyes.agent.tools.ipython_sockets import PLAN, KernelDied, KernelSockets
+from manyeyes.agent.tools.ipython_sockets import BROKE, PLAN, KernelDied, KernelSockets
 from manyeyes.agent.workspace import Workspace
 from manyeyes.core.errors import ConfigError
 
@@ -24,6 +24,12 @@ FLUSH_SECONDS = 1.0
 """Within which the last messages follow a reply."""
 LAST_WORDS = 20
 """Pieces of the kernel's own output that are kept, for the case that it does not start."""
+LAUNCH = (
+    "import sys; sys.path[:] = [path for path in sys.path if path]; "
+    "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
+)
+"""Not with -m: until the kernel is up, modules in its folder, which an agent can write, must not be taken for its own.
+IPython then adds the folder behind the standard library."""
 OPTIONS = ("--HistoryManager.enabled=False", "--InteractiveShell.history_length=0")
 
 
@@ -56,7 +62,7 @@ class Kernel:
         room = Room(workspace, sandbox.exchange())
         inside = sandbox.inside(room.exchange)
         sockets = KernelSockets(room.exchange, inside)
-        command = [sandbox.python.command, "-m", "ipykernel_launcher", "-f", f"{inside}/{PLAN}", *OPTIONS]
+        command = [sandbox.python.command, "-s", "-c", LAUNCH, "-f", f"{inside}/{PLAN}", *OPTIONS]
         kernel = cls(sandbox, room, await sandbox.start(command, room, limits=limits), sockets)
         try:
             async with asyncio.timeout(READY_SECONDS):
@@ -154,7 +160,7 @@ class Kernel:
                 await asyncio.wait((message,), timeout=FLUSH_SECONDS)
             if not message.done():
                 reply.result()
-                raise KernelDied("the connection to it broke; perhaps it showed something very large")
+                raise KernelDied(BROKE)
             return message.result()
         finally:
             message.cancel()

@@ -5,8 +5,8 @@
     here  ◀──iopub──  kernel      what it prints and shows, while it runs
 
 Code there can write into the folder and speak the protocol. So sockets are connected to once, before any code ran, and
-never again (a link in their place could lead to another program's socket); messages have a largest size, few of them
-are kept waiting, and what is no message is passed over.
+never again (a link in their place could lead to another program's socket); how much they may send is bounded
+(`ipython_wire`), and what is no message is passed over.
 
 Report: App. D (tools: stateful IPython).
 """
@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from manyeyes.agent.sandbox_process import Running
+from manyeyes.agent.tools.ipython_wire import Wire, WireBroken
 
 SEND_SECONDS = 5.0
-LARGEST_MESSAGE = 16 * 2**20
-MOST_WAITING = 20
-"""Messages."""
 PLAN = "plan.json"
 """The file that tells the kernel its sockets and key."""
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 """By their number, from 1, in the names of the socket files."""
+
+
+BROKE = "the connection to it broke; perhaps it showed something very large"
 
 
 class KernelDied(Exception):
@@ -51,33 +52,25 @@ class KernelSockets:
         (folder / PLAN).write_text(json.dumps(plan), encoding="utf-8")
         self._folder = folder
         self._session = Session(key=key.encode(), signature_scheme="hmac-sha256")
-        self._context: Any = None
-        self._sockets: dict[str, Any] = {}
+        self._wires: dict[str, Wire] = {}
 
     def close(self) -> None:
         """Close all."""
-        if self._context is not None:
-            self._context.destroy(linger=0)
+        for wire in self._wires.values():
+            wire.close()
 
     async def connect(self, running: Running) -> None:
         """Wait for the files, connect, and make sure that nothing shown is missed. Raises KernelDied."""
-        import zmq  # pyright: ignore[reportMissingImports]
-        import zmq.asyncio  # pyright: ignore[reportMissingImports]
-
         while not all(self._file(name).is_socket() for name in CHANNELS):
             if running.status is not None:
                 raise KernelDied("it ended at once")
             await asyncio.sleep(0.01)
-        self._context = zmq.asyncio.Context()
-        for name, kind in {"shell": zmq.DEALER, "control": zmq.DEALER, "iopub": zmq.SUB}.items():
-            made = self._sockets[name] = self._context.socket(kind)
-            for option, value in (
-                (zmq.RECONNECT_IVL, -1), (zmq.MAXMSGSIZE, LARGEST_MESSAGE), (zmq.RCVHWM, MOST_WAITING),
-                (zmq.LINGER, 0),
-            ):  # fmt: skip
-                made.setsockopt(option, value)
-            made.setsockopt(*((zmq.SUBSCRIBE, b"") if kind == zmq.SUB else (zmq.IDENTITY, self._session.bsession)))
-            made.connect(f"ipc://{self._file(name)}")
+        try:
+            for name, kind in {"shell": "DEALER", "control": "DEALER", "iopub": "SUB"}.items():
+                identity = b"" if kind == "SUB" else self._session.bsession
+                self._wires[name] = await Wire.open(self._file(name), kind, identity=identity)
+        except WireBroken as broken:
+            raise KernelDied(str(broken)) from None
         await self._subscribed(running)
 
     async def ping(self, running: Running) -> None:
@@ -90,8 +83,8 @@ class KernelSockets:
         message = self._session.msg(kind, content)
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                await self._sockets[channel].send_multipart(self._session.serialize(message))
-        except TimeoutError:
+                await self._wires[channel].send(self._session.serialize(message))
+        except (TimeoutError, WireBroken):
             raise KernelDied("it takes no requests any more") from None
         return message["header"]["msg_id"]
 
@@ -106,20 +99,22 @@ class KernelSockets:
         while True:
             parts = await self._parts(channel, running)
             # What is not signed, was seen before, or is no message at all.
-            with suppress(ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+            with suppress(ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, OverflowError):
                 _, parts = self._session.feed_identities(parts)
                 message = self._session.deserialize(parts)
                 if isinstance(message["content"], dict) and isinstance(message["parent_header"], dict):
                     return message
 
     async def _parts(self, channel: str, running: Running) -> list[bytes]:
-        arriving = asyncio.ensure_future(self._sockets[channel].recv_multipart())
+        arriving = asyncio.ensure_future(self._wires[channel].receive())
         ending = asyncio.ensure_future(running.wait())
         try:
             await asyncio.wait((arriving, ending), return_when=asyncio.FIRST_COMPLETED)
             if not arriving.done():
                 raise KernelDied("its process ended")
             return arriving.result()
+        except WireBroken:
+            raise KernelDied(BROKE) from None
         finally:
             arriving.cancel()
             ending.cancel()

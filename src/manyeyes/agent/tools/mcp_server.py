@@ -8,6 +8,7 @@ Report: App. D (toolset).
 """
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -21,6 +22,8 @@ START_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
 MOST_STARTS = 5
 MOST_TOOLS = 500
+LAST_WORDS = 16_384
+"""Bytes of a server's standard error that are looked at."""
 
 
 class McpError(ManyeyesError):
@@ -211,16 +214,24 @@ class McpConnection:
     def _reason(self, life: _Life, error: BaseException) -> str:
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        life.errors.seek(0)
-        said = " ".join(life.errors.read()[-2_000:].split())[-300:]
-        where = self.server.command or self.server.url
-        why = " ".join(str(error).split())[:200] or type(error).__name__
-        text = f"the MCP server {self.server.name} ({where}) cannot be used: {why}" + (
+        said = " ".join(self._hidden(_last_words(life.errors)).split())[-300:]
+        where = self._hidden(self.server.command or self.server.url)
+        why = " ".join(self._hidden(str(error)).split())[:200] or type(error).__name__
+        return f"the MCP server {self.server.name} ({where}) cannot be used: {why}" + (
             f"; it says: {said}" if said else ""
         )
-        for secret in self.server.secrets:
+
+    def _hidden(self, text: str) -> str:
+        """Without secrets. Before it is cut: a part of one is one, too."""
+        for secret in sorted(self.server.secrets, key=len, reverse=True):
             text = text.replace(secret, "[hidden]")
         return text
+
+
+def _last_words(errors: IO[str]) -> str:
+    """The end of what a server wrote, however much that was."""
+    size = os.fstat(errors.fileno()).st_size
+    return os.pread(errors.fileno(), LAST_WORDS, max(0, size - LAST_WORDS)).decode(errors="replace")
 
 
 async def _tools(session: Any) -> list[Any]:

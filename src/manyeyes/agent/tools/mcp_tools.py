@@ -19,11 +19,12 @@ from typing import Any
 
 import msgspec
 
+from manyeyes.agent.tools.foreign_picture import foreign_picture
 from manyeyes.agent.tools.mcp_config import McpServer
 from manyeyes.agent.tools.mcp_server import McpConnection, McpError
 from manyeyes.agent.toolset import Together, ToolResult, Toolset, unknown_tool
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.media import MediaError, Picture
+from manyeyes.core.media import MediaError
 from manyeyes.core.messages import ImagePart, Part, TextPart, Tool, ToolCall
 
 MOST_TEXT = 100_000
@@ -118,7 +119,7 @@ class McpTools:
         except msgspec.DecodeError as error:
             return ToolResult.failed("bad_arguments", f"the arguments of {call.name} are wrong: {error}")
         try:
-            return _result_of(await connection.call(one.name, arguments))
+            return await asyncio.to_thread(_result_of, await connection.call(one.name, arguments))
         except McpError as error:
             return ToolResult.failed("timeout" if error.timeout else "crash", str(error))
         except Exception as error:  # the boundary: an answer outside the protocol is the server's fault, not the run's
@@ -187,7 +188,7 @@ def _picture(data: str, kind: str) -> Part:
     if len(data) > MOST_PICTURE_BYTES * 4 // 3:
         return TextPart(f"(a picture of more than {MOST_PICTURE_BYTES:,} bytes, left out)")
     with suppress(MediaError, binascii.Error, ValueError):
-        return ImagePart(Picture.from_bytes(base64.b64decode(data, validate=True), name=kind))
+        return ImagePart(foreign_picture(base64.b64decode(data, validate=True), name=kind))
     return TextPart(f"(a picture of type {kind} that cannot be read)")
 
 

@@ -18,11 +18,16 @@ from urllib.parse import urljoin
 LINES_A_VIEW = 60
 LONGEST_LINE = 240
 """Characters; longer paragraphs are broken, tables and code are cut."""
+LONGEST_TITLE = 300
+"""Characters; a title stands in every view of its page."""
 MOST_LINES = 20_000
 MOST_LINKS = 5_000
 MOST_TEXT = 4_000_000
 """Characters; what comes after them is not read."""
-_LINK = re.compile(r"(!?)\[((?:[^\[\]\n]|\[[^\[\]\n]*\])*)\]\(<?((?:[^()\s<>]|\([^()\s]*\))+)>?(?:\s+\"[^\"]*\")?\)")
+_LINK = re.compile(
+    r"(!?)\[((?:[^\[\]\n]|\[[^\[\]\n]*\])*)\]"
+    r"\((?:<([^<>\n]{1,2000})>|((?:[^()\s<>]|\([^()\s]*\))+))(?:\s+\"[^\"]*\")?\)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,8 @@ class Page:
         numbers: dict[str, int] = {}
 
         def numbered(match: re.Match[str]) -> str:
-            picture, words, target = match.groups()
+            picture, words, bracketed, bare = match.groups()
+            target = bracketed or bare
             if picture or target.startswith(("#", "javascript:", "data:", "mailto:", "tel:")):
                 return words
             if target not in numbers:
@@ -72,7 +78,8 @@ class Page:
             return f"[{words.strip()}](#{numbers[target]})"
 
         lines = [line for raw in _LINK.sub(numbered, text[:MOST_TEXT]).splitlines() for line in _broken(raw.rstrip())]
-        return cls(url, " ".join(title.split()), _without_gaps(lines)[:MOST_LINES], tuple(links), date)
+        shown = " ".join(title[: 4 * LONGEST_TITLE].split())[:LONGEST_TITLE]
+        return cls(url, shown, _without_gaps(lines)[:MOST_LINES], tuple(links), date)
 
     def view(self, first: int, *, cite: int) -> str:
         """Lines from number `first` (counted from 1) on, as an agent reads them."""
@@ -101,7 +108,7 @@ def plain(line: str) -> str:
 
 def _absolute(base: str, target: str) -> str:
     try:
-        return urljoin(base, target).partition("#")[0]
+        return urljoin(base, target.replace(" ", "%20")).partition("#")[0]
     except ValueError:
         return target
 

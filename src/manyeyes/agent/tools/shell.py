@@ -32,7 +32,6 @@ LONGEST_VARIABLES = 16_384
 """Characters of exported variables that are kept."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|[@-Z\\-_])")
-_OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n|$)")
 _OWN = frozenset(("_", "PWD", "OLDPWD", "SHLVL"))
 
 ABOUT = """Run a shell command (bash) and read what it prints. {places}
@@ -190,7 +189,9 @@ def plain(text: str) -> str:
         >>> plain("\\x1b[31mred\\x1b[0m 10%\\r 20%")
         ' 20%'
     """
-    return _OVERWRITTEN.sub("", _ESCAPES.sub("", text)).replace("\0", "")
+    # Not by one expression over all of it: on a long line its time would grow with the square of the length.
+    lines = _ESCAPES.sub("", text).replace("\0", "").split("\n")
+    return "\n".join(line[line.rfind("\r", 0, max(0, len(line) - 1)) + 1 :] for line in lines)
 
 
 def clipped(text: str, most: int = LONGEST_SHOWN) -> str:

@@ -4,7 +4,7 @@
 // sources disagree is flagged. Rows are known by their first column.
 
 const RANK = { note: 0, result: 1, answer: 2 };
-const MOST_ROWS = 5000, MOST_SOURCES = 8;
+const MOST_ROWS = 5000, MOST_COLUMNS = 100, MOST_SOURCES = 8;
 
 export const folded = (text) => text.toLowerCase().replace(/[\s,*]+/g, "");
 
@@ -55,6 +55,7 @@ class Table {
     const found = this.row(row), key = folded(column);
     if (!found) return;
     let place = this.columns.find((one) => one.key === key);
+    if (!place && this.columns.length >= MOST_COLUMNS) return;
     if (!place) this.columns.push(place = { key, name: column, widest: 0 });
     if (!value) return;
     place.widest = Math.max(place.widest, value.length);
@@ -66,7 +67,7 @@ class Table {
   // Columns and rows in the order of a table that an agent wrote, others behind.
   order(columns, rows, all) {
     const first = columns.map((name) => ({ widest: 0, ...this.columns.find((one) => one.key === folded(name)), key: folded(name), name }));
-    this.columns = [...first, ...this.columns.filter((one) => !first.some((other) => other.key === one.key))];
+    this.columns = [...first, ...this.columns.filter((one) => !first.some((other) => other.key === one.key))].slice(0, MOST_COLUMNS);
     if (!all) return;
     const wanted = new Map(rows.map((name) => [folded(name), this.rows.get(folded(name))]).filter(([, row]) => row));
     for (const [key, row] of this.rows) if (!wanted.has(key)) wanted.set(key, row);

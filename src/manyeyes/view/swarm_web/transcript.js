@@ -149,7 +149,7 @@ export class Transcript {
       case "agent.finished":
       case "agent.stopped":
         return notice(`${data.outcome.stop}${data.outcome.reason ? ": " + data.outcome.reason : ""}`, data.outcome.stop === "done" ? "good" : "bad");
-      case "agent.created": case "llm.started": case "round.finished": return null;
+      case "agent.created": case "agent.addressed": case "llm.started": case "round.finished": return null;
       default: return notice(kind);
     }
   }

@@ -1,0 +1,313 @@
+"""`AsyncEngine`: the engine behind the protocol `PolicySampler`, with one thread that steps.
+
+    event loop                                   worker thread
+    sample ──command: add──▶ ┌────────────┐
+    publish, pause ────────▶ │  commands  │ ──▶ run them all, then one step, then the next commands
+    futures, on_token ◀───── └────────────┘     ◀── tokens and endings of a step, in one call to the loop
+
+Commands run between two steps, so weights never change under a step, and a cancelled request frees its blocks before the
+next one. The thread alone touches the engine. It starts with the first command, and ends with `close`.
+
+Report: App. D.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+
+from manyeyes.core.sampler import Completion, OnToken, Overloaded, SampleRequest, SamplerError
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.inference.engine import Engine, Figures, StepResult, Told
+from manyeyes.inference.engine_config import EngineConfig
+from manyeyes.model.multimodal import K25
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """Somebody who waits for some completions."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[list[Completion]]
+    on_token: OnToken | None
+    numbers: list[int] = field(default_factory=list)
+    ended: dict[int, Completion] = field(default_factory=dict)
+    dropped: bool = False
+
+
+@dataclass(slots=True)
+class _News:
+    """What a step brought for one call."""
+
+    call: _Call
+    tokens: list[Told] = field(default_factory=list)
+    done: bool = False
+
+
+class AsyncEngine:
+    """Samples for many callers at once; use it as an async context manager, or `close` it.
+
+    Args:
+        model: its parameters are overwritten by `publish`.
+        tokenizer: needed for stop texts only.
+        config: sizes.
+        version: of the weights that the model has now.
+    """
+
+    def __init__(
+        self, model: K25, tokenizer: Tokenizer | None = None, config: EngineConfig | None = None, *, version: int = 0
+    ) -> None:
+        self._engine = Engine(model, config, tokenizer=tokenizer, version=version)
+        self._commands: deque[Callable[[], None]] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._paused = self._closed = False
+        self._live = 0
+        self._call_of: dict[int, _Call] = {}
+
+    async def __aenter__(self) -> "AsyncEngine":
+        return self
+
+    async def __aexit__(self, *why: object) -> None:
+        await self.close()
+
+    @property
+    def version(self) -> int:
+        """Of the weights that sample now."""
+        return self._engine.version
+
+    @property
+    def context(self) -> int:
+        """Most tokens of one request, prompt included."""
+        return self._engine.context
+
+    @property
+    def figures(self) -> Figures:
+        """How full it is; numbers of a moment."""
+        return self._engine.figures
+
+    @property
+    def live(self) -> int:
+        """Completions that are wanted and have not ended."""
+        return self._live
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits for `resume`."""
+        return self._paused
+
+    async def sample(self, request: SampleRequest, *, on_token: OnToken | None = None) -> Completion:
+        """Continue a request to its end. Cancelling the call frees its place before the next step.
+
+        Raises:
+            RequestError: it can never be served.
+            Overloaded: the queue is full.
+            SamplerError: the engine is closed, or a step failed.
+        """
+        return (await self._sampled(request, 1, on_token))[0]
+
+    async def sample_many(self, request: SampleRequest, count: int) -> list[Completion]:
+        """Several completions of one prompt, which is read once; draw i has seed + i."""
+        return await self._sampled(request, count, None)
+
+    async def pause(self, *, hand_back: bool = False) -> None:
+        """Sample nothing until `resume`; with `hand_back`, end all requests with what they have."""
+
+        def stop() -> None:
+            self._paused = True
+            if hand_back:
+                self._tell(StepResult([], self._engine.hand_back()))
+
+        await self._ask(stop)
+
+    async def resume(self) -> None:
+        """Go on."""
+
+        def go() -> None:
+            self._paused = False
+
+        await self._ask(go)
+
+    async def publish(self, version: int, tensors: Mapping[str, Any], *, hand_back: bool = False) -> None:
+        """Swap the weights between two steps; requests under way go on with the new ones, or are handed back.
+
+        Raises:
+            ConfigError: see `Engine.publish`; nothing has changed.
+        """
+
+        def swap() -> None:
+            self._engine.publish(version, {name: torch.as_tensor(value) for name, value in tensors.items()})
+            if hand_back:
+                self._tell(StepResult([], self._engine.hand_back()))
+
+        await self._ask(swap)
+
+    async def close(self) -> None:
+        """End the thread; who still waits gets a SamplerError."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            await asyncio.to_thread(thread.join)
+
+    async def _sampled(self, request: SampleRequest, count: int, on_token: OnToken | None) -> list[Completion]:
+        self._require_room(count)
+        loop = asyncio.get_running_loop()
+        call = _Call(loop, loop.create_future(), on_token)
+        self._live += count
+        try:
+            await self._ask(lambda: self._add(request, count, call))
+            return await call.future
+        except BaseException:
+            self._post(lambda: self._drop(call))
+            raise
+        finally:
+            self._live -= count
+
+    def _require_room(self, count: int) -> None:
+        config = self._engine.config
+        if self._live + count > config.max_rows + config.max_queue:
+            raise Overloaded(
+                f"{self._live:,} completions are under way or wait, {config.max_rows + config.max_queue:,} is the most; "
+                "come again later",
+                retry_after=1.0,
+            )
+
+    async def _ask(self, command: Callable[[], T]) -> T:
+        """Run a command in the thread, between two steps, and wait for what it returns or raises."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def run() -> None:
+            try:
+                value = command()
+            except Exception as error:  # noqa: BLE001  (the caller's, not the thread's)
+                _to_loop(loop, _fail, future, error)
+            else:
+                _to_loop(loop, _resolve, future, value)
+
+        self._post(run)
+        return await future
+
+    def _post(self, command: Callable[[], None]) -> None:
+        with self._wake:
+            if self._closed:
+                raise SamplerError("the engine is closed")
+            self._commands.append(command)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="manyeyes-engine", daemon=True)
+                self._thread.start()
+            self._wake.notify()
+
+    # In the thread.
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._closed or self._commands or self._steps_now)
+                commands, closed = list(self._commands), self._closed
+                self._commands.clear()
+            for command in commands:
+                command()
+            if closed:
+                self._fail_all(SamplerError("the engine was closed before this request ended"))
+                return
+            if self._steps_now:
+                self._step()
+
+    @property
+    def _steps_now(self) -> bool:
+        return self._engine.busy and not self._paused
+
+    def _step(self) -> None:
+        try:
+            result = self._engine.step()
+        except Exception as error:  # the boundary: whoever waits must hear of it, and the thread must live on
+            failure = SamplerError(f"a step of the engine failed: {error or type(error).__name__}")
+            failure.__cause__ = error
+            self._fail_all(failure)
+        else:
+            self._tell(result)
+
+    def _add(self, request: SampleRequest, count: int, call: _Call) -> None:
+        if call.dropped:
+            return
+        call.numbers = self._engine.add(request, count=count)
+        self._call_of.update((number, call) for number in call.numbers)
+
+    def _drop(self, call: _Call) -> None:
+        call.dropped = True
+        for number in call.numbers:
+            self._call_of.pop(number, None)
+            self._engine.abort(number)
+
+    def _tell(self, result: StepResult) -> None:
+        """Tokens and endings of a step to those who wait, in one call for each event loop."""
+        news: dict[int, _News] = {}
+        for told in result.tokens:
+            call = self._call_of[told.number]
+            if call.on_token is not None:
+                news.setdefault(id(call), _News(call)).tokens.append(told)
+        for number, completion in result.ended:
+            call = self._call_of.pop(number)
+            call.ended[number] = completion
+            if len(call.ended) == len(call.numbers):
+                news.setdefault(id(call), _News(call)).done = True
+        by_loop: dict[asyncio.AbstractEventLoop, list[_News]] = {}
+        for item in news.values():
+            by_loop.setdefault(item.call.loop, []).append(item)
+        for loop, items in by_loop.items():
+            if not _to_loop(loop, _hear, items):
+                for item in items:
+                    self._drop(item.call)
+
+    def _fail_all(self, error: SamplerError) -> None:
+        calls = {id(call): call for call in self._call_of.values()}
+        for call in calls.values():
+            self._drop(call)
+            _to_loop(call.loop, _fail, call.future, error)
+
+
+# In the event loop.
+
+
+def _to_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *given: object) -> bool:
+    """Whether the loop still lives to hear it."""
+    try:
+        loop.call_soon_threadsafe(function, *given)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _hear(items: list[_News]) -> None:
+    for item in items:
+        call = item.call
+        if call.future.done():
+            continue
+        try:
+            for told in item.tokens:
+                if call.on_token is not None:
+                    call.on_token(told.token, told.logprob)
+        except Exception as error:  # the listener's fault ends its own request, nobody else's
+            call.future.set_exception(error)
+            continue
+        if item.done:
+            call.future.set_result([call.ended[number] for number in call.numbers])
+
+
+def _resolve(future: asyncio.Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,276 @@
+"""`Engine`: continuous batching over a block cache, one step at a time, without threads and without waiting.
+
+    add ──▶ scheduler ──plan──▶ batch ──▶ forward ──▶ choose ──▶ tokens, ended completions
+                ▲                                        │
+                └──────── sampled ids go on ◀────────────┘
+
+A step computes one token of every running request and, with the tokens that are left, the next part of prompts. Weights
+are swapped between steps: what the cache holds of running requests is computed again under the new ones, so each token's
+log-probability is that of a full forward pass under the version that it names.
+
+Report: App. D.
+
+Shapes: N tokens of a step, M rows that sample, V vocabulary, D width.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from manyeyes.core.media import Media
+from manyeyes.core.sampler import Completion, SampleRequest, StopReason
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.inference.batch import Batch, batch_of
+from manyeyes.inference.blocks import BlockPool
+from manyeyes.inference.engine_config import EngineConfig
+from manyeyes.inference.forward import forward
+from manyeyes.inference.latent_store import LatentStore
+from manyeyes.inference.media_features import MediaFeatures
+from manyeyes.inference.publication import load_tensors
+from manyeyes.inference.requests import sequence_of
+from manyeyes.inference.sampling import choose_each, top_alternatives
+from manyeyes.inference.scheduler import Chunk, Limits, Scheduler, StepPlan
+from manyeyes.inference.score_masks import ScoreMasks
+from manyeyes.inference.sequences import Sequence, Status
+from manyeyes.inference.weights import Weights
+from manyeyes.model.multimodal import K25
+
+
+class Told(NamedTuple):
+    """A token as it was sampled, and whose."""
+
+    number: int
+    token: int
+    logprob: float
+
+
+class StepResult(NamedTuple):
+    """What a step brought."""
+
+    tokens: list[Told]
+    ended: list[tuple[int, Completion]]
+
+
+class Figures(NamedTuple):
+    """How full the engine is."""
+
+    running: int
+    waiting: int
+    blocks: int
+    blocks_held: int
+    blocks_kept: int
+    preemptions: int
+    steps: int
+    version: int
+
+
+class Engine:
+    """Decodes many requests together with one model.
+
+    Args:
+        model: its parameters are overwritten by `publish`.
+        config: sizes.
+        tokenizer: needed for stop texts only.
+        version: of the weights that the model has now.
+        clock: seconds, for the times of completions.
+    """
+
+    def __init__(
+        self,
+        model: K25,
+        config: EngineConfig | None = None,
+        *,
+        tokenizer: Tokenizer | None = None,
+        version: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.model, self.tokenizer, self.clock = model, tokenizer, clock
+        self.config = config = config or EngineConfig()
+        self.device = model.head_weight.device
+        limits = Limits(
+            config.block_tokens, config.max_rows, config.step_tokens, config.patience, config.prefix_cache
+        )
+        self._scheduler = Scheduler(limits, BlockPool(config.blocks), version=version)
+        self._store = LatentStore(
+            model.config.text,
+            blocks=config.blocks,
+            block_tokens=config.block_tokens,
+            dtype=model.compute_dtype,
+            device=self.device,
+        )
+        self._features = MediaFeatures(model, most_bytes=config.media_bytes)
+        self._masks = ScoreMasks(model.config.text.vocab_size, self.device)
+        self._weights = Weights.of(model)
+        self._sequences: dict[int, Sequence] = {}
+        self._next, self._steps = 0, 0
+
+    @property
+    def version(self) -> int:
+        """Of the weights."""
+        return self._scheduler.version
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step has anything to do."""
+        return self._scheduler.busy
+
+    @property
+    def context(self) -> int:
+        """Most tokens of one request, prompt included."""
+        longest = self.config.max_context or self.model.config.text.max_position_embeddings
+        return min(longest, self.config.blocks * self.config.block_tokens)
+
+    @property
+    def figures(self) -> Figures:
+        """How full it is."""
+        s = self._scheduler
+        pool = s.pool
+        return Figures(
+            len(s.running), s.waiting, pool.count, pool.held, pool.kept, s.preemptions, self._steps, s.version
+        )
+
+    def add(self, request: SampleRequest, *, count: int = 1, draw: int = 0) -> list[int]:
+        """Queue a request, or several completions of one prompt, which is read once; returns their numbers.
+
+        Args:
+            count: completion i draws with seed + i.
+            draw: index of the random stream beside the seed.
+
+        Raises:
+            RequestError: it can never be served.
+        """
+        made = [
+            sequence_of(
+                request, self._next + i, seed=request.params.seed + i, draw=draw, model=self.model.config,
+                context=self.context, tokenizer=self.tokenizer, now=self.clock(),
+            )
+            for i in range(count)
+        ]  # fmt: skip
+        self._next += count
+        leader, *followers = made
+        for follower in followers:
+            follower.status = Status.HELD
+        leader.followers = followers
+        self._scheduler.add(leader)
+        self._sequences.update((sequence.number, sequence) for sequence in made)
+        return [sequence.number for sequence in made]
+
+    def abort(self, number: int, *, why: StopReason = "aborted") -> Completion | None:
+        """End a request with what it has and free its blocks; None where it has ended already."""
+        sequence = self._sequences.pop(number, None)
+        if sequence is None:
+            return None
+        self._scheduler.remove(sequence)
+        return sequence.end(why, self.clock())
+
+    def hand_back(self) -> list[tuple[int, Completion]]:
+        """End every request with what it has."""
+        ended = [(number, self.abort(number, why="handed_back")) for number in list(self._sequences)]
+        return [(number, completion) for number, completion in ended if completion is not None]
+
+    def publish(self, version: int, tensors: Mapping[str, Tensor]) -> None:
+        """Swap weights: all or none. Running requests go on; their past is computed again.
+
+        Args:
+            tensors: by the model's names; those that are absent stay.
+
+        Raises:
+            ConfigError: an unknown name, another shape, or no newer version; nothing has changed.
+        """
+        load_tensors(self.model, tensors, version=version, before=self.version)
+        self._weights = Weights.of(self.model)
+        self._features.forget()
+        self._scheduler.renew(version)
+
+    @torch.inference_mode()
+    def step(self) -> StepResult:
+        """Compute one step; nothing where nobody asks."""
+        plan = self._scheduler.plan()
+        result = StepResult([], [])
+        if not plan.chunks:
+            return result
+        self._steps += 1
+        logits_MV, batch = self._scores(plan)
+        rows = [(chunk.sequence, row) for row, chunk in enumerate(c for c in batch.chunks if c.samples)]
+        for chunk in batch.chunks:
+            self._scheduler.advance(chunk)
+        for leader, row in list(rows):
+            if leader.followers:
+                rows += [(follower, row) for follower in self._scheduler.fork(leader)]
+        if rows:
+            self._sample(logits_MV, rows, result)
+        return result
+
+    def _scores(self, plan: StepPlan) -> tuple[Tensor, Batch]:
+        self._store.copy(plan.copies)
+        text = self.model.config.text
+        batch = batch_of(plan.chunks, text, block_tokens=self.config.block_tokens, device=self.device)
+        x_ND = self._embedded(batch)
+        hidden_MD = forward(self._weights, text, self._store, batch, x_ND)
+        return self._weights.head(hidden_MD).float(), batch
+
+    def _embedded(self, batch: Batch) -> Tensor:
+        x_ND = F.embedding(batch.id_N, self._weights.embedding).to(self.model.compute_dtype)
+        shown = [chunk for chunk in batch.chunks if chunk.sequence.shows_media]
+        if not shown:
+            return x_ND
+        features = self._features.of(_wanted(shown))
+        start = 0
+        for chunk in batch.chunks:
+            if chunk.sequence.shows_media:
+                self._show(chunk, batch.id_N[start : start + chunk.count], x_ND[start : start + chunk.count], features)
+            start += chunk.count
+        return x_ND
+
+    def _show(self, chunk: Chunk, id_T: Tensor, x_TD: Tensor, features: dict[bytes, Tensor]) -> None:
+        """Write a chunk's media features over the embeddings of its `<|media_pad|>` tokens."""
+        at_M = (id_T == self.model.config.media_placeholder_token_id).nonzero().flatten()
+        if not len(at_M):
+            return
+        pad = self.model.config.media_placeholder_token_id
+        before = chunk.sequence.ids[: chunk.start].count(pad)
+        all_MD = torch.cat([features[span.content] for span in chunk.sequence.spans])
+        at_M = at_M[: max(0, len(all_MD) - before)]  # pads that were sampled show nothing
+        x_TD[at_M] = all_MD[before : before + len(at_M)].to(x_TD.dtype)
+
+    def _sample(self, logits_MV: Tensor, rows: list[tuple[Sequence, int]], result: StepResult) -> None:
+        if [row for _, row in rows] != list(range(len(logits_MV))):
+            logits_MV = logits_MV[[row for _, row in rows]]
+        sequences = [sequence for sequence, _ in rows]
+        stuck = self._masks.apply(logits_MV, sequences)
+        params = [sequence.request.params for sequence in sequences]
+        uniforms = [0.0 if one.greedy else s.uniform() for s, one in zip(sequences, params, strict=True)]
+        uniform_B = torch.tensor(uniforms, dtype=torch.float64, device=self.device)
+        token_B, logprob_B = choose_each(logits_MV, params, uniform_B)
+        now = self.clock()
+        for row, (sequence, token, logprob) in enumerate(
+            zip(sequences, token_B.tolist(), logprob_B.tolist(), strict=True)
+        ):
+            if row in stuck:
+                self._end(sequence, "stop", now, result)
+                continue
+            if params[row].top_logprobs:
+                sequence.completion.top.append(top_alternatives(logits_MV[row], params[row]))
+            why = sequence.say(token, logprob, self.version, now)
+            result.tokens.append(Told(sequence.number, token, logprob))
+            if why is not None:
+                self._end(sequence, why, now, result)
+
+    def _end(self, sequence: Sequence, why: StopReason, now: float, result: StepResult) -> None:
+        self._sequences.pop(sequence.number, None)
+        self._scheduler.remove(sequence)
+        result.ended.append((sequence.number, sequence.end(why, now)))
+
+
+def _wanted(chunks: list[Chunk]) -> dict[bytes, Media]:
+    """Each distinct picture of some chunks by its key."""
+    return {
+        span.content: item
+        for chunk in chunks
+        for span, item in zip(chunk.sequence.spans, chunk.sequence.request.media, strict=True)
+    }
+

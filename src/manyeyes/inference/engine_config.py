@@ -1,0 +1,58 @@
+"""`EngineConfig`: how much an engine holds, and how much it computes in a step.
+
+Report: App. D.
+"""
+
+from dataclasses import dataclass
+
+from manyeyes.core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Sizes of an engine.
+
+    Attributes:
+        block_tokens: tokens in a block of the cache.
+        cache_tokens: tokens that the cache holds, of all requests and kept prefixes together.
+        max_rows: requests that are decoded together.
+        step_tokens: most tokens that one step computes; a longer prompt is read in several steps, beside decoding.
+        max_queue: requests that wait, beyond those that run; more are refused as `Overloaded`.
+        max_context: tokens of one request, prompt included; None for the model's `max_position_embeddings`.
+        prefix_cache: find the beginning of a prompt that was read before.
+        media_bytes: features of pictures that are kept.
+        patience: steps after which a waiting request counts as one priority better.
+
+    Example:
+        >>> EngineConfig(cache_tokens=100).blocks
+        7
+    """
+
+    block_tokens: int = 16
+    cache_tokens: int = 65_536
+    max_rows: int = 256
+    step_tokens: int = 1024
+    max_queue: int = 1024
+    max_context: int | None = None
+    prefix_cache: bool = True
+    media_bytes: int = 256 << 20
+    patience: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("block_tokens", "cache_tokens", "max_rows", "step_tokens", "patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_queue < 0 or self.media_bytes < 0:
+            raise ConfigError(f"max_queue and media_bytes must not be negative: {self.max_queue}, {self.media_bytes}")
+        if self.step_tokens < self.max_rows:
+            raise ConfigError(
+                f"step_tokens ({self.step_tokens}) must be at least max_rows ({self.max_rows}): every row that decodes "
+                "computes one token in each step"
+            )
+        if self.max_context is not None and self.max_context < 2:
+            raise ConfigError(f"max_context must be at least 2, got {self.max_context}")
+
+    @property
+    def blocks(self) -> int:
+        """Blocks that hold `cache_tokens`."""
+        return -(-self.cache_tokens // self.block_tokens)

@@ -1,0 +1,218 @@
+"""`Desk`: where requests are let in, counted, ended early, and sampled to their end.
+
+    queue full → 429      draining → 503      client gone → its sampling is cancelled at once
+    handed back (new weights) → goes on by itself, where the client did not ask for the tokens as they are
+
+Report: App. D (partial rollouts, weights that change under them).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from manyeyes.core.sampler import (
+    Completion,
+    Constraint,
+    OnToken,
+    RequestError,
+    Sampler,
+    SampleRequest,
+    SampleUsage,
+    continuation,
+    joined,
+)
+from manyeyes.inference.serve_errors import ApiError
+from manyeyes.inference.serve_metrics import ServeMetrics
+
+RETRY_AFTER = 1.0
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """A request that was let in.
+
+    Attributes:
+        id: its name.
+        abort: set when somebody ends it.
+        task: that answers it.
+    """
+
+    id: str
+    task: "asyncio.Task[object] | None"
+    abort: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Desk:
+    """See the module.
+
+    Args:
+        sampler: what generates tokens.
+        metrics: what is counted.
+        most: requests that are let in at once, those that wait included.
+    """
+
+    def __init__(self, sampler: Sampler, metrics: ServeMetrics, *, most: int) -> None:
+        self.sampler, self.metrics, self.most = sampler, metrics, most
+        self.draining = False
+        self._visits: dict[str, Visit] = {}
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def open(self) -> int:
+        """Requests that are let in."""
+        return len(self._visits)
+
+    @asynccontextmanager
+    async def visit(self, id: str) -> AsyncIterator[Visit]:
+        """A place for a request; raises ApiError when there is none."""
+        if self.draining:
+            raise ApiError(503, "the server is going down", code="draining", retry_after=RETRY_AFTER)
+        if self.open >= self.most:
+            raise ApiError(
+                429, f"{self.most} requests are being answered or wait already", code="rate_limit_exceeded",
+                retry_after=RETRY_AFTER,
+            )  # fmt: skip
+        if id in self._visits:
+            raise ApiError(409, f"a request with the id {id[:80]!r} is being answered", param="request_id")
+        visit = self._visits[id] = Visit(id, asyncio.current_task())
+        self._empty.clear()
+        self.metrics.open.set(self.open)
+        try:
+            yield visit
+        except asyncio.CancelledError:
+            self.metrics.left.inc()
+            raise
+        finally:
+            del self._visits[id]
+            self.metrics.open.set(self.open)
+            if not self._visits:
+                self._empty.set()
+
+    def abort(self, id: str) -> bool:
+        """End a request with what it has; False when there is none of that name."""
+        visit = self._visits.get(id)
+        if visit is not None:
+            visit.abort.set()
+        return visit is not None
+
+    async def drain(self, seconds: float) -> None:
+        """Let nobody in any more and wait until all are answered; end those that take longer."""
+        self.draining = True
+        try:
+            await asyncio.wait_for(self._empty.wait(), seconds)
+        except TimeoutError:
+            for visit in list(self._visits.values()):
+                if visit.task is not None:
+                    visit.task.cancel()
+            await self._empty.wait()
+
+    async def sample(
+        self, request: SampleRequest, visit: Visit, *, on_token: OnToken | None = None, go_on: bool = True
+    ) -> Completion:
+        """One completion.
+
+        Args:
+            go_on: after it was handed back, until it is whole.
+        """
+        done = await self._abortable(request, visit, on_token)
+        while go_on and done.stop == "handed_back":
+            rest = _rest_of(request, done)
+            if rest is None:
+                break
+            done = joined(done, await self._abortable(rest, visit, on_token))
+        _check_whole(request, done)
+        self._count(done)
+        return done
+
+    async def sample_many(self, request: SampleRequest, visit: Visit, count: int) -> list[Completion]:
+        """Several completions of one prompt."""
+        if count == 1:
+            return [await self.sample(request, visit)]
+        many = await _unless(visit.abort, self.sampler.sample_many(request, count))
+        dones = [Completion(stop="aborted") for _ in range(count)] if many is None else many
+        for at, done in enumerate(dones):
+            if done.stop == "handed_back":
+                params = replace(request.params, seed=request.params.seed + at)
+                rest = _rest_of(replace(request, params=params), done)
+                if rest is not None:
+                    dones[at] = done = joined(done, await self.sample(rest, visit))
+                    continue
+            _check_whole(request, done)
+            self._count(done)
+        return dones
+
+    async def _abortable(self, request: SampleRequest, visit: Visit, on_token: OnToken | None) -> Completion:
+        """As the sampler, with what was sampled so far when the request is aborted."""
+        part, began = Completion(stop="aborted"), time.monotonic()
+
+        def keep(token: int, logprob: float) -> None:
+            if not part.ids:
+                part.first_seconds = time.monotonic() - began
+            part.ids.append(token)
+            part.logprobs.append(logprob)
+            part.versions.append(self.sampler.version)
+            if on_token is not None:
+                on_token(token, logprob)
+
+        done = await _unless(visit.abort, self.sampler.sample(request, on_token=keep))
+        if done is None:
+            part.usage, part.seconds = SampleUsage(len(request.ids), 0, len(part.ids)), time.monotonic() - began
+        return part if done is None else done
+
+    def _count(self, done: Completion) -> None:
+        metrics = self.metrics
+        metrics.ended.labels(done.stop).inc()
+        metrics.prompt.inc(done.usage.prompt)
+        metrics.cached.inc(done.usage.cached)
+        metrics.sampled.inc(done.usage.completion)
+        metrics.version.set(self.sampler.version)
+        if done.ids:
+            metrics.first.observe(done.first_seconds)
+        metrics.seconds.observe(done.seconds)
+
+
+async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """The result of a coroutine; None when the event comes first, which cancels it. Cancelled with its caller."""
+    task, waits = asyncio.create_task(work), asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait((task, waits), return_when=asyncio.FIRST_COMPLETED)
+        return await task if task.done() else None
+    finally:
+        waits.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _rest_of(request: SampleRequest, done: Completion) -> SampleRequest | None:
+    """What is left to sample; a constraint goes on behind what it has accepted."""
+    if len(done.ids) >= request.params.max_new_tokens:
+        return None
+    make = request.params.constraint
+    free = replace(request, params=replace(request.params, constraint=None))
+    rest = continuation(free, done)
+    if make is None:
+        return rest
+    return replace(rest, params=replace(rest.params, constraint=_behind(make, tuple(done.ids))))
+
+
+def _check_whole(request: SampleRequest, done: Completion) -> None:
+    """A constraint that broke leaves a text that ended without an end: it must not pass for one that fits."""
+    params = request.params
+    if params.constraint is not None and done.stop == "stop" and (not done.ids or done.ids[-1] not in params.stop_ids):
+        raise RequestError("the schema allows too many readings of what was sampled to go on with; make it plainer")
+
+
+def _behind(make: Callable[[], Constraint], ids: tuple[int, ...]) -> Callable[[], Constraint]:
+    def made() -> Constraint:
+        constraint = make()
+        for token in ids:
+            constraint.accept(token)
+        return constraint
+
+    return made

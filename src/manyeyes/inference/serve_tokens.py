@@ -1,0 +1,185 @@
+"""The token API: ids in, ids out, as they were sampled, with the log-probability and the policy version of each.
+
+    POST /generate      a `SampleRequest` → a `Completion`, whole or as lines of JSON
+    POST /abort         {"request_id"}: ends it; who asked gets what there is
+
+Fields are those of `core.sampler`; unlike the OpenAI routes, a field that is misspelt is an error.
+
+Report: App. D (token in, token out).
+"""
+
+import secrets
+from collections.abc import Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from aiohttp import web
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from manyeyes.core.media import Media
+from manyeyes.core.sampler import Completion, RequestError, SampleRequest, SamplingParams, check_ids
+from manyeyes.inference.constraint_turn import json_grammar
+from manyeyes.inference.serve_choice import Json
+from manyeyes.inference.serve_desk import Desk, Visit
+from manyeyes.inference.serve_errors import api_error, encoded, json_response
+from manyeyes.inference.serve_media import media_of, raw_media
+from manyeyes.inference.serve_openai import OpenAIRoutes, body
+from manyeyes.inference.serve_prompt import Served
+from manyeyes.inference.serve_stream import Batch, Ended, Pieces, Token, batches
+from manyeyes.inference.serve_wire import Count, MinP, Seed, StopText, TopP, read
+from manyeyes.inference.serve_wire import Token as TokenId
+
+Size = Annotated[int, Meta(ge=1, le=2**20)]
+
+
+class Patches(Struct, forbid_unknown_fields=True):
+    """A picture or film chunk that was cut already."""
+
+    grid: tuple[Size, Size, Size]
+    patches: str
+
+
+class Params(Struct, forbid_unknown_fields=True):
+    """See `SamplingParams`; `schema`: the completion is JSON of it."""
+
+    max_new_tokens: Count = 64
+    temperature: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
+    top_p: TopP = 1.0
+    top_k: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    min_p: MinP = 0.0
+    seed: Seed = 0
+    stop_ids: list[TokenId] = []
+    stop_texts: Annotated[list[StopText], Meta(max_length=16)] = []
+    never: list[TokenId] = []
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] = 0
+    schema: dict[str, Any] | None = None
+
+
+class Generate(Struct, forbid_unknown_fields=True):
+    """`POST /generate`."""
+
+    ids: Annotated[list[TokenId], Meta(min_length=1)]
+    media: Annotated[list[str | Patches], Meta(max_length=4096)] = []
+    params: Params = msgspec.field(default_factory=Params)
+    drawn: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
+    request_id: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-~]+\Z")] | None = None
+    stream: bool = False
+
+
+class Abort(Struct, forbid_unknown_fields=True):
+    """`POST /abort`."""
+
+    request_id: str
+
+
+class TokenRoutes:
+    """See the module."""
+
+    def __init__(self, served: Served, desk: Desk, openai: OpenAIRoutes) -> None:
+        self.served, self.desk, self._openai = served, desk, openai
+
+    @property
+    def table(self) -> list[web.RouteDef]:
+        """For the application."""
+        return [web.post("/generate", self.generate), web.post("/abort", self.abort)]
+
+    async def generate(self, http: web.Request) -> web.StreamResponse:
+        """Tokens go on."""
+        asked = read(await body(http), Generate)
+        async with self.desk.visit(asked.request_id or f"gen-{secrets.token_hex(12)}") as visit:
+            request = await self._openai.prepared(partial(sample_request, asked, self.served))
+            if asked.stream:
+                return await _streamed(http, self.desk, visit, request)
+            done = await self.desk.sample(request, visit, go_on=False)
+            return json_response(completion_json(done, visit.id), headers={"X-Request-Id": visit.id})
+
+    async def abort(self, http: web.Request) -> web.Response:
+        """A request ends with what it has."""
+        asked = read(await body(http), Abort)
+        return json_response({"aborted": self.desk.abort(asked.request_id)})
+
+
+def sample_request(asked: Generate, served: Served) -> SampleRequest:
+    """What is asked of the sampler. Raises ApiError or ManyeyesError."""
+    ids = check_ids(asked.ids, vocab_size=served.tokenizer.n_vocab, most=served.context_tokens - 1)
+    media = tuple(_media(item, f"media[{at}]", served) for at, item in enumerate(asked.media))
+    check_media(ids[: max(0, len(ids) - asked.drawn)], media, served.tokenizer.media_pad)
+    given, constraint = asked.params, None
+    if given.schema is not None:
+        served.grammars.check_schema(given.schema, "params.schema")
+        constraint = served.grammars.compiled(json_grammar(given.schema))
+    params = SamplingParams(
+        given.max_new_tokens, given.temperature, given.top_p, given.top_k, given.min_p, given.seed,
+        frozenset(given.stop_ids) | frozenset(served.tokenizer.stops if constraint else ()),
+        tuple(given.stop_texts), _known(given.never, served), given.top_logprobs, constraint,
+    )  # fmt: skip
+    return SampleRequest(ids, media, params, asked.drawn, asked.priority)
+
+
+def check_media(ids: NDArray[np.int32], media: Sequence[Media], pad: int) -> None:
+    """Raises RequestError unless, in what was not sampled, each run of `pad` has its media item, of as many tokens."""
+    is_pad = np.concatenate([[False], ids == pad, [False]])
+    edges = np.flatnonzero(is_pad[1:] != is_pad[:-1])
+    runs = (edges[1::2] - edges[::2]).tolist()
+    tokens = [item.grid.tokens for item in media]
+    if runs != tokens:
+        raise RequestError(
+            f"each run of <|media_pad|> needs its media item: the ids have runs of {runs[:8]} tokens, "
+            f"the media fill {tokens[:8]}"
+        )
+
+
+def completion_json(done: Completion, id: str) -> Json:
+    """A completion on the wire."""
+    return {
+        "request_id": id, "ids": done.ids, "logprobs": done.logprobs, "versions": done.versions, "stop": done.stop,
+        "logprob_kind": done.logprob_kind, "top": done.top, "usage": done.usage._asdict(),
+        "first_seconds": done.first_seconds, "seconds": done.seconds,
+    }  # fmt: skip
+
+
+async def _streamed(http: web.Request, desk: Desk, visit: Visit, request: SampleRequest) -> web.StreamResponse:
+    pieces = Pieces(http, "application/x-ndjson", ping=b"\n", id=visit.id)
+    try:
+        async with aclosing(batches(desk, visit, [request], go_on=False)) as events:
+            async for batch in events:
+                for event in batch:
+                    if isinstance(event, Ended) and isinstance(event.done, Exception) and not pieces.begun:
+                        raise event.done
+                await (pieces.write(_lines(batch, visit.id)) if batch else pieces.ping())
+        return await pieces.end()
+    except ConnectionError:
+        desk.metrics.left.inc()
+        return pieces.response
+
+
+def _lines(batch: Batch, id: str) -> bytes:
+    tokens = [event for event in batch if isinstance(event, Token)]
+    said = {"ids": [event.token for event in tokens], "logprobs": [event.logprob for event in tokens]}
+    lines = [encoded(said)] if tokens else []
+    for event in batch:
+        if isinstance(event, Ended):
+            lines.append(encoded(_last(event.done, id)))
+    return b"".join(line + b"\n" for line in lines)
+
+
+def _last(done: Completion | Exception, id: str) -> Json:
+    return api_error(done).body if isinstance(done, Exception) else completion_json(done, id) | {"done": True}
+
+
+def _media(item: str | Patches, param: str, served: Served) -> Media:
+    if isinstance(item, Patches):
+        return raw_media(item.grid, item.patches, param, served.rules)
+    return media_of(item, param, served.media, served.rules)
+
+
+def _known(ids: Sequence[int], served: Served) -> frozenset[int]:
+    wrong = next((token for token in ids if token >= served.tokenizer.n_vocab), None)
+    if wrong is not None:
+        raise RequestError(f"token id {wrong} in never lies outside 0..{served.tokenizer.n_vocab - 1}")
+    return frozenset(ids)

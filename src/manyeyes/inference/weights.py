@@ -1,0 +1,203 @@
+"""A policy's weights as decoding wants them: joined where two products read the same input, packed for the CPU.
+
+oneDNN multiplies 2 to 2.4 times as fast as the BLAS behind `F.linear` once its weights are packed and there are a few
+rows (measured, fp32: 64 rows of 256 x 256 take 41 us instead of 79); with fewer rows the BLAS is faster. A matrix for
+each head or expert is a convolution over one pixel with groups, one call for all (32 experts of 256 x 256 with 8 rows
+each: 175 us; a loop over packed matrices 515, `grouped_mm` 880). So each matrix is kept twice on the CPU. The softmax
+scale is part of the query's matrix.
+
+Report: App. D.
+
+Shapes: N rows, D width, H heads, C latent width, n and V head widths, E experts, I expert width, J = 2I, G groups.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from manyeyes.model.backbone import Layer
+from manyeyes.model.feed_forward import FeedForward
+from manyeyes.model.moe import MoE
+from manyeyes.model.multimodal import K25
+from manyeyes.model.rope import Rope
+
+FEW_ROWS = 6
+"""Fewer rows than this go through `F.linear` (measured)."""
+
+PACKED_FOR = 16
+"""Rows of a group that grouped matrices are packed for (measured: packing for 64 doubles the time of few rows)."""
+
+_LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+_PACK_LINEAR: Any = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+_CONVOLUTION: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+_PACK_CONVOLUTION: Any = getattr(torch.ops.mkldnn, "_reorder_convolution_weight", None)
+
+
+def packs(weight: Tensor) -> bool:
+    """Whether oneDNN is at hand for this tensor, in a format that it multiplies fast."""
+    ready = None not in (_LINEAR, _PACK_LINEAR, _CONVOLUTION, _PACK_CONVOLUTION)
+    return ready and weight.device.type == "cpu" and weight.dtype in (torch.float32, torch.bfloat16)
+
+
+class Matrix:
+    """x → x @ weight.T by whichever library is faster for the rows at hand."""
+
+    __slots__ = ("packed", "weight")
+
+    def __init__(self, weight: Tensor) -> None:
+        self.weight = weight
+        self.packed: Tensor | None = _PACK_LINEAR(weight, None) if packs(weight) else None
+
+    def __call__(self, x_ND: Tensor) -> Tensor:
+        """[N, in] → [N, out]."""
+        if self.packed is None or x_ND.shape[0] < FEW_ROWS:
+            return F.linear(x_ND, self.weight)
+        return _LINEAR(x_ND, self.packed, None, "none", [], "")
+
+
+class GroupedMatrix:
+    """A matrix for each head or expert: x[:, g] → x[:, g] @ weight[g].T."""
+
+    __slots__ = ("packed", "weight_GOI")
+
+    def __init__(self, weight_GOI: Tensor) -> None:
+        self.weight_GOI = weight_GOI
+        self.packed: Tensor | None = None
+        if packs(weight_GOI):
+            groups, _, n_in = weight_GOI.shape
+            flat = weight_GOI.reshape(-1, n_in, 1, 1)
+            size = [1, groups * n_in, PACKED_FOR, 1]
+            self.packed = _PACK_CONVOLUTION(flat, [0, 0], [1, 1], [1, 1], groups, size)
+
+    def __call__(self, x_NGI: Tensor) -> Tensor:
+        """[N, G, in] → [N, G, out]."""
+        rows, groups, n_in = x_NGI.shape
+        if self.packed is None or rows < FEW_ROWS // groups:
+            return torch.bmm(x_NGI.transpose(0, 1), self.weight_GOI.transpose(1, 2)).transpose(0, 1)
+        pixels = x_NGI.reshape(1, rows, 1, groups * n_in).permute(0, 3, 1, 2)
+        y = _CONVOLUTION(pixels, self.packed, None, [0, 0], [1, 1], [1, 1], groups, "none", [], "")
+        return y.permute(0, 2, 3, 1).view(rows, groups, -1)
+
+
+@dataclass(slots=True)
+class SwiGlu:
+    """Gate and up as one matrix, and down: a dense layer's feed-forward or the shared expert."""
+
+    gate_up: Matrix
+    down: Matrix
+
+    @classmethod
+    def of(cls, module: FeedForward, dtype: torch.dtype) -> "SwiGlu":
+        """From the model's module."""
+        gate_up = torch.cat([module.gate_proj.weight.to(dtype), module.up_proj.weight.to(dtype)])
+        return cls(Matrix(gate_up), Matrix(module.down_proj.weight.to(dtype)))
+
+    def __call__(self, x_ND: Tensor) -> Tensor:
+        """[N, D] → [N, D]."""
+        gate, up = self.gate_up(x_ND).chunk(2, dim=-1)
+        return self.down(F.silu(gate).mul_(up))
+
+
+@dataclass(slots=True)
+class ExpertWeights:
+    """Router, all routed experts of a layer (gate and up as one), and the shared one."""
+
+    gate_ED: Tensor
+    bias_E: Tensor
+    gate_up: GroupedMatrix
+    down: GroupedMatrix
+    shared: SwiGlu
+
+    @classmethod
+    def of(cls, module: MoE, dtype: torch.dtype) -> "ExpertWeights":
+        """From the model's module."""
+        bank = module.experts
+        gate_up_EJD = torch.cat([bank.gate_proj.to(dtype), bank.up_proj.to(dtype)], dim=1)
+        return cls(
+            module.gate.weight.detach().float(),
+            module.gate.e_score_correction_bias,
+            GroupedMatrix(gate_up_EJD),
+            GroupedMatrix(bank.down_proj.detach().to(dtype)),
+            SwiGlu.of(module.shared_experts, dtype),
+        )
+
+
+@dataclass(slots=True)
+class LayerWeights:
+    """One block. `down_in` gives the query's compressed input (or the query itself) beside the latent and its key."""
+
+    input_norm: Tensor
+    down_in: Matrix
+    query_norm: Tensor | None
+    query: Matrix | None
+    latent_norm: Tensor
+    kv_up: Matrix
+    up_k: GroupedMatrix
+    up_v: GroupedMatrix
+    out: Matrix
+    feed_norm: Tensor
+    feed: SwiGlu | ExpertWeights
+
+    @classmethod
+    def of(cls, layer: Layer, *, scale: float, dtype: torch.dtype) -> "LayerWeights":
+        """From the model's block."""
+        attention, config = layer.self_attn, layer.self_attn.config
+        kv_a, kv_b = attention.kv_a_proj_with_mqa.weight.to(dtype), attention.kv_b_proj.weight.to(dtype)
+        up_k_HnC, up_v_HVC = kv_b.unflatten(0, (config.num_attention_heads, -1)).split(
+            [config.qk_nope_head_dim, config.v_head_dim], dim=1
+        )
+        if config.q_lora_rank is None:
+            first, query, query_norm = attention.q_proj.weight.to(dtype) * scale, None, None
+        else:
+            first = attention.q_a_proj.weight.to(dtype)
+            query = Matrix(attention.q_b_proj.weight.to(dtype) * scale)
+            query_norm = attention.q_a_layernorm.weight.detach().float()
+        feed = layer.mlp
+        return cls(
+            input_norm=layer.input_layernorm.weight.detach().float(),
+            down_in=Matrix(torch.cat([first, kv_a])),
+            query_norm=query_norm,
+            query=query,
+            latent_norm=attention.kv_a_layernorm.weight.detach().float(),
+            kv_up=Matrix(kv_b),
+            up_k=GroupedMatrix(up_k_HnC.transpose(1, 2).contiguous()),
+            up_v=GroupedMatrix(up_v_HVC.contiguous()),
+            out=Matrix(attention.o_proj.weight.to(dtype)),
+            feed_norm=layer.post_attention_layernorm.weight.detach().float(),
+            feed=SwiGlu.of(feed, dtype) if isinstance(feed, FeedForward) else ExpertWeights.of(feed, dtype),
+        )
+
+
+@dataclass(slots=True)
+class Weights:
+    """All that a step reads of the language model."""
+
+    embedding: Tensor
+    layers: list[LayerWeights]
+    norm: Tensor
+    head: Matrix
+    rope: Rope
+
+    @classmethod
+    def of(cls, model: K25) -> "Weights":
+        """From a model, in its compute format; made anew whenever the weights change."""
+        backbone = model.language_model.model
+        dtype, scale = model.compute_dtype, backbone.rope.softmax_scale
+        with torch.inference_mode():
+            return cls(
+                embedding=backbone.embed_tokens.weight.detach(),
+                layers=[LayerWeights.of(layer, scale=scale, dtype=dtype) for layer in _blocks(model)],
+                norm=backbone.norm.weight.detach().float(),
+                head=Matrix(model.head_weight.detach().to(dtype)),
+                rope=backbone.rope,
+            )
+
+
+def _blocks(model: K25) -> Iterator[Layer]:
+    for layer in model.language_model.model.layers:
+        assert isinstance(layer, Layer)
+        yield layer

@@ -1,0 +1,205 @@
+"""The scheduler alone, with a model that says a number: nothing leaks, nobody starves, everything ends once."""
+
+import random
+import statistics
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from manyeyes.core.sampler import SampleRequest, SamplingParams
+from manyeyes.inference.blocks import BlockPool
+from manyeyes.inference.prefix_cache import block_key, root_key
+from manyeyes.inference.scheduler import Limits, Scheduler
+from manyeyes.inference.sequences import Sequence, Status
+
+
+@dataclass
+class FakeEngine:
+    """Schedules and counts; every token costs nothing."""
+
+    limits: Limits
+    blocks: int
+    sequences: dict[int, Sequence] = field(default_factory=dict)
+    ended: dict[int, str] = field(default_factory=dict)
+    started: dict[int, int] = field(default_factory=dict)
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.limits, BlockPool(self.blocks))
+
+    def add(self, ids: list[int], new: int, *, priority: int = 0, count: int = 1) -> list[int]:
+        request = SampleRequest(
+            np.array(ids, np.int32), params=SamplingParams(max_new_tokens=new), priority=priority
+        )
+        first = len(self.sequences)
+        made = [Sequence(first + i, request, 0, 0, len(ids) + new, 0.0) for i in range(count)]
+        for follower in made[1:]:
+            follower.status = Status.HELD
+        made[0].followers = made[1:]
+        self.sequences.update((one.number, one) for one in made)
+        self.scheduler.add(made[0])
+        return [one.number for one in made]
+
+    def cancel(self, number: int) -> None:
+        if number not in self.ended:
+            self._end(self.sequences[number], "cancelled")
+
+    def step(self) -> None:
+        self.steps += 1
+        plan = self.scheduler.plan()
+        assert plan.chunks or not self.scheduler.busy, "nothing moves"
+        self._check(plan)
+        for chunk in plan.chunks:
+            self.scheduler.advance(chunk)
+        for chunk in plan.chunks:
+            if chunk.samples:
+                for one in [chunk.sequence, *self.scheduler.fork(chunk.sequence)]:
+                    self.started.setdefault(one.number, self.steps)
+                    if (why := one.say(len(one.ids) % 5, -1.0, 0, 0.0)) is not None:
+                        self._end(one, why)
+
+    def _check(self, plan) -> None:
+        size, pool = self.limits.block_tokens, self.scheduler.pool
+        assert sum(chunk.count for chunk in plan.chunks) <= self.limits.step_tokens
+        assert len(self.scheduler.running) <= self.limits.max_rows
+        assert len({chunk.sequence.number for chunk in plan.chunks}) == len(plan.chunks)
+        for chunk in plan.chunks:
+            one = chunk.sequence
+            assert one.status is Status.RUNNING and chunk.start == one.computed and chunk.count >= 1
+            assert len(set(one.blocks)) == len(one.blocks) >= -(-chunk.stop // size)
+            written = one.blocks[chunk.start // size : -(-chunk.stop // size)]
+            assert not any(pool.shared(block) for block in written), "a shared block is written"
+        holders = [block for one in self.scheduler.running for block in one.blocks]
+        assert len(set(holders)) == pool.held and pool.available + pool.held == pool.count
+
+    def _end(self, sequence: Sequence, why: str) -> None:
+        assert sequence.number not in self.ended
+        self.ended[sequence.number] = why
+        self.scheduler.remove(sequence)
+
+    def run(self) -> None:
+        while self.scheduler.busy:
+            self.step()
+        assert self.scheduler.pool.held == 0 and self.ended.keys() == self.sequences.keys()
+
+
+LIMITS = st.builds(
+    Limits, st.sampled_from([1, 2, 4, 16]), st.integers(1, 9), st.integers(9, 40), st.integers(1, 50), st.booleans()
+)
+REQUEST = st.tuples(
+    st.lists(st.integers(0, 1), min_size=1, max_size=40), st.integers(1, 20), st.integers(-2, 2), st.integers(1, 4)
+)
+
+
+@settings(max_examples=150)
+@given(LIMITS, st.integers(0, 30), st.lists(st.tuples(REQUEST, st.integers(0, 4)), max_size=14), st.randoms())
+def test_every_request_ends_once_and_no_block_leaks(limits: Limits, extra: int, requests, chance) -> None:
+    """Whatever comes, in groups, with priorities, sharing prefixes, cancelled at any time, in a pool just large enough."""
+    engine = FakeEngine(limits, -(-60 // limits.block_tokens) + extra)
+    for (ids, new, priority, count), steps in requests:
+        engine.add(ids, new, priority=priority, count=count)
+        for _ in range(steps):
+            engine.step()
+        if chance.random() < 0.3:
+            engine.cancel(chance.choice(list(engine.sequences)))
+        if chance.random() < 0.1:
+            engine.scheduler.renew(engine.scheduler.version + 1)
+    engine.run()
+    assert all(why in ("length", "cancelled") for why in engine.ended.values())
+
+
+def test_ten_thousand_in_the_queue_with_random_cancels() -> None:
+    draw = random.Random(0)
+    engine = FakeEngine(Limits(16, 64, 256, 256, True), blocks=400)
+    for _ in range(10_000):
+        engine.add([draw.randrange(2000) for _ in range(draw.randrange(1, 60))], draw.randrange(1, 30))
+    added = dict.fromkeys(engine.sequences, 0)
+    while engine.scheduler.busy:
+        for _ in range(3):
+            number = draw.randrange(10_000)
+            if number not in engine.ended:
+                engine.cancel(number)
+        engine.step()
+    engine.run()
+    waits = [engine.started[n] - added[n] for n, why in engine.ended.items() if why == "length"]
+    assert len(waits) > 3000 and max(waits) / statistics.median(waits) <= 20
+    assert sum(len(heap) for heap in engine.scheduler.line._classes.values()) == 0
+
+
+def test_who_leaves_the_queue_takes_no_room_in_it() -> None:
+    engine = FakeEngine(Limits(16, 1, 16, 256, True), blocks=4)
+    for _ in range(20):
+        numbers = [engine.add([1], 1)[0] for _ in range(500)]
+        for number in numbers:
+            engine.cancel(number)
+    assert sum(len(heap) for heap in engine.scheduler.line._classes.values()) <= 200
+    assert engine.scheduler.waiting == 0 and not engine.scheduler.busy
+
+
+def test_under_steady_load_waiting_is_fair() -> None:
+    """One new request each step, of any length: max wait / median <= 20, in steps from arrival to the first token."""
+    draw, engine, added = random.Random(1), FakeEngine(Limits(16, 32, 64, 256, True), blocks=120), {}
+    for _ in range(2000):
+        (number,) = engine.add([draw.randrange(2000) for _ in range(draw.randrange(1, 200))], draw.randrange(1, 30))
+        added[number] = engine.steps
+        engine.step()
+        engine.step()
+    engine.run()
+    waits = [engine.started[n] - at for n, at in added.items()]
+    assert max(waits) / max(1, statistics.median(waits)) <= 20
+
+
+def test_better_priority_goes_first_and_worse_does_not_starve() -> None:
+    engine = FakeEngine(Limits(16, 1, 16, patience=10, prefix_cache=False), blocks=8)
+    first = engine.add([1] * 5, 3)[0]
+    low, high = engine.add([2] * 5, 3, priority=5)[0], engine.add([3] * 5, 3, priority=-5)[0]
+    for _ in range(200):  # always somebody better
+        engine.add([4] * 5, 1, priority=0)
+        engine.step()
+    assert engine.started[high] < engine.started[first] < engine.started[low] < 150
+
+
+def test_the_best_rank_is_never_preempted() -> None:
+    engine = FakeEngine(Limits(4, 8, 32, 256, False), blocks=12)
+    numbers = [engine.add([n] * 8, 30)[0] for n in range(4)]
+    engine.run()
+    assert engine.scheduler.preemptions > 0
+    assert list(engine.ended) == numbers  # equal lengths end in order of arrival
+
+
+def test_a_prompt_in_chunks_does_not_stop_those_who_decode() -> None:
+    engine = FakeEngine(Limits(16, 8, 16, 256, True), blocks=64)
+    (short,) = engine.add([1], 30)
+    engine.step()
+    engine.add(list(range(200)), 5)
+    said = len(engine.sequences[short].ids)
+    for step in range(1, 10):
+        engine.step()
+        assert len(engine.sequences[short].ids) == said + step
+
+
+def test_kept_blocks_go_oldest_first_and_only_when_room_is_needed() -> None:
+    pool = BlockPool(3)
+    blocks = [pool.take() for _ in range(3)]
+    for block, key in zip(blocks, (b"a", b"b", b"c"), strict=True):
+        pool.name(block, key)
+        pool.release(block)
+    assert (pool.available, pool.kept, pool.held) == (3, 3, 0)
+    assert pool.find(b"a") == blocks[0]
+    assert pool.take() == blocks[1] and pool.find(b"b") is None and pool.find(b"c") == blocks[2]
+    with pytest.raises(KeyError):
+        pool.take()
+    pool.forget()
+    assert pool.find(b"a") is None and pool.kept == 0
+
+
+def test_keys_tell_apart_versions_places_and_histories() -> None:
+    ids = [1, 2, 3]
+    keys = {
+        block_key(root_key(0), ids, 0, ()), block_key(root_key(1), ids, 0, ()),
+        block_key(block_key(root_key(0), ids, 0, ()), ids, 3, ()), block_key(root_key(0), [1, 2, 4], 0, ()),
+    }  # fmt: skip
+    assert len(keys) == 4

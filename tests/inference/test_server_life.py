@@ -1,0 +1,296 @@
+"""Who is let in, what happens when somebody leaves, and how a server goes."""
+
+import asyncio
+import base64
+import gzip
+import io
+import struct
+import subprocess
+import sys
+import zlib
+
+import aiohttp
+import pytest
+from PIL import Image
+
+from manyeyes.core.errors import ConfigError
+from manyeyes.core.media import MediaRules
+from manyeyes.inference.serve_guard import ServeGuard
+from manyeyes.inference.serve_media import MediaLimits
+from manyeyes.inference.serve_prompt import Served
+from manyeyes.inference.server import ChatServer, ServerConfig
+
+from .scripted_server import CONTEXT, GRAMMARS, TOKEN, TOKENIZER, Held, serving, settled, turn
+from .test_server_openai import HI, run
+
+SERVED = Served("tiny", TOKENIZER, MediaRules(), CONTEXT, GRAMMARS)
+CHAT = {"model": "tiny", "messages": HI}
+
+
+def held_server(**options):
+    held = Held()
+    return held, serving(lambda request: turn("a text"), pace=held, **options)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_frees_its_place_at_once(stream) -> None:
+    async def work() -> None:
+        held, server = held_server(places=1)
+        async with server as s:
+            task = asyncio.create_task(s.post("/v1/chat/completions", CHAT | {"stream": stream, "n": 2}))
+            await settled(lambda: s.fake.running == 1 and s.fake.waiting == 1)
+            held.let(1)
+            task.cancel()
+            await settled(lambda: s.fake.running == 0 and s.fake.waiting == 0 and s.server.desk.open == 0)
+            held.let(99)
+            assert (await s.post("/v1/chat/completions", CHAT))[0] == 200
+
+    run(work)
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_its_place() -> None:
+    async def work() -> None:
+        held, server = held_server()
+        async with server as s:
+            stream = await gathered(s.client.chat.completions.create(model="tiny", messages=HI, stream=True), held)
+            async for _ in stream:
+                break
+            assert s.fake.running == 1
+            await stream.close()
+            await settled(lambda: s.fake.running == 0 and s.server.desk.open == 0)
+
+    run(work)
+
+
+async def gathered(call, held: Held):
+    """The stream, once its first token was let through."""
+    task = asyncio.ensure_future(call)
+    held.let(1)
+    return await task
+
+
+def test_more_than_the_limit_is_a_429_and_then_there_is_room_again() -> None:
+    async def work() -> None:
+        held, server = held_server(config=ServerConfig(most_requests=2))
+        async with server as s:
+            first = [asyncio.create_task(s.post("/v1/chat/completions", CHAT)) for _ in range(2)]
+            await settled(lambda: s.fake.running == 2)
+            async with s.http.post(s.base + "/v1/completions", json={"model": "tiny", "prompt": "x"}) as refused:
+                assert refused.status == 429 and int(refused.headers["Retry-After"]) >= 1
+            held.let(99)
+            assert [status for status, _ in await asyncio.gather(*first)] == [200, 200]
+            assert (await s.post("/v1/chat/completions", CHAT))[0] == 200
+
+    run(work)
+
+
+def test_draining_finishes_what_runs_and_refuses_what_comes() -> None:
+    async def work() -> None:
+        held, server = held_server()
+        async with server as s:
+            running = asyncio.create_task(s.post("/v1/chat/completions", CHAT))
+            await settled(lambda: s.fake.running == 1)
+            drain = asyncio.create_task(s.server.drain())
+            await settled(lambda: s.server.desk.draining)
+            status, said = await s.post("/v1/chat/completions", CHAT)
+            assert (status, said["error"]["code"]) == (503, "draining")
+            assert (await s.http.get(s.base + "/health")).status == 503
+            held.let(99)
+            assert (await running)[0] == 200
+            await drain
+
+    run(work)
+
+
+def test_draining_ends_what_takes_too_long() -> None:
+    async def work() -> None:
+        _, server = held_server(config=ServerConfig(drain_seconds=0.0))
+        async with server as s:
+            running = asyncio.create_task(s.post("/v1/chat/completions", CHAT))
+            await settled(lambda: s.fake.running == 1)
+            await s.server.drain()
+            assert s.fake.running == 0 and s.server.desk.open == 0
+            with pytest.raises(aiohttp.ClientError):
+                await running
+
+    run(work)
+
+
+def test_only_who_has_the_token_and_the_right_name_is_heard() -> None:
+    async def work() -> None:
+        async with serving([]) as s:
+            port = s.server.guard.port
+            for headers, status in (
+                ({}, 401), ({"Authorization": "Bearer wrong"}, 401), ({"Authorization": f"Basic {TOKEN}"}, 401),
+                ({"Authorization": f"Bearer {TOKEN}"}, 200),
+                ({"Authorization": f"Bearer {TOKEN}", "Host": "evil.example"}, 403),
+                ({"Authorization": f"Bearer {TOKEN}", "Host": f"localhost:{port}"}, 200),
+            ):  # fmt: skip
+                async with aiohttp.request("GET", s.server.url + "/models", headers=headers) as answer:
+                    assert answer.status == status and "nosniff" in str(answer.headers) or status != 200
+                    assert ("error" in await answer.json()) == (status != 200)
+            async with aiohttp.request("GET", s.base + "/health") as answer:
+                assert (answer.status, await answer.json()) == (200, {"status": "ok", "version": 0})
+            async with aiohttp.request("GET", s.base + "/metrics") as answer:
+                assert answer.status == 401
+
+    run(work)
+
+
+@pytest.mark.parametrize("token", ["short", "with a space in the middle", "not-ascii-é-at-all", ""])
+def test_a_token_that_is_none_is_refused(token) -> None:
+    with pytest.raises(ConfigError, match="token"):
+        ServeGuard(token)
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    async def work() -> None:
+        async with serving([]) as s:
+            config = ServerConfig(port=s.server.guard.port)
+            with pytest.raises(ConfigError, match="--port") as caught:
+                async with ChatServer(s.fake, SERVED, token=TOKEN, config=config):
+                    pass
+            assert "\n" not in str(caught.value)
+
+    run(work)
+
+
+def test_metrics_count() -> None:
+    async def work() -> None:
+        async with serving([turn("Hello")]) as s:
+            await s.post("/v1/chat/completions", CHAT)
+            await s.post("/v1/chat/completions", {})
+            async with s.http.get(s.base + "/metrics") as answer:
+                lines = (await answer.text()).splitlines()
+            assert 'manyeyes_requests_total{route="/v1/chat/completions",status="200"} 1.0' in lines
+            assert 'manyeyes_requests_total{route="/v1/chat/completions",status="400"} 1.0' in lines
+            assert f"manyeyes_completion_tokens_total {float(len(turn('Hello')))}" in lines
+            assert "manyeyes_requests_open 0.0" in lines and 'manyeyes_completions_total{stop="stop"} 1.0' in lines
+
+    run(work)
+
+
+def bomb(side: int) -> str:
+    """A PNG whose header promises side x side pixels, in a few bytes."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    content = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(999))) + chunk(b"IEND", b"")
+    )
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def jpeg(size: int) -> str:
+    buffer = io.BytesIO()
+    Image.effect_noise((size, size), 99).save(buffer, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("http://169.254.169.254/latest", "fetches nothing"),
+        ("file:///etc/passwd", "fetches nothing"),
+        ("data:image/png;base64,????", "not base64"),
+        ("data:image/png,abc", "expected data:image"),
+        ("data:text/html;base64,AAAA", "expected data:image"),
+        ("data:image/png;base64,", "not a picture"),
+        ("data:image/png;base64,AAAA", "not a picture"),
+        (bomb(60_000), "pixels"),
+        (jpeg(200), "bytes"),
+    ],
+)
+def test_pictures_that_cannot_be_used_are_a_400(url, says) -> None:
+    async def work() -> None:
+        async with serving([turn("x")], media=MediaLimits(file_bytes=9_000, pixels=10**6)) as s:
+            content = [{"type": "image_url", "image_url": {"url": url}}]
+            status, said = await s.post(
+                "/v1/chat/completions", CHAT | {"messages": [{"role": "user", "content": content}]}
+            )
+            assert status == 400 and says in said["error"]["message"] and not s.fake.requests
+            content = [{"type": "video_url", "video_url": {"url": url.replace("image/png", "video/mp4")}}]
+            status, _ = await s.post(
+                "/v1/chat/completions", CHAT | {"messages": [{"role": "user", "content": content}]}
+            )
+            assert status == 400 and not s.fake.requests
+
+    run(work)
+
+
+def test_a_body_that_is_too_large_is_a_413() -> None:
+    async def work() -> None:
+        async with serving([], config=ServerConfig(body_bytes=1000)) as s:
+            status, said = await s.post("/v1/chat/completions", {"model": "x" * 2000})
+            assert (status, said["error"]["code"]) == (413, "request_too_large")
+
+    run(work)
+
+
+def test_a_body_that_unpacks_to_too_much_is_a_413() -> None:
+    async def work() -> None:
+        async with serving([], config=ServerConfig(body_bytes=10_000)) as s:
+            packed = gzip.compress(b" " * 5_000_000)
+            status, _ = await s.post("/v1/chat/completions", packed, headers={"Content-Encoding": "gzip"})
+            assert status == 413
+
+    run(work)
+
+
+def test_a_million_words_are_refused_before_they_are_cut_into_tokens() -> None:
+    async def work() -> None:
+        async with serving([]) as s:
+            for body in ({"messages": [{"role": "user", "content": "word " * 1_000_000}]}, {"prompt": "word " * 10**6}):
+                path = "/v1/completions" if "prompt" in body else "/v1/chat/completions"
+                status, said = await s.post(path, {"model": "tiny"} | body)
+                assert status == 400 and said["error"]["code"] == "context_length_exceeded"
+
+    run(work)
+
+
+def test_the_server_needs_no_torch() -> None:
+    code = "import manyeyes.inference.server, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_address_that_is_none_has_an_answer_of_the_same_form() -> None:
+    async def work() -> None:
+        async with serving([]) as s:
+            assert (await s.post("/v2/nothing", {}))[1]["error"]["type"] == "invalid_request_error"
+            async with s.http.get(s.server.url + "/chat/completions") as answer:
+                assert answer.status == 405 and (await answer.json())["error"]["code"] == "method_not_allowed"
+
+    run(work)
+
+
+def test_tool_call_constraints_hold_through_the_server() -> None:
+    """Random scores, and yet: a named function is called once, with arguments that fit."""
+    from .scripted_server import tool
+
+    choice = {"type": "function", "function": {"name": "pan"}}
+    flag = {
+        "type": "object",
+        "properties": {"x": {"type": "boolean"}},
+        "required": ["x"],
+        "additionalProperties": False,
+    }
+
+    async def work() -> None:
+        async with serving() as s:
+            asked = CHAT | {"tools": [tool(), tool("pan", flag)], "tool_choice": choice, "max_tokens": 99,
+                            "chat_template_kwargs": {"thinking": False}}  # fmt: skip
+            for seed in range(8):
+                _, said = await s.post("/v1/chat/completions", asked | {"seed": seed})
+                (call,) = said["choices"][0]["message"]["tool_calls"]
+                assert said["choices"][0]["finish_reason"] == "tool_calls" and call["id"] == "functions.pan:0"
+                assert call["function"]["arguments"].replace(" ", "") in ('{"x":true}', '{"x":false}')
+            for strict, status in ((True, 400), (None, 400), (False, 200)):
+                loose = tool("pan", {"type": "object", "not": {}}, strict=strict)
+                got, said = await s.post("/v1/chat/completions", asked | {"tools": [loose]})
+                assert got == status and (got == 200 or '"not"' in said["error"]["message"])
+            free = asked | {"tools": [tool("pan", {"type": "object", "not": {}})], "tool_choice": "auto"}
+            assert (await s.post("/v1/chat/completions", free))[0] == 200  # nothing is promised: nothing is refused
+
+    run(work)
