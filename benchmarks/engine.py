@@ -3,7 +3,8 @@
 Each round runs every contestant once, one after the other, so that a busy machine slows all of them alike; medians of
 wall time are compared. Requests have prompts of 16 to 128 tokens and answers of 16 to 128, all greedy. The length of an
 answer is not known beforehand, as in use: transformers stops each row by a criterion, in batches in order of arrival,
-and the best of several batch sizes counts. `--sorted` also gives it batches of about equal answers, as if an oracle told.
+and the best of several batch sizes counts. `--sorted` also gives it batches of about equal answers, as if an oracle had
+told.
 
 The bound is what the machine could do at batch 64 with nothing but arithmetic and memory: the larger of a step's FLOPs
 over the measured rate of fp32 products, and the bytes that a step must read over the measured rate of memory.
@@ -146,9 +147,9 @@ def measured(count: int, field: dict[str, Contestant], *, rounds: int) -> dict[s
     work = work_of(count, seed=count)
     tried = {name: contestant(work) for name, contestant in field.items()}
     peers = [name for name in field if name != "manyeyes"]
-    best_in_order = min((name for name in peers if "oracle" not in name), key=lambda name: tried[name].seconds)
-    best_sorted = [min(part, key=lambda name: tried[name].seconds) for part in [[n for n in peers if "oracle" in n]] if part]
-    seen: dict[str, list[Outcome]] = {name: [] for name in ("manyeyes", best_in_order, *best_sorted)}
+    kinds = [[name for name in peers if ("oracle" in name) == oracle] for oracle in (False, True)]
+    best = [min(names, key=lambda name: tried[name].seconds) for names in kinds if names]
+    seen: dict[str, list[Outcome]] = {name: [] for name in ("manyeyes", *best)}
     for _ in range(rounds):
         for name, outcomes in seen.items():
             outcomes.append(field[name](work))
@@ -164,8 +165,8 @@ def measured(count: int, field: dict[str, Contestant], *, rounds: int) -> dict[s
             first = [value for one in outcomes for value in one.first]
             rows[name] |= {"first_token_p50_s": round(float(np.quantile(first, 0.5)), 4)}
             rows[name] |= {"first_token_p95_s": round(float(np.quantile(first, 0.95)), 4)}
-    best = max(row["tokens_per_s"] for name, row in rows.items() if "oracle" not in name and name != "manyeyes")
-    rows["manyeyes"]["ratio"] = round(rows["manyeyes"]["tokens_per_s"] / best, 2)
+    for row in rows.values():
+        row["ratio"] = round(rows["manyeyes"]["tokens_per_s"] / row["tokens_per_s"], 2)
     return rows
 
 

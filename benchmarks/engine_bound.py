@@ -4,8 +4,8 @@
     bytes  = 4 * (matrix entries that some token passes + rows * S * (C + r) * layers)
     bound  = rows / max(FLOPs / product rate, bytes / memory rate)
 
-A token passes every dense matrix, top_k routed experts and the shared one, kv_b once (absorbed, it costs the same), and the
-head; the embedding is a look-up. With 64 rows of 4 of 32 experts all experts are passed by some token (but 0.02%).
+A token passes every dense matrix, top_k routed experts and the shared one, kv_b once (absorbed, it costs the same), and
+the head; the embedding is a look-up. With 64 rows of 4 of 32 experts all experts are passed by some token (but 0.02%).
 Two rates of products are measured: the faster library, which the bound uses, and plain `torch.matmul`.
 """
 
@@ -32,7 +32,9 @@ def bound_at(model: K25, *, rows: int, tokens_each: int) -> dict[str, Any]:
     common = c.num_hidden_layers * attention + mixtures * shared + dense * 3 * c.hidden_size * c.intermediate_size
     common += c.vocab_size * c.hidden_size
     passed = common + mixtures * c.num_experts_per_tok * expert
-    touched = common + mixtures * c.n_routed_experts * (1 - (1 - c.num_experts_per_tok / c.n_routed_experts) ** rows) * expert
+    touched = (
+        common + mixtures * c.n_routed_experts * (1 - (1 - c.num_experts_per_tok / c.n_routed_experts) ** rows) * expert
+    )
     width = c.kv_lora_rank + c.qk_rope_head_dim
     past_flops = 2 * c.num_attention_heads * (width + c.kv_lora_rank) * tokens_each * c.num_hidden_layers
     flops = rows * (2 * passed + past_flops)

@@ -12,7 +12,13 @@ import torch
 
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.sampler import (
-    Overloaded, PolicySampler, RequestError, SampleRequest, SamplerError, SamplingParams, continuation,
+    Overloaded,
+    PolicySampler,
+    RequestError,
+    SampleRequest,
+    SamplerError,
+    SamplingParams,
+    continuation,
     joined,
 )  # fmt: skip
 from manyeyes.inference.async_engine import AsyncEngine
@@ -274,5 +280,3 @@ def test_ten_thousand_requests_with_random_cancels() -> None:
             assert 128 < most <= 628 and engine.live == 0 and not engine._call_of and not engine._engine._sequences
 
     run(body)
-
-

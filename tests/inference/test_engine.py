@@ -111,7 +111,9 @@ def test_a_prompt_that_was_read_before_is_found(model: K25) -> None:
 def test_equal_words_around_another_picture_find_nothing_of_it(model: K25) -> None:
     rng = np.random.default_rng(1)
     request = asked(rng, SQUARE, words=3, params=GREEDY)
-    request = dataclasses.replace(request, ids=np.concatenate([request.ids, rng.integers(0, 1700, 40)]).astype(np.int32))
+    request = dataclasses.replace(
+        request, ids=np.concatenate([request.ids, rng.integers(0, 1700, 40)]).astype(np.int32)
+    )
     patches = rng.integers(0, 256, request.media[0].patches.shape).astype(np.uint8)
     other = dataclasses.replace(request, media=(Media(patches, SQUARE),))
     engine = engine_of(model)

@@ -31,9 +31,7 @@ class FakeEngine:
         self.scheduler = Scheduler(self.limits, BlockPool(self.blocks))
 
     def add(self, ids: list[int], new: int, *, priority: int = 0, count: int = 1) -> list[int]:
-        request = SampleRequest(
-            np.array(ids, np.int32), params=SamplingParams(max_new_tokens=new), priority=priority
-        )
+        request = SampleRequest(np.array(ids, np.int32), params=SamplingParams(max_new_tokens=new), priority=priority)
         first = len(self.sequences)
         made = [Sequence(first + i, request, 0, 0, len(ids) + new, 0.0) for i in range(count)]
         for follower in made[1:]:
@@ -97,7 +95,7 @@ REQUEST = st.tuples(
 @settings(max_examples=150)
 @given(LIMITS, st.integers(0, 30), st.lists(st.tuples(REQUEST, st.integers(0, 4)), max_size=14), st.randoms())
 def test_every_request_ends_once_and_no_block_leaks(limits: Limits, extra: int, requests, chance) -> None:
-    """Whatever comes, in groups, with priorities, sharing prefixes, cancelled at any time, in a pool just large enough."""
+    """In groups, with priorities, sharing prefixes, cancelled at any time, in a pool just large enough."""
     engine = FakeEngine(limits, -(-60 // limits.block_tokens) + extra)
     for (ids, new, priority, count), steps in requests:
         engine.add(ids, new, priority=priority, count=count)

@@ -5,8 +5,8 @@
     publish, pause ────────▶ │  commands  │ ──▶ run them all, then one step, then the next commands
     futures, on_token ◀───── └────────────┘     ◀── tokens and endings of a step, in one call to the loop
 
-Commands run between two steps, so weights never change under a step, and a cancelled request frees its blocks before the
-next one. The thread alone touches the engine. It starts with the first command, and ends with `close`.
+Commands run between two steps, so weights never change under a step, and a cancelled request frees its blocks before
+the next one. The thread alone touches the engine. It starts with the first command, and ends with `close`.
 
 Report: App. D.
 """
@@ -173,12 +173,9 @@ class AsyncEngine:
 
     def _require_room(self, count: int) -> None:
         config = self._engine.config
-        if self._live + count > config.max_rows + config.max_queue:
-            raise Overloaded(
-                f"{self._live:,} completions are under way or wait, {config.max_rows + config.max_queue:,} is the most; "
-                "come again later",
-                retry_after=1.0,
-            )
+        most = config.max_rows + config.max_queue
+        if self._live + count > most:
+            raise Overloaded(f"{self._live:,} completions run or wait, {most:,} is the most; come again later")
 
     async def _ask(self, command: Callable[[], T]) -> T:
         """Run a command in the thread, between two steps, and wait for what it returns or raises."""
@@ -188,7 +185,7 @@ class AsyncEngine:
         def run() -> None:
             try:
                 value = command()
-            except Exception as error:  # noqa: BLE001  (the caller's, not the thread's)
+            except Exception as error:
                 _to_loop(loop, _fail, future, error)
             else:
                 _to_loop(loop, _resolve, future, value)

@@ -166,9 +166,7 @@ class _Layout(NamedTuple):
         padded_gT = offset_g[:, None] + np.minimum(new_T, count_g[:, None] - 1)
         places = np.flatnonzero(new_T < count_g[:, None])
         padded = torch.from_numpy(padded_gT.ravel()).to(self.device)
-        return Group(
-            start, stop, rows, flat, mask.to(self.device), padded, torch.from_numpy(places).to(self.device)
-        )
+        return Group(start, stop, rows, flat, mask.to(self.device), padded, torch.from_numpy(places).to(self.device))
 
     def long(self, number: int) -> LongChunk:
         """One chunk that rebuilds keys and values."""

@@ -5,8 +5,8 @@
                 └──────── sampled ids go on ◀────────────┘
 
 A step computes one token of every running request and, with the tokens that are left, the next part of prompts. Weights
-are swapped between steps: what the cache holds of running requests is computed again under the new ones, so each token's
-log-probability is that of a full forward pass under the version that it names.
+are swapped between steps: what the cache holds of running requests is computed again under the new ones, so each
+token's log-probability is that of a full forward pass under the version that it names.
 
 Report: App. D.
 
@@ -91,9 +91,7 @@ class Engine:
         self.model, self.tokenizer, self.clock = model, tokenizer, clock
         self.config = config = config or EngineConfig()
         self.device = model.head_weight.device
-        limits = Limits(
-            config.block_tokens, config.max_rows, config.step_tokens, config.patience, config.prefix_cache
-        )
+        limits = Limits(config.block_tokens, config.max_rows, config.step_tokens, config.patience, config.prefix_cache)
         self._scheduler = Scheduler(limits, BlockPool(config.blocks), version=version)
         self._store = LatentStore(
             model.config.text,
@@ -273,4 +271,3 @@ def _wanted(chunks: list[Chunk]) -> dict[bytes, Media]:
         for chunk in chunks
         for span, item in zip(chunk.sequence.spans, chunk.sequence.request.media, strict=True)
     }
-

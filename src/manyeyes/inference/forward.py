@@ -1,8 +1,8 @@
 """One step of the engine: one forward pass over ragged rows, new tokens in, states behind the sampled ones out.
 
 The arithmetic is that of `model.backbone`; a test holds both to the same numbers. Differences: matrices are joined and
-packed (`weights`), the past comes from blocks (`latent_store`), and in the last layer only tokens behind which something
-is sampled go through the feed-forward.
+packed (`weights`), the past comes from blocks (`latent_store`), and in the last layer only tokens behind which
+something is sampled go through the feed-forward.
 
 Report: §4.1, App. D.
 

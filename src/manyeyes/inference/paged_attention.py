@@ -6,7 +6,8 @@
 
 Report: §4.1, App. D; DeepSeek-V2, 2024 (absorbed projections).
 
-Shapes: N tokens, A absorbed ones, g rows of T tokens in a group, S keys, H heads, C latent, r rope, n nope, V value width.
+Shapes: N tokens, A absorbed ones, g rows of T tokens in a group, S keys, H heads; C latent, r rope, n nope, V value
+width.
 """
 
 import torch

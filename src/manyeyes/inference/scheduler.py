@@ -11,7 +11,6 @@ nobody starves; the best rank is never preempted, so something always ends.
 Report: App. D; chunked prefill: Agrawal et al., 2023; preemption by recomputation: Kwon et al., 2023.
 """
 
-from collections.abc import Iterator, Sequence as Listed
 from typing import NamedTuple
 
 from manyeyes.inference.blocks import BlockPool
@@ -260,8 +259,3 @@ class Scheduler:
 
 def _rank(sequence: Sequence) -> tuple[int, int]:
     return sequence.rank
-
-
-def sampling_chunks(chunks: Listed[Chunk]) -> Iterator[Chunk]:
-    """Those behind which a token is sampled."""
-    return (chunk for chunk in chunks if chunk.samples)

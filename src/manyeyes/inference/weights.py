@@ -28,6 +28,8 @@ from manyeyes.model.rope import Rope
 FEW_ROWS = 6
 """Fewer rows than this go through `F.linear` (measured)."""
 
+FEW_PIXELS = 24
+"""Fewer rows times groups than this go through `bmm` (measured)."""
 PACKED_FOR = 16
 """Rows of a group that grouped matrices are packed for (measured: packing for 64 doubles the time of few rows)."""
 
@@ -76,7 +78,7 @@ class GroupedMatrix:
     def __call__(self, x_NGI: Tensor) -> Tensor:
         """[N, G, in] → [N, G, out]."""
         rows, groups, n_in = x_NGI.shape
-        if self.packed is None or rows < FEW_ROWS // groups:
+        if self.packed is None or rows * groups < FEW_PIXELS:
             return torch.bmm(x_NGI.transpose(0, 1), self.weight_GOI.transpose(1, 2)).transpose(0, 1)
         pixels = x_NGI.reshape(1, rows, 1, groups * n_in).permute(0, 3, 1, 2)
         y = _CONVOLUTION(pixels, self.packed, None, [0, 0], [1, 1], [1, 1], groups, "none", [], "")

@@ -26,6 +26,8 @@ from manyeyes.agent.tools.net_guard import Guard
 
 T = TypeVar("T")
 CLOSE_SECONDS = 1.0
+KEEP_SECONDS = 15.0
+"""For reading what a context stored, before another agent gets its place: a lost cookie is a lost login."""
 """For a context to say what it stored, and to close."""
 LOST = ("browser has been closed", "Connection closed")
 """What playwright says of a page that neither crashed nor closed itself, once there is nobody any more to ask."""
@@ -196,7 +198,7 @@ class BrowserPool:
         """Take the context of a place, whose lock is held, and keep what it stored."""
         self.evicted += 1
         try:
-            place.cookies = await _in_time(tab.context.storage_state()) or place.cookies
+            place.cookies = await _in_time(tab.context.storage_state(), KEEP_SECONDS) or place.cookies
             await _in_time(tab.context.close())
         finally:
             place.lock.release()
@@ -233,11 +235,11 @@ class BrowserPool:
             self._freed.notify_all()
 
 
-async def _in_time(asked: Coroutine[Any, Any, T]) -> T | None:
+async def _in_time(asked: Coroutine[Any, Any, T], seconds: float = CLOSE_SECONDS) -> T | None:
     """What a context answers; None when it does not in time, or cannot any more."""
     from playwright.async_api import Error
 
     with suppress(TimeoutError, Error):
-        async with asyncio.timeout(CLOSE_SECONDS):
+        async with asyncio.timeout(seconds):
             return await asked
     return None
