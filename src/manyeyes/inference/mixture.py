@@ -36,7 +36,7 @@ def mixture(weights: ExpertWeights, config: TextConfig, x_ND: Tensor) -> Tensor:
         normalise=c.norm_topk_prob,
     )
     rows, on_cpu = choice.expert_NK.numel(), x_ND.device.type == "cpu"
-    if on_cpu and 2 * rows < c.n_routed_experts:
+    if on_cpu and 2 * rows <= c.n_routed_experts:
         return _few(weights, x_ND, choice)
     routing = sort_by_expert(choice.expert_NK, c.n_routed_experts)
     if weights.gate_up.packed is None:

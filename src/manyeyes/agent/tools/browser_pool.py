@@ -26,9 +26,9 @@ from manyeyes.agent.tools.net_guard import Guard
 
 T = TypeVar("T")
 CLOSE_SECONDS = 1.0
+"""For a context to close."""
 KEEP_SECONDS = 15.0
 """For reading what a context stored, before another agent gets its place: a lost cookie is a lost login."""
-"""For a context to say what it stored, and to close."""
 LOST = ("browser has been closed", "Connection closed")
 """What playwright says of a page that neither crashed nor closed itself, once there is nobody any more to ask."""
 
