@@ -13,7 +13,7 @@ pytest.importorskip("llguidance", reason="needs the extra serve")
 pytest.importorskip("prometheus_client", reason="needs the extra serve")
 
 from manyeyes.agent.chat_model import Sampling
-from manyeyes.agent.remote_errors import NotAllowed, TooLong
+from manyeyes.agent.remote_errors import NotAllowed
 from manyeyes.agent.remote_manyeyes import ManyeyesSampler
 from manyeyes.agent.remote_wire import Server
 from manyeyes.agent.token_chat import TokenChat
@@ -21,7 +21,15 @@ from manyeyes.agent.token_chat_reading import out_of_turn
 from manyeyes.core.fakes import FakeSampler
 from manyeyes.core.media import Grid, Media, MediaRules, Picture
 from manyeyes.core.messages import user
-from manyeyes.core.sampler import Overloaded, RequestError, SampleRequest, SamplingParams, continuation, joined
+from manyeyes.core.sampler import (
+    Overloaded,
+    RequestError,
+    SampleRequest,
+    SamplingParams,
+    TooLong,
+    continuation,
+    joined,
+)
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.constraint import Grammars
 from manyeyes.inference.serve_control import WeightSource

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from manyeyes.agent.remote_errors import NotAllowed, TooLong, Unreachable
+from manyeyes.agent.remote_errors import NotAllowed, Unreachable
 from manyeyes.agent.remote_manyeyes import ManyeyesSampler
 from manyeyes.agent.remote_media import collapsed, frame, runs_of
 from manyeyes.agent.remote_policy import Carry
@@ -20,7 +20,7 @@ from manyeyes.agent.remote_sampler import RemoteSampler, stop_of
 from manyeyes.agent.remote_sglang import SglangSampler
 from manyeyes.agent.remote_vllm import VllmSampler
 from manyeyes.agent.remote_weights import sglang_from_disk, sglang_from_tensors, vllm_transfer
-from manyeyes.agent.remote_wire import Server
+from manyeyes.agent.remote_wire import Server, refused
 from manyeyes.agent.token_chat import TokenChat
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.media import Grid, Media, MediaRules, Picture, image_visual
@@ -32,6 +32,7 @@ from manyeyes.core.sampler import (
     SampleRequest,
     SamplerError,
     SamplingParams,
+    TooLong,
     continuation,
     joined,
 )
@@ -531,3 +532,27 @@ def test_agents_do_not_notice_new_weights(kind) -> None:
         assert versions[-1] == 2 and versions == sorted(versions) and versions.count(0) <= 5 >= versions.count(1)
 
     play(kind, do)
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("nan", 1.0), ("inf", 120.0), ("-3", 0.0), ("Thu, 1 Jan", 1.0)])
+def test_a_strange_retry_after_is_a_number_all_the_same(header, seconds) -> None:
+    refusal = refused(429, "busy", {"Retry-After": header})
+    assert isinstance(refusal, Overloaded) and refusal.retry_after == seconds
+
+
+def test_a_door_that_is_shut_again_at_once_lets_nobody_in() -> None:
+    async def run() -> None:
+        async with VllmSampler(Server("http://127.0.0.1:1")) as sampler:
+            sampler._door.clear()
+            call = asyncio.create_task(sampler.sample(request()))
+            await asyncio.sleep(0)
+            sampler._door.set()
+            sampler._door.clear()
+            for _ in range(9):
+                await asyncio.sleep(0)
+            assert not sampler._running and not call.done()
+            sampler._door.set()
+            with pytest.raises(Unreachable):
+                await call
+
+    asyncio.run(run())

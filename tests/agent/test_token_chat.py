@@ -15,18 +15,19 @@ from hypothesis import strategies as st
 from manyeyes.agent.chat_model import ModelError, Reply, Sampling
 from manyeyes.agent.context import with_hidden
 from manyeyes.agent.gate import Gate
-from manyeyes.agent.remote_errors import NotAllowed, TooLong, Unreachable
+from manyeyes.agent.remote_errors import NotAllowed, Unreachable
 from manyeyes.agent.run import AgentRun
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.token_chat import TokenChat
 from manyeyes.agent.token_chat_reading import ContentStream, out_of_turn, read
+from manyeyes.agent.token_chat_sampled import Sampled
 from manyeyes.agent.token_chat_segments import Segments
-from manyeyes.agent.token_chat_turns import Turns
+from manyeyes.agent.token_chat_turns import Turn, Turns
 from manyeyes.agent.toolset import Functions
 from manyeyes.core.chat import render
 from manyeyes.core.fakes import FakeSampler
 from manyeyes.core.journal import Journal
-from manyeyes.core.media import Clip, MediaRules, Picture
+from manyeyes.core.media import Clip, Grid, Media, MediaRules, Picture
 from manyeyes.core.messages import ImagePart, Message, TextPart, Tool, ToolCall, assistant, system, tool_result, user
 from manyeyes.core.sampler import (
     Completion,
@@ -36,6 +37,7 @@ from manyeyes.core.sampler import (
     SampleRequest,
     SamplerError,
     SampleUsage,
+    TooLong,
 )
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.swarm.orchestrator import SwarmConfig
@@ -462,19 +464,44 @@ def test_bad_conversations_are_the_callers_fault() -> None:
 
 
 def test_memory_is_bounded_and_what_is_forgotten_is_told_again() -> None:
-    chat, sampler = chat_of(said(assistant("ok", reasoning="r")), kept_tokens=60)
+    chat, sampler = chat_of(said(assistant("ok", reasoning="r")), kept_tokens=600)
     first = ask(chat, [user("Hello")])
     for number in range(20):
         ask(chat, [user(f"another {number}")])
-    assert chat._turns.tokens <= 60 and chat.sampled(first.message) is None
+    assert chat._turns.tokens <= 600 and chat.sampled(first.message) is None
     history = [user("Hello"), first.message, user("more")]
     ask(chat, history)
     assert sampler.sent[-1] == rendered(history, (), preserve_thinking=True)
+    assert chat.counts["forked: retold"] == 1  # said to be so, not passed off as new
     segments = Segments(TINY, RULES, kept_bytes=5_000)
     for number in range(100):
         segments.message(user(f"message {number}"), thinks=False)
         segments.trim()
     assert segments.size <= 5_000
+
+
+def test_patches_of_turns_are_bounded_too() -> None:
+    turns = Turns(kept_media_bytes=3 * 16 * 3 * 8 * 8)
+    for number in range(9):
+        media = (Media(np.zeros((16, 3, 8, 8), np.uint8), Grid(1, 4, 4)),)
+        none = np.zeros(0, np.int32)
+        sampled = Sampled(none, none, np.zeros(0, np.float32), none, media=media)
+        turns.keep(Turn(assistant(str(number)), sampled, bytes([number])))
+    assert len(turns) == 3 and turns.media_bytes == turns.kept_media_bytes
+
+
+def test_a_stream_that_is_cut_again_and_again_is_not_asked_for_in_a_hurry(monkeypatch) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("manyeyes.agent.token_chat_persistence.asyncio.sleep", pause)
+    ids = said(assistant("answer", reasoning="because"))
+    sampler = ScriptedSampler([])
+    sampler.script = [*(sampler.completion([token], "aborted") for token in ids[:4]), sampler.completion(ids[4:])]
+    assert ask(TokenChat(sampler, TINY, RULES), [user("Hello")]).message.text == "answer"
+    assert len(pauses) == 4 and min(pauses) > 0
 
 
 def test_many_conversations_at_once_do_not_mix() -> None:

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyeyes.core.fakes import FakeSampler, draw
-from manyeyes.core.sampler import Overloaded, RequestError, SampleRequest, SamplingParams, continuation, joined
+from manyeyes.core.sampler import (
+    Overloaded,
+    RequestError,
+    SampleRequest,
+    SamplingParams,
+    TooLong,
+    check_ids,
+    continuation,
+    joined,
+)
 from manyeyes.core.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer(bytes([byte]) for byte in range(256))
@@ -149,6 +158,25 @@ def test_faults_come_as_planned() -> None:
         assert len(seen) == 3 and (await fake.sample(request())).stop == "length"
 
     asyncio.run(run())
+
+
+def test_several_fail_as_one_does() -> None:
+    async def run() -> None:
+        plan = ["", "refused", "", "overloaded"]
+        fake = FakeSampler(vocab_size=V, fault=lambda number: plan[number])  # type: ignore[arg-type]
+        with pytest.raises(RequestError):
+            await fake.sample_many(request(), 4)
+        assert fake.running == fake.waiting == 0
+
+    asyncio.run(run())
+
+
+def test_ids_that_are_none_are_told_apart_from_too_many() -> None:
+    for ids, kind in (([], RequestError), ([0.5], RequestError), ([2**70], RequestError), ([-1], RequestError),
+                      ([V], RequestError), ([1] * 9, TooLong)):  # fmt: skip
+        with pytest.raises(RequestError) as caught:
+            check_ids(ids, vocab_size=V, most=8)
+        assert type(caught.value) is kind
 
 
 async def settled(true: Callable[[], bool]) -> None:

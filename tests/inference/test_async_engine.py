@@ -105,6 +105,8 @@ def test_the_queue_is_bounded(model: K25) -> None:
             with pytest.raises(Overloaded) as caught:
                 await engine.sample(request)
             assert caught.value.retry_after > 0
+            with pytest.raises(RequestError, match="1 to 5 completions"):
+                await engine.sample_many(request, 6)
             await engine.resume()
             assert {len((await task).ids) for task in tasks} == {12}
             await engine.sample(request)

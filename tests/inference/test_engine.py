@@ -9,7 +9,15 @@ import torch
 
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.media import Media
-from manyeyes.core.sampler import Completion, RequestError, SampleRequest, SamplingParams, continuation, joined
+from manyeyes.core.sampler import (
+    Completion,
+    RequestError,
+    SampleRequest,
+    SamplerError,
+    SamplingParams,
+    continuation,
+    joined,
+)
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.engine import Engine
 from manyeyes.inference.engine_config import EngineConfig
@@ -360,11 +368,27 @@ def test_weights_that_do_not_fit_change_nothing(model: K25) -> None:
     name = next(iter(good))
     for tensors, version, says in [
         (good, 3, "does not follow"), ({}, 4, "no tensors"), (good | {"x": torch.zeros(1)}, 4, "no tensor x"),
-        (good | {name: torch.zeros(3)}, 4, "expected shape"),
+        (good | {name: torch.zeros(3)}, 4, "expected shape"), (good | {name: good[name] * torch.inf}, 4, "finite"),
     ]:  # fmt: skip
         with pytest.raises(ConfigError, match=says):
             engine.publish(version, tensors)
     assert engine.version == 3 and all(torch.equal(t, before[n]) for n, t in policy.state_dict().items())
+
+
+def test_weights_that_are_no_numbers_are_told_and_leave_nothing_behind(model: K25) -> None:
+    policy, requests = small_model(), mixed(SAMPLED)
+    engine = engine_of(policy)
+    good = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    numbers = [engine.add(request) for request in requests]
+    engine.step()
+    with torch.no_grad():
+        policy.language_model.model.layers[0].input_layernorm.weight.fill_(torch.nan)
+    with pytest.raises(SamplerError, match="version 0 gives scores that are no numbers"):
+        engine.step()
+    engine.publish(2, good)
+    for request, (found,) in zip(requests, completed(engine, numbers), strict=True):
+        agrees(model, request, found)
+        assert set(found.versions) == {0, 2}
 
 
 def test_half_precision_stays_near_full_precision() -> None:

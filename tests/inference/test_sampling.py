@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from manyeyes.core.errors import ConfigError
-from manyeyes.inference.sampling import SamplingParams, choose, nucleus
+from manyeyes.inference.sampling import SamplingParams, choose, choose_each, cut, first_largest, nucleus
 
 LOGITS = arrays.arrays(np.float32, st.integers(2, 12), elements=st.floats(-20, 20, width=32))
 TOP_P = st.floats(0.01, 1.0)
@@ -102,3 +102,60 @@ def test_zero_and_almost_one_never_choose_the_impossible() -> None:
 def test_settings_out_of_range_are_refused_by_name(settings: dict) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):
         SamplingParams(**settings)
+
+
+@given(
+    arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 4), st.sampled_from([1, 100, 128, 512])),
+        elements=st.sampled_from([0.0, 1.0, 2.0, -math.inf]),
+    )
+)
+def test_the_first_largest_is_argmax(x_BV: np.ndarray) -> None:
+    assert first_largest(torch.from_numpy(x_BV)).tolist() == x_BV.argmax(-1).tolist()
+
+
+@given(LOGITS, st.integers(1, 12), st.floats(0.0, 1.0), TOP_P)
+def test_cuts_follow_each_other(logits_V: np.ndarray, top_k: int, min_p: float, top_p: float) -> None:
+    """top_k, then min_p, then the nucleus of what they leave."""
+    p_V = softmax(logits_V)[0].double().numpy()
+    order = sorted(range(len(p_V)), key=lambda i: (-p_V[i], i))
+    left = np.zeros(len(p_V))
+    for token in order[:top_k]:
+        left[token] = p_V[token] if p_V[token] >= min_p * p_V.max() else 0.0
+    left /= left.sum()
+    edges = [np.abs(p_V / p_V.max() - min_p).min(), np.abs(np.cumsum(np.sort(left)[::-1]) - top_p).min()]
+    ties = np.diff(np.sort(p_V)).min(initial=1.0) < 1e-7
+    if min(edges) > 1e-4 and not ties:
+        found = cut(softmax(logits_V), [SamplingParams(top_k=top_k, min_p=min_p, top_p=top_p)])[0]
+        np.testing.assert_allclose(found, plain_nucleus(left, top_p) if top_p < 1 else left, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"top_p": 0.9}, {"top_k": 7}, {"min_p": 0.3}, {"top_p": 0.3, "min_p": 0.001}])
+@pytest.mark.parametrize("sharpness", [0.01, 1.0, 8.0])
+def test_cuts_of_many_ids_are_those_of_a_full_sort(settings: dict, sharpness: float) -> None:
+    """Flat distributions need the sort, sharp ones only their likeliest ids."""
+    p_BV = (sharpness * torch.randn(6, 3000, generator=torch.Generator().manual_seed(0))).softmax(-1)
+    params = SamplingParams(**settings)
+    for row in cut(p_BV, [params] * 6) - torch.cat([cut(p_BV[n : n + 1], [params]) for n in range(6)]):
+        assert float(row.abs().max()) < 1e-7
+    for p_V, kept_V in zip(p_BV.double().numpy(), cut(p_BV, [params] * 6).numpy(), strict=True):
+        left = np.where(p_V >= params.min_p * p_V.max(), p_V, 0.0)
+        if params.top_k:
+            left[np.argsort(-p_V)[params.top_k :]] = 0.0
+        left /= left.sum()
+        np.testing.assert_allclose(kept_V, plain_nucleus(left, params.top_p) if params.top_p < 1 else left, atol=2e-4)
+
+
+def test_rows_with_their_own_parameters_are_chosen_as_alone() -> None:
+    logits = torch.randn(5, 300, generator=torch.Generator().manual_seed(1)) * 3
+    uniform = torch.rand(5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    params = [
+        SamplingParams(), SamplingParams(temperature=1.0), SamplingParams(temperature=0.7, top_k=5), SamplingParams(),
+        SamplingParams(temperature=2.0, top_p=0.5, min_p=0.01),
+    ]  # fmt: skip
+    together = choose_each(logits, params, uniform)
+    for row, one in enumerate(params):
+        alone = choose(logits[row : row + 1], one, uniform[row : row + 1])
+        assert int(together.token_B[row]) == int(alone.token_B)
+        assert float(together.logprob_B[row]) == pytest.approx(float(alone.logprob_B), abs=1e-6)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import gzip
 import io
+import json
 import struct
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import zlib
 
 import aiohttp
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from PIL import Image
 
 from manyeyes.core.errors import ConfigError
@@ -18,6 +20,7 @@ from manyeyes.core.media import MediaRules
 from manyeyes.inference.serve_guard import ServeGuard
 from manyeyes.inference.serve_media import MediaLimits
 from manyeyes.inference.serve_prompt import Served
+from manyeyes.inference.serve_stream import Pieces
 from manyeyes.inference.server import ChatServer, ServerConfig
 
 from .scripted_server import CONTEXT, GRAMMARS, TOKEN, TOKENIZER, Held, serving, settled, turn
@@ -133,6 +136,120 @@ def test_only_who_has_the_token_and_the_right_name_is_heard() -> None:
                 assert (answer.status, await answer.json()) == (200, {"status": "ok", "version": 0})
             async with aiohttp.request("GET", s.base + "/metrics") as answer:
                 assert answer.status == 401
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "named", "heard"),
+    [
+        ("127.0.0.2", 99, "127.0.0.2:99", True), ("127.0.0.1", 99, "LOCALHOST:99", True), ("::1", 99, "[::1]:99", True),
+        ("127.0.0.1", 80, "localhost", True), ("127.0.0.1", 99, "localhost", False), ("0.0.0.0", 99, "any:99", True),
+    ],
+)  # fmt: skip
+def test_a_server_goes_by_its_own_names(host, port, named, heard) -> None:
+    guard = ServeGuard(TOKEN, host=host)
+    guard.port = port
+    assert (not guard.hosts or named.lower() in guard.hosts) == heard
+
+
+def test_who_does_not_read_the_end_is_dropped(monkeypatch) -> None:
+    monkeypatch.setattr("manyeyes.inference.serve_stream.WRITE_SECONDS", 0.01)
+
+    async def work() -> None:
+        async def never(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        http = make_mocked_request("POST", "/generate")
+        pieces = Pieces(http, "text/plain", ping=b"", id="x")
+        monkeypatch.setattr(pieces.response, "write_eof", never)
+        with pytest.raises(ConnectionError, match="reads nothing"):
+            await pieces.end()
+        assert http.transport is not None and http.transport.abort.called  # type: ignore[attr-defined]
+
+    run(work)
+
+
+def test_what_never_fits_is_refused_before_it_is_cut_into_tokens() -> None:
+    much, user = "word " * 400_000, {"role": "user", "content": "x"}
+    thought = {"role": "assistant", "content": "", "reasoning_content": much}
+    call = {"id": "functions.zoom:0", "type": "function", "function": {"name": "zoom", "arguments": much}}
+    wordy = {"type": "function", "function": {"name": "zoom", "description": much}}
+
+    async def work() -> None:
+        async with serving([]) as s:
+            for change, param in (
+                ({"messages": [user, thought]}, "messages"), ({"messages": [user] * 5000}, "messages"),
+                ({"messages": [user, {"role": "assistant", "content": "", "tool_calls": [call]}]}, "messages"),
+                ({"tools": [wordy]}, "tools"),
+            ):  # fmt: skip
+                status, said = await s.post("/v1/chat/completions", CHAT | change)
+                error = said["error"]
+                assert (status, error["code"], error["param"]) == (400, "context_length_exceeded", param)
+
+    run(work)
+
+
+def test_bodies_have_a_limit_together_and_control_is_always_heard() -> None:
+    async def work() -> None:
+        held, server = held_server(config=ServerConfig(body_bytes=300_000, bodies_bytes=400_000))
+        long = {"ids": [1], "params": {"stop_texts": []}}
+        async with server as s:
+            body = json.dumps(long | {"request_id": "big"}).encode() + b" " * 250_000
+            first = asyncio.create_task(s.post("/generate", body))
+            await settled(lambda: s.fake.running == 1)
+            unknown = {"data": pieces_of(body), "headers": {"Content-Type": "application/json"}}
+            async with s.http.post(s.base + "/generate", **unknown) as answer:
+                assert answer.status == 429 and answer.headers["Retry-After"] == "1"
+            assert (await s.post("/abort", {"request_id": "big"}))[0] == 200
+            assert (await first)[1]["stop"] == "aborted"
+            held.let(99)
+            async with s.http.post(s.base + "/generate", data=pieces_of(body)) as answer:
+                assert answer.status == 200
+
+    run(work)
+
+
+async def pieces_of(body: bytes):
+    """A body whose length no header tells."""
+    yield body
+
+
+def test_bytes_that_are_no_http_are_no_crash_and_leave_no_words_in_the_log(caplog) -> None:
+    key = f"Authorization: Bearer {TOKEN}\r\n"
+
+    async def said(port: int, head: str, body: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"POST /generate HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{head}\r\n".encode() + body)
+        answer = await reader.readline()
+        writer.close()
+        return answer
+
+    async def work() -> None:
+        async with serving([]) as s:
+            port = s.server.guard.port
+            for head, body in (
+                ("Secret: " + "word" * 5000 + "\r\n", b""), ("no header\r\n", b""),
+                (key + "Transfer-Encoding: chunked\r\n", b"zz\r\nword\r\n"),
+                (key + "Content-Encoding: gzip\r\nContent-Length: 4\r\n", b"word"),
+            ):  # fmt: skip
+                assert b" 400 " in await said(port, head, body), head
+        assert not caplog.records
+
+    run(work)
+
+
+def test_pictures_count_together() -> None:
+    content = [{"type": "image_url", "image_url": {"url": bomb(900)}}] * 3
+
+    async def work() -> None:
+        async with serving([], media=MediaLimits(all_pixels=2 * 10**6)) as s:
+            body = CHAT | {"messages": [{"role": "user", "content": content}]}
+            for path, asked in (
+                ("/v1/chat/completions", body), ("/generate", {"ids": [1], "media": [bomb(900)] * 3}),
+            ):  # fmt: skip
+                status, said = await s.post(path, asked)
+                assert status == 400 and "in all" in said["error"]["message"]
 
     run(work)
 

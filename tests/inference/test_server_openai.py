@@ -175,6 +175,47 @@ def test_stop_texts_and_the_length_limit(stream) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_a_stop_text_cuts_is_not_one_to_make(stream) -> None:
+    async def work() -> None:
+        async with serving([turn(calls=[("zoom", '{"x": 1, "how": "in"}')])] * 2) as s:
+            for stop, finish in (("how", "stop"), ("nowhere", "tool_calls")):
+                said = await s.client.chat.completions.create(
+                    model="tiny", messages=HI, tools=[tool()], stop=stop, stream=stream, **INSTANT
+                )
+                choice = [chunk.choices[0] async for chunk in said][-1] if stream else said.choices[0]
+                assert choice.finish_reason == finish
+
+    run(work)
+
+
+def test_one_call_at_a_time_is_one_call() -> None:
+    async def work() -> None:
+        async with serving([]) as s:
+            for parallel, constrained in ((False, True), (True, False), (None, False)):
+                more = {} if parallel is None else {"parallel_tool_calls": parallel}
+                with pytest.raises(openai.BadRequestError, match="script is over"):
+                    await s.client.chat.completions.create(model="tiny", messages=HI, tools=[tool()], **more, **INSTANT)
+                assert (s.fake.requests[-1].params.constraint is not None) == constrained
+
+    run(work)
+
+
+def test_the_usual_length_fits_in_what_is_left() -> None:
+    async def work() -> None:
+        async with serving(lambda request: turn("x")) as s:
+            ids = TOKENIZER.encode("x") * 2040
+            await s.client.completions.create(model="tiny", prompt=ids)
+            assert s.fake.requests[0].params.max_new_tokens == 8
+            await s.client.completions.create(model="tiny", prompt=ids[:9])
+            assert s.fake.requests[1].params.max_new_tokens == 16
+            with pytest.raises(openai.BadRequestError) as caught:
+                await s.client.completions.create(model="tiny", prompt=ids * 2)
+            assert caught.value.code == "context_length_exceeded"
+
+    run(work)
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_several_choices(stream) -> None:
     async def work() -> None:
         async with serving(lambda request: turn(f"seed {request.params.seed}")) as s:

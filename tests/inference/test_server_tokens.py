@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from manyeyes.core.errors import ConfigError
 from manyeyes.core.sampler import SampleRequest, SamplingParams
 from manyeyes.inference.serve_control import WeightSource
 
@@ -46,7 +47,7 @@ def test_lines_put_together_are_the_completion() -> None:
                 lines = [json.loads(line) for line in (await answer.text()).splitlines() if line]
             *pieces, last = lines
             assert last["done"] and last["request_id"] == "mine" == answer.headers["X-Request-Id"]
-            for name in ("ids", "logprobs"):
+            for name in ("ids", "logprobs", "versions"):
                 assert [value for piece in pieces for value in piece[name]] == last[name]
             assert answer.headers["Content-Type"] == "application/x-ndjson" and len(last["ids"]) == 64
 
@@ -102,6 +103,7 @@ def test_media_as_pictures_and_as_patches() -> None:
         ({"params": {"never": [TOKENIZER.n_vocab]}}, "never"),
         ({"params": {"temprature": 1}}, "temprature"),
         ({"request_id": "two words"}, "request_id"),
+        ({"drawn": len(PROMPT)}, "drawn"),
     ],
 )
 def test_wrong_requests_are_told_what_is_wrong(change, says) -> None:
@@ -187,6 +189,69 @@ def test_new_weights_tag_tokens_and_hand_back(tmp_path) -> None:
     run(work)
 
 
+def test_lines_tell_versions_while_weights_change(tmp_path) -> None:
+    (tmp_path / "step").mkdir()
+    (tmp_path / "step" / "model.safetensors").write_bytes(b"x")
+
+    async def work() -> None:
+        held = Held()
+        async with serving(lambda request: SAID, pace=held, weights=WeightSource(tmp_path, lambda folder: {})) as s:
+            body = {"ids": PROMPT, "stream": True}
+            task = asyncio.create_task(s.http.post(s.base + "/generate", json=body).__aenter__())
+            await settled(lambda: s.fake.running == 1)
+            for version in (1, 2):
+                held.let(1)
+                await settled(lambda: held.spent)
+                await s.post("/update_weights", {"path": "step", "version": version})
+            held.let(99)
+            *pieces, last = [json.loads(line) for line in (await (await task).text()).splitlines() if line]
+            told = [version for piece in pieces for version in piece["versions"]]
+            assert told == last["versions"] == [0, 1] + [2] * (len(last["ids"]) - 2)
+
+    run(work)
+
+
+def test_a_failed_update_and_a_pause_before_it_leave_the_pace_as_it_was(tmp_path, monkeypatch) -> None:
+    (tmp_path / "step").mkdir()
+    (tmp_path / "step" / "model.safetensors").write_bytes(b"x")
+
+    async def refuse(version, tensors, *, hand_back=False) -> None:
+        raise ConfigError("no such tensor")
+
+    async def work() -> None:
+        async with serving(lambda request: SAID, weights=WeightSource(tmp_path, lambda folder: {})) as s:
+            assert (await s.post("/pause", {}))[1]["paused"]
+            assert (await s.post("/update_weights", {"path": "step", "version": 1}))[1] == {
+                "paused": True,
+                "version": 1,
+            }
+            task = asyncio.create_task(s.post("/generate", {"ids": PROMPT}))
+            await settled(lambda: s.fake.running == 1)
+            assert (await s.post("/resume", {}))[0] == 200 and (await task)[1]["versions"][0] == 1
+            monkeypatch.setattr(s.fake, "publish", refuse)
+            status, said = await s.post("/update_weights", {"path": "step", "version": 2})
+            assert status == 400 and "no such tensor" in said["error"]["message"]
+            assert (await s.post("/generate", {"ids": PROMPT}))[0] == 200
+
+    run(work)
+
+
+def test_a_schema_goes_on_behind_what_was_drawn() -> None:
+    async def work() -> None:
+        async with serving() as s:
+            begun = TOKENIZER.encode('{"x": 1')
+            params = {"max_new_tokens": 300, "temperature": 1.0, "schema": ZOOM, "stop_ids": [TOKENIZER.im_end]}
+            body = {"ids": [*PROMPT, *begun], "drawn": len(begun), "params": params}
+            for seed in range(20):
+                _, said = await s.post("/generate", body | {"params": params | {"seed": seed}})
+                if said["stop"] == "stop":
+                    assert str(json.loads(TOKENIZER.decode([*begun, *said["ids"][:-1]]))["x"]).startswith("1")
+                    return
+            raise AssertionError("none ended")
+
+    run(work)
+
+
 def test_a_chat_that_is_handed_back_goes_on_by_itself_even_when_constrained() -> None:
     async def work() -> None:
         held = Held()
@@ -211,6 +276,34 @@ def test_a_chat_that_is_handed_back_goes_on_by_itself_even_when_constrained() ->
             _, said = await task
             assert said["choices"][0]["message"] == whole["choices"][0]["message"]
             assert said["usage"] == whole["usage"]
+
+    run(work)
+
+
+def test_choices_that_are_handed_back_into_a_full_queue_wait_for_it(monkeypatch) -> None:
+    sleep = asyncio.sleep
+    monkeypatch.setattr("manyeyes.inference.serve_desk.asyncio.sleep", lambda seconds: sleep(0))
+    plan = ["", "", "overloaded", "overloaded", *[""] * 9]
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "n": 2,
+             "chat_template_kwargs": {"thinking": False}}  # fmt: skip
+
+    async def work() -> None:
+        held = Held()
+        async with serving(lambda request: SAID[request.drawn :], pace=held, fault=lambda number: plan[number]) as s:
+            task = asyncio.create_task(s.post("/v1/chat/completions", asked))
+            await settled(lambda: s.fake.running == 2)
+            held.let(2)
+            await settled(lambda: held.spent)
+            await s.post("/pause", {"hand_back": True})
+            held.let(999)
+            await s.post("/resume", {})
+            status, said = await task
+            assert status == 200 and len(s.fake.requests) == 6
+            assert [choice["message"]["content"] for choice in said["choices"]] == ["a time"] * 2
+            assert said["usage"]["completion_tokens"] == 2 * len(SAID)
+            async with s.http.get(s.base + "/metrics") as answer:
+                lines = (await answer.text()).splitlines()
+            assert f"manyeyes_completion_tokens_total {float(2 * len(SAID))}" in lines  # both parts of each
 
     run(work)
 

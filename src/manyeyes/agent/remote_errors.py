@@ -1,8 +1,7 @@
 """What a server that samples answered instead of tokens, as errors of `core.sampler`.
 
     SamplerError
-    ├── RequestError
-    │   ├── TooLong       the prompt leaves no room for an answer
+    ├── RequestError      TooLong is one, of core.sampler
     │   └── NotAllowed    no key, no right, no money: no request will work until a person acts
     ├── Overloaded        429, 503: come again after `retry_after`
     └── Unreachable       down, silent, or answering nonsense: the same request may work later
@@ -17,10 +16,6 @@ OVERFLOW_WORDS = (
     "longer than the model", "fit beside one sampled token",
 )  # fmt: skip
 """In what servers and engines say of a prompt that is too long; the last are those of `core.sampler.check_ids`."""
-
-
-class TooLong(RequestError):
-    """The prompt leaves no room for an answer."""
 
 
 class NotAllowed(RequestError):

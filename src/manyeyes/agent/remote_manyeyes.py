@@ -1,7 +1,7 @@
 """`ManyeyesSampler`: tokens from the token API of `manyeyes serve`; see docs/serving.md for the wire.
 
     POST /generate    {ids, media: [{grid, patches}], params, drawn, priority, request_id, stream: true}
-                      → lines {ids, logprobs}, then {done: true, versions, top, stop, logprob_kind, usage}
+                      → lines {ids, logprobs, versions}, then {done: true, versions, top, stop, logprob_kind, usage}
     control           POST /pause {hand_back}, /resume, /abort {request_id}, /update_weights {path, version, hand_back}
 
 The engine behind it knows which weights sampled each token and swaps them between two steps, so that requests simply go

@@ -112,7 +112,8 @@ class RemoteSampler:
             raise RequestError("a constraint is an object of this process; a server over HTTP cannot follow it")
         whole: Completion | None = None
         while True:
-            await self._door.wait()
+            while not self._door.is_set():  # it may be shut again before we come to it
+                await self._door.wait()
             running = await self._part(request, on_token)
             part = running.whole
             whole = part if whole is None else joined(whole, part)

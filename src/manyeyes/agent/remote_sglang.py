@@ -120,7 +120,8 @@ class SglangSampler(RemotePolicy):
             raise refused(_status(event.error), f"/generate: {self.wire.server.hide(str(event.error))[:500]}")
         meta = event.meta_info
         if meta.finish_reason is not None and meta.finish_reason.status_code and not meta.completion_tokens:
-            raise refused(meta.finish_reason.status_code, f"/generate: {meta.finish_reason.message}")
+            said = self.wire.server.hide(meta.finish_reason.message)[:500]
+            raise refused(meta.finish_reason.status_code, f"/generate: {said}")
         if request.media and meta.prompt_tokens not in (0, len(request.ids)):
             raise RequestError(
                 f"SGLang made {meta.prompt_tokens:,} tokens of a prompt that has {len(request.ids):,} here; "

@@ -15,13 +15,14 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from manyeyes.agent.remote_errors import NotAllowed, TooLong, Unreachable, says_too_long
-from manyeyes.core.sampler import Overloaded, RequestError, SamplerError
+from manyeyes.agent.remote_errors import NotAllowed, Unreachable, says_too_long
+from manyeyes.core.sampler import Overloaded, RequestError, SamplerError, TooLong
 
 LONGEST_LINE = 2**24
 """Bytes of one streamed line; cumulative streams with log-probabilities have long ones."""
@@ -164,6 +165,7 @@ def _message(content: bytes) -> str:
 
 def _retry_after(headers: Mapping[str, str]) -> float:
     try:
-        return min(max(float(headers.get("Retry-After", "")), 0.0), LONGEST_RETRY_AFTER)
+        seconds = float(headers.get("Retry-After", ""))
     except ValueError:
         return 1.0
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if not isnan(seconds) else 1.0

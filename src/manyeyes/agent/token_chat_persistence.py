@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 
 from manyeyes.agent.chat_model import ErrorKind, ModelError
 from manyeyes.agent.gate import Gate
-from manyeyes.agent.limiter import Limiter
-from manyeyes.agent.remote_errors import NotAllowed, TooLong, says_too_long
+from manyeyes.agent.limiter import SHORTEST_WAIT, Limiter
+from manyeyes.agent.remote_errors import NotAllowed
 from manyeyes.core.sampler import (
     Completion,
     OnToken,
@@ -27,6 +27,7 @@ from manyeyes.core.sampler import (
     Sampler,
     SampleRequest,
     SamplerError,
+    TooLong,
     continuation,
     joined,
 )
@@ -44,6 +45,7 @@ class Course:
         paused: seconds of these for which the run was paused.
         attempts: requests.
         failures: in a row, without a token.
+        cut: whether the last one was aborted.
         impatience: seconds that a full queue asked it to wait.
         why: what went wrong last.
     """
@@ -52,6 +54,7 @@ class Course:
     paused: float = 0.0
     attempts: int = 0
     failures: int = 0
+    cut: bool = False
     impatience: float = 0.0
     why: str = ""
 
@@ -111,13 +114,13 @@ class Persistence:
 
     async def _try(self, request: SampleRequest, on_token: OnToken, course: Course) -> Completion | None:
         """One request; None when nothing was sampled."""
-        course.attempts += 1
+        course.attempts, course.cut = course.attempts + 1, False
         try:
             part = await self.sampler.sample(request, on_token=on_token)
         except Overloaded as full:
             self.counts["refused"] += 1
             self.limiter.refuse(full.retry_after)
-            course.why, course.impatience = str(full), course.impatience + full.retry_after
+            course.why, course.impatience = str(full), course.impatience + max(full.retry_after, SHORTEST_WAIT)
             return None
         except RequestError as wrong:
             raise ModelError(str(wrong), kind=_kind(wrong)) from None
@@ -128,17 +131,18 @@ class Persistence:
         self.limiter.succeeded()
         fruitless = part.stop == "aborted" and not part.ids
         course.why, course.failures = "the request was aborted", course.failures + 1 if fruitless else 0
+        course.cut = part.stop == "aborted"
         return part
 
     async def _pause(self, course: Course) -> None:
-        """Before another try after failures; a full queue is waited for at the limiter."""
-        if course.failures:
-            pause = min(FIRST_PAUSE * 2 ** (course.failures - 1), LONGEST_PAUSE)
+        """Before another try after failures and cuts; a full queue is waited for at the limiter."""
+        if course.failures or course.cut:
+            pause = min(FIRST_PAUSE * 2 ** max(0, course.failures - 1), LONGEST_PAUSE)
             await asyncio.sleep(pause)
             course.waited += pause
 
 
 def _kind(wrong: RequestError) -> ErrorKind:
-    if isinstance(wrong, TooLong) or says_too_long(str(wrong)):
+    if isinstance(wrong, TooLong):
         return "overflow"
     return "quota" if isinstance(wrong, NotAllowed) else "request"

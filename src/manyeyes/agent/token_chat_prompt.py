@@ -113,7 +113,8 @@ class Prompts:
     ) -> Prompt:
         newest = next((i for i in reversed(range(len(messages))) if found[i] is not None), None)
         if newest is None or (turn := found[newest]) is None:
-            return Prompt(ids, chains[-1])
+            told = any(message.role == "assistant" for message in messages)
+            return Prompt(ids, chains[-1], fork="retold" if told else "")
         stream = turn.sampled.stream
         if not np.array_equal(ids[: len(stream)], stream):
             return Prompt(ids, chains[-1], fork=self._why(turn, chains[newest]))

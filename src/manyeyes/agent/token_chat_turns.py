@@ -19,6 +19,10 @@ from manyeyes.core.messages import Message
 
 KEPT_TOKENS = 2**24
 """About 200 MB with their log-probabilities and versions."""
+TURN_TOKENS = 128
+"""What a turn takes beside its tokens, in tokens: objects and arrays, 1.5 kB."""
+KEPT_MEDIA_BYTES = 2**31
+"""Patches of turns that are kept: some 700 pictures of a megapixel."""
 Fork = Literal["", "closed", "changed", "retold"]
 """Why a prompt does not continue an earlier turn token for token: the template dropped the reasoning of a turn that is
 over; messages before it were left out, edited or replaced; an answer came back that was not sampled here as it
@@ -44,7 +48,12 @@ class Turn:
     @property
     def tokens(self) -> int:
         """What it takes to keep it."""
-        return len(self.sampled.added) + len(self.sampled.ids)
+        return TURN_TOKENS + len(self.sampled.added) + len(self.sampled.ids)
+
+    @property
+    def media_bytes(self) -> int:
+        """Of the patches that it holds."""
+        return sum(item.patches.nbytes for item in self.sampled.media)
 
 
 class Turns:
@@ -52,11 +61,12 @@ class Turns:
 
     Args:
         kept_tokens: that are kept at most.
+        kept_media_bytes: of patches.
     """
 
-    def __init__(self, kept_tokens: int = KEPT_TOKENS) -> None:
-        self.kept_tokens = kept_tokens
-        self.tokens = 0
+    def __init__(self, kept_tokens: int = KEPT_TOKENS, *, kept_media_bytes: int = KEPT_MEDIA_BYTES) -> None:
+        self.kept_tokens, self.kept_media_bytes = kept_tokens, kept_media_bytes
+        self.tokens = self.media_bytes = 0
         self._by_message: OrderedDict[int, Turn] = OrderedDict()
         self._by_chain: dict[bytes, list[Turn]] = {}
 
@@ -83,13 +93,13 @@ class Turns:
         """Remember a turn; forgets older ones as needed."""
         self._by_message[id(turn.message)] = turn
         self._by_chain.setdefault(turn.chain, []).append(turn)
-        self.tokens += turn.tokens
-        while self.tokens > self.kept_tokens and len(self) > 1:
+        self.tokens, self.media_bytes = self.tokens + turn.tokens, self.media_bytes + turn.media_bytes
+        while len(self) > 1 and (self.tokens > self.kept_tokens or self.media_bytes > self.kept_media_bytes):
             self._forget()
 
     def _forget(self) -> None:
         _, oldest = self._by_message.popitem(last=False)
-        self.tokens -= oldest.tokens
+        self.tokens, self.media_bytes = self.tokens - oldest.tokens, self.media_bytes - oldest.media_bytes
         same = self._by_chain[oldest.chain]
         same.remove(oldest)
         if not same:

@@ -65,8 +65,9 @@ def main(options: Options) -> int:
     """Serve until it is stopped; returns the exit status."""
     folder, token = model_folder(options.model), given_token(options)
     config = ServerConfig(
-        options.host, options.port, options.most_requests, options.body_mb * 2**20, options.drain_seconds
-    )
+        options.host, options.port, options.most_requests, options.body_mb * 2**20,
+        drain_seconds=options.drain_seconds,
+    )  # fmt: skip
     _require_address(options.host, options.port)
     weights_root, grammars = _weights_root(options), Grammars(Tokenizer.load(folder))
     # What the user typed is checked by now: loading torch takes seconds.

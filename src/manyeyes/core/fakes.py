@@ -105,9 +105,13 @@ class FakeSampler:
     async def sample_many(self, request: SampleRequest, count: int) -> list[Completion]:
         """See `Sampler.sample_many`."""
         seeds = [replace(request.params, seed=request.params.seed + draw) for draw in range(count)]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.sample(replace(request, params=params))) for params in seeds]
-        return [task.result() for task in tasks]
+        tasks = [asyncio.create_task(self.sample(replace(request, params=params))) for params in seeds]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def pause(self, *, hand_back: bool = False) -> None:
         """See `PolicySampler.pause`."""

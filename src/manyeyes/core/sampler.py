@@ -8,7 +8,8 @@ version sampled it. A request that is aborted, or handed back because the weight
 
     ManyeyesError
     └── SamplerError        a request that cannot be served; nothing was sampled
-        ├── RequestError    wrong ids, too long, an impossible parameter: asking again will not help
+        ├── RequestError    wrong ids, an impossible parameter: asking again will not help
+        │   └── TooLong     the prompt leaves no room for an answer
         └── Overloaded      the queue is full; `retry_after` says when to come again
 
 Report: App. D (token in, token out; log-probabilities of every sampled token; weights that change under rollouts).
@@ -35,6 +36,10 @@ class SamplerError(ManyeyesError):
 
 class RequestError(SamplerError):
     """Asking again will not help."""
+
+
+class TooLong(RequestError):
+    """The prompt leaves no room for an answer."""
 
 
 class Overloaded(SamplerError):
@@ -248,7 +253,8 @@ def check_ids(ids: Sequence[int] | NDArray[np.int32], *, vocab_size: int, most: 
     """Ids as an array.
 
     Raises:
-        RequestError: none, too many, or one outside the vocabulary.
+        TooLong: too many.
+        RequestError: none, or one outside the vocabulary.
     """
     array = np.asarray(ids)
     if array.ndim != 1 or not len(array):
@@ -256,7 +262,7 @@ def check_ids(ids: Sequence[int] | NDArray[np.int32], *, vocab_size: int, most: 
     if array.dtype.kind not in "iu":
         raise RequestError(f"token ids are whole numbers, got {array.dtype}")
     if len(array) > most:
-        raise RequestError(f"the prompt has {len(array):,} tokens, at most {most:,} fit beside one sampled token")
+        raise TooLong(f"the prompt has {len(array):,} tokens, at most {most:,} fit beside one sampled token")
     if int(array.min()) < 0 or int(array.max()) >= vocab_size:
         wrong = array[(array < 0) | (array >= vocab_size)][0]
         raise RequestError(f"token id {wrong} lies outside 0..{vocab_size - 1}; is the tokenizer the model's?")

@@ -15,39 +15,19 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import torch
 
-from manyeyes.core.sampler import Completion, OnToken, Overloaded, SampleRequest, SamplerError
+from manyeyes.core.sampler import Completion, OnToken, Overloaded, RequestError, SampleRequest, SamplerError
 from manyeyes.core.tokenizer import Tokenizer
-from manyeyes.inference.engine import Engine, Figures, StepResult, Told
+from manyeyes.inference.calls import Call, News, fail, hear, resolve, to_loop
+from manyeyes.inference.engine import Engine, Figures, StepResult
 from manyeyes.inference.engine_config import EngineConfig
 from manyeyes.model.multimodal import K25
 
 T = TypeVar("T")
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """Somebody who waits for some completions."""
-
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[list[Completion]]
-    on_token: OnToken | None
-    numbers: list[int] = field(default_factory=list)
-    ended: dict[int, Completion] = field(default_factory=dict)
-    dropped: bool = False
-
-
-@dataclass(slots=True)
-class _News:
-    """What a step brought for one call."""
-
-    call: _Call
-    tokens: list[Told] = field(default_factory=list)
-    done: bool = False
 
 
 class AsyncEngine:
@@ -69,7 +49,7 @@ class AsyncEngine:
         self._thread: threading.Thread | None = None
         self._paused = self._closed = False
         self._live = 0
-        self._call_of: dict[int, _Call] = {}
+        self._call_of: dict[int, Call] = {}
 
     async def __aenter__(self) -> "AsyncEngine":
         return self
@@ -160,13 +140,14 @@ class AsyncEngine:
     async def _sampled(self, request: SampleRequest, count: int, on_token: OnToken | None) -> list[Completion]:
         self._require_room(count)
         loop = asyncio.get_running_loop()
-        call = _Call(loop, loop.create_future(), on_token)
+        call = Call(loop, loop.create_future(), on_token)
         self._live += count
         try:
             await self._ask(lambda: self._add(request, count, call))
             return await call.future
         except BaseException:
-            self._post(lambda: self._drop(call))
+            with suppress(SamplerError):  # a closed engine holds nothing
+                self._post(lambda: self._drop(call))
             raise
         finally:
             self._live -= count
@@ -174,6 +155,8 @@ class AsyncEngine:
     def _require_room(self, count: int) -> None:
         config = self._engine.config
         most = config.max_rows + config.max_queue
+        if not 1 <= count <= most:
+            raise RequestError(f"a request may ask for 1 to {most:,} completions, this one asks for {count:,}")
         if self._live + count > most:
             raise Overloaded(f"{self._live:,} completions run or wait, {most:,} is the most; come again later")
 
@@ -186,9 +169,9 @@ class AsyncEngine:
             try:
                 value = command()
             except Exception as error:
-                _to_loop(loop, _fail, future, error)
+                to_loop(loop, fail, future, error)
             else:
-                _to_loop(loop, _resolve, future, value)
+                to_loop(loop, resolve, future, value)
 
         self._post(run)
         return await future
@@ -233,13 +216,13 @@ class AsyncEngine:
         else:
             self._tell(result)
 
-    def _add(self, request: SampleRequest, count: int, call: _Call) -> None:
+    def _add(self, request: SampleRequest, count: int, call: Call) -> None:
         if call.dropped:
             return
         call.numbers = self._engine.add(request, count=count)
         self._call_of.update((number, call) for number in call.numbers)
 
-    def _drop(self, call: _Call) -> None:
+    def _drop(self, call: Call) -> None:
         call.dropped = True
         for number in call.numbers:
             self._call_of.pop(number, None)
@@ -247,21 +230,21 @@ class AsyncEngine:
 
     def _tell(self, result: StepResult) -> None:
         """Tokens and endings of a step to those who wait, in one call for each event loop."""
-        news: dict[int, _News] = {}
+        news: dict[int, News] = {}
         for told in result.tokens:
             call = self._call_of[told.number]
             if call.on_token is not None:
-                news.setdefault(id(call), _News(call)).tokens.append(told)
+                news.setdefault(id(call), News(call)).tokens.append(told)
         for number, completion in result.ended:
             call = self._call_of.pop(number)
             call.ended[number] = completion
             if len(call.ended) == len(call.numbers):
-                news.setdefault(id(call), _News(call)).done = True
-        by_loop: dict[asyncio.AbstractEventLoop, list[_News]] = {}
+                news.setdefault(id(call), News(call)).done = True
+        by_loop: dict[asyncio.AbstractEventLoop, list[News]] = {}
         for item in news.values():
             by_loop.setdefault(item.call.loop, []).append(item)
         for loop, items in by_loop.items():
-            if not _to_loop(loop, _hear, items):
+            if not to_loop(loop, hear, items):
                 for item in items:
                     self._drop(item.call)
 
@@ -269,42 +252,4 @@ class AsyncEngine:
         calls = {id(call): call for call in self._call_of.values()}
         for call in calls.values():
             self._drop(call)
-            _to_loop(call.loop, _fail, call.future, error)
-
-
-# In the event loop.
-
-
-def _to_loop(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *given: object) -> bool:
-    """Whether the loop still lives to hear it."""
-    try:
-        loop.call_soon_threadsafe(function, *given)
-    except RuntimeError:
-        return False
-    return True
-
-
-def _hear(items: list[_News]) -> None:
-    for item in items:
-        call = item.call
-        if call.future.done():
-            continue
-        try:
-            for told in item.tokens:
-                if call.on_token is not None:
-                    call.on_token(told.token, told.logprob)
-        except Exception as error:  # the listener's fault ends its own request, nobody else's
-            call.future.set_exception(error)
-            continue
-        if item.done:
-            call.future.set_result([call.ended[number] for number in call.numbers])
-
-
-def _resolve(future: asyncio.Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _fail(future: asyncio.Future[Any], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+            to_loop(call.loop, fail, call.future, error)

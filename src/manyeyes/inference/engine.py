@@ -18,14 +18,13 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from manyeyes.core.media import Media
-from manyeyes.core.sampler import Completion, SampleRequest, StopReason
+from manyeyes.core.sampler import Completion, SampleRequest, SamplerError, StopReason
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.batch import Batch, batch_of
 from manyeyes.inference.blocks import BlockPool
+from manyeyes.inference.embedding import embedded
 from manyeyes.inference.engine_config import EngineConfig
 from manyeyes.inference.forward import forward
 from manyeyes.inference.latent_store import LatentStore
@@ -33,7 +32,7 @@ from manyeyes.inference.media_features import MediaFeatures
 from manyeyes.inference.publication import load_tensors
 from manyeyes.inference.requests import sequence_of
 from manyeyes.inference.sampling import choose_each, top_alternatives
-from manyeyes.inference.scheduler import Chunk, Limits, Scheduler, StepPlan
+from manyeyes.inference.scheduler import Limits, Scheduler, StepPlan
 from manyeyes.inference.score_masks import ScoreMasks
 from manyeyes.inference.sequences import Sequence, Status
 from manyeyes.inference.weights import Weights
@@ -186,7 +185,11 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> StepResult:
-        """Compute one step; nothing where nobody asks."""
+        """Compute one step; nothing where nobody asks.
+
+        Raises:
+            SamplerError: the weights give no numbers. Requests stay, to be read again, or to be aborted.
+        """
         plan = self._scheduler.plan()
         result = StepResult([], [])
         if not plan.chunks:
@@ -207,33 +210,9 @@ class Engine:
         self._store.copy(plan.copies)
         text = self.model.config.text
         batch = batch_of(plan.chunks, text, block_tokens=self.config.block_tokens, device=self.device)
-        x_ND = self._embedded(batch)
+        x_ND = embedded(batch, self._weights.embedding, self._features, self.model)
         hidden_MD = forward(self._weights, text, self._store, batch, x_ND)
         return self._weights.head(hidden_MD).float(), batch
-
-    def _embedded(self, batch: Batch) -> Tensor:
-        x_ND = F.embedding(batch.id_N, self._weights.embedding).to(self.model.compute_dtype)
-        shown = [chunk for chunk in batch.chunks if chunk.sequence.shows_media]
-        if not shown:
-            return x_ND
-        features = self._features.of(_wanted(shown))
-        start = 0
-        for chunk in batch.chunks:
-            if chunk.sequence.shows_media:
-                self._show(chunk, batch.id_N[start : start + chunk.count], x_ND[start : start + chunk.count], features)
-            start += chunk.count
-        return x_ND
-
-    def _show(self, chunk: Chunk, id_T: Tensor, x_TD: Tensor, features: dict[bytes, Tensor]) -> None:
-        """Write a chunk's media features over the embeddings of its `<|media_pad|>` tokens."""
-        at_M = (id_T == self.model.config.media_placeholder_token_id).nonzero().flatten()
-        if not len(at_M):
-            return
-        pad = self.model.config.media_placeholder_token_id
-        before = chunk.sequence.ids[: chunk.start].count(pad)
-        all_MD = torch.cat([features[span.content] for span in chunk.sequence.spans])
-        at_M = at_M[: max(0, len(all_MD) - before)]  # pads that were sampled show nothing
-        x_TD[at_M] = all_MD[before : before + len(at_M)].to(x_TD.dtype)
 
     def _sample(self, logits_MV: Tensor, rows: list[tuple[Sequence, int]], result: StepResult) -> None:
         if [row for _, row in rows] != list(range(len(logits_MV))):
@@ -244,6 +223,10 @@ class Engine:
         uniforms = [0.0 if one.greedy else s.uniform() for s, one in zip(sequences, params, strict=True)]
         uniform_B = torch.tensor(uniforms, dtype=torch.float64, device=self.device)
         token_B, logprob_B = choose_each(logits_MV, params, uniform_B)
+        if bool(logprob_B.isnan().any()):
+            self._scheduler.renew(self.version)
+            self._store.clear()
+            raise SamplerError(f"version {self.version} gives scores that are no numbers; are its weights finite?")
         now = self.clock()
         for row, (sequence, token, logprob) in enumerate(
             zip(sequences, token_B.tolist(), logprob_B.tolist(), strict=True)
@@ -262,12 +245,3 @@ class Engine:
         self._sequences.pop(sequence.number, None)
         self._scheduler.remove(sequence)
         result.ended.append((sequence.number, sequence.end(why, now)))
-
-
-def _wanted(chunks: list[Chunk]) -> dict[bytes, Media]:
-    """Each distinct picture of some chunks by its key."""
-    return {
-        span.content: item
-        for chunk in chunks
-        for span, item in zip(chunk.sequence.spans, chunk.sequence.request.media, strict=True)
-    }

@@ -26,14 +26,24 @@ class LatentStore:
         self.block_tokens = block_tokens
         shape = (config.num_hidden_layers, blocks, block_tokens * self.width)
         self.latents_LKB = torch.zeros(shape, dtype=dtype, device=device)
+        self._gathered = self.latents_LKB.new_empty(0)
+
+    def clear(self) -> None:
+        """Everything 0 again: what is hidden is multiplied by 0, so not even there may a NaN stand."""
+        self.latents_LKB = torch.zeros_like(self.latents_LKB)
 
     def write(self, layer: int, slot_N: Tensor, latent_NC: Tensor) -> None:
         """New tokens of one layer into their slots."""
         self.latents_LKB[layer].view(-1, self.width).index_copy_(0, slot_N, latent_NC)
 
     def read(self, layer: int, blocks: Tensor, rows: int) -> Tensor:
-        """`rows` runs of equally many blocks, one behind the other: [rows, tokens, C]."""
-        return self.latents_LKB[layer].index_select(0, blocks).view(rows, -1, self.width)
+        """`rows` runs of equally many blocks, one behind the other: [rows, tokens, C], valid until the next reading."""
+        shape = len(blocks), self.latents_LKB.shape[2]
+        size = shape[0] * shape[1]
+        if self._gathered.numel() < size:
+            self._gathered = self.latents_LKB.new_empty(size)
+        out = self._gathered[:size].view(shape)  # new memory for each would cost more than the copy
+        return torch.index_select(self.latents_LKB[layer], 0, blocks, out=out).view(rows, -1, self.width)
 
     def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Blocks (from, to) in all layers."""

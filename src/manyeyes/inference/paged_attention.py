@@ -20,6 +20,8 @@ from manyeyes.model.config import TextConfig
 
 TILE = 128
 """Queries of a long chunk at a time; what is hidden by the causal mask is computed only inside a tile."""
+SCORES = 1 << 26
+"""Most scores at a time: 256 MB; a very long past has smaller tiles."""
 
 
 def attend(
@@ -86,12 +88,13 @@ def _long(layer: LayerWeights, config: TextConfig, past_SC: Tensor, query_HTQ: T
     key_HSQ = torch.cat([kv_SHE[..., : c.qk_nope_head_dim], k_rope], dim=-1).transpose(0, 1)
     value_HSV = kv_SHE[..., c.qk_nope_head_dim :].transpose(0, 1)
     past = len(past_SC) - query_HTQ.shape[1]
-    for start in range(0, query_HTQ.shape[1], TILE):
-        query = query_HTQ[:, start : start + TILE]
+    tile = max(1, min(TILE, SCORES // (c.num_attention_heads * len(past_SC))))
+    for start in range(0, query_HTQ.shape[1], tile):
+        query = query_HTQ[:, start : start + tile]
         seen = past + start + query.shape[1]
         mask = _causal(query.shape[1], seen, device=query.device)
         p = _softmax(mask, query, key_HSQ[:, :seen].transpose(1, 2))
-        y_THV[start : start + TILE] = torch.bmm(p, value_HSV[:, :seen]).transpose(0, 1)
+        y_THV[start : start + tile] = torch.bmm(p, value_HSV[:, :seen]).transpose(0, 1)
 
 
 def _causal(queries: int, keys: int, *, device: torch.device) -> Tensor:

@@ -30,5 +30,7 @@ def load_tensors(model: K25, tensors: Mapping[str, Tensor], *, version: int, bef
     for name, tensor in tensors.items():
         if tensor.shape != own[name].shape:
             raise ConfigError(f"{name}: expected shape {list(own[name].shape)}, got {list(tensor.shape)}")
+        if not bool(tensor.float().sum().isfinite()):
+            raise ConfigError(f"{name}: version {version} has values that are no finite numbers")
     for name, tensor in tensors.items():
         own[name].copy_(tensor)

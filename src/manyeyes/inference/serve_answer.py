@@ -17,9 +17,9 @@ from aiohttp import web
 
 from manyeyes.core.sampler import Completion, SampleRequest
 from manyeyes.inference.serve_choice import Choice, Json
-from manyeyes.inference.serve_desk import Desk, Visit
+from manyeyes.inference.serve_desk import Desk, Visit, together
 from manyeyes.inference.serve_errors import api_error, encoded, json_response
-from manyeyes.inference.serve_stream import Batch, Ended, Pieces, Token, batches, together
+from manyeyes.inference.serve_stream import Batch, Ended, Pieces, Token, batches
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,8 @@ class ChatChoice:
         return {"index": self.index, "delta": delta, "logprobs": None, "finish_reason": finish}
 
     def _finish(self, done: Completion) -> str:
+        if self._reader.cut_in_call:
+            return "stop"
         ended = "stop" if self._reader.cut else FINISH[done.stop]
         return "tool_calls" if ended == "stop" and self._reader.calls else ended
 

@@ -76,7 +76,7 @@ class ControlRoutes:
     def __init__(self, desk: Desk, control: PolicySampler | None, weights: WeightSource | None) -> None:
         self.desk, self.control, self.weights = desk, control, weights
         self.paused = False
-        self._updating = asyncio.Lock()
+        self._updating, self._pace = asyncio.Lock(), asyncio.Lock()
 
     @property
     def table(self) -> list[web.RouteDef]:
@@ -106,14 +106,16 @@ class ControlRoutes:
     async def pause(self, http: web.Request) -> web.Response:
         """Nothing is sampled until `resume`."""
         asked = read(await body(http) or b"{}", Pause)
-        await self._sampler.pause(hand_back=asked.hand_back)
-        self.paused = True
+        async with self._pace:
+            self.paused = True  # even if who asked for it leaves now
+            await self._sampler.pause(hand_back=asked.hand_back)
         return self._state()
 
     async def resume(self, http: web.Request) -> web.Response:
         """It goes on."""
-        await self._sampler.resume()
-        self.paused = False
+        async with self._pace:
+            await self._sampler.resume()
+            self.paused = False
         return self._state()
 
     async def update_weights(self, http: web.Request) -> web.Response:
@@ -126,8 +128,18 @@ class ControlRoutes:
             if asked.version <= self._sampler.version:
                 raise ApiError(409, f"version {asked.version} is not above {self._sampler.version}", param="version")
             tensors = await asyncio.to_thread(self.weights.read, folder)
-            await self._sampler.publish(asked.version, tensors, hand_back=asked.hand_back)
+            async with self._pace:
+                await self._swap(asked, tensors)
         return self._state()
+
+    async def _swap(self, asked: Update, tensors: Mapping[str, Any]) -> None:
+        """While nothing is sampled: who hears of a token as it comes then knows which weights it is of."""
+        try:
+            await self._sampler.pause()
+            await self._sampler.publish(asked.version, tensors, hand_back=asked.hand_back)
+        finally:
+            if not self.paused:
+                await self._sampler.resume()
 
     @property
     def _sampler(self) -> PolicySampler:

@@ -8,7 +8,7 @@ Report: App. D (partial rollouts, weights that change under them).
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from manyeyes.core.sampler import (
     Completion,
     Constraint,
     OnToken,
+    Overloaded,
     RequestError,
     Sampler,
     SampleRequest,
@@ -120,14 +121,7 @@ class Desk:
             go_on: after it was handed back, until it is whole.
         """
         done = await self._abortable(request, visit, on_token)
-        while go_on and done.stop == "handed_back":
-            rest = _rest_of(request, done)
-            if rest is None:
-                break
-            done = joined(done, await self._abortable(rest, visit, on_token))
-        _check_whole(request, done)
-        self._count(done)
-        return done
+        return await self._whole(request, done, visit, on_token=on_token, go_on=go_on)
 
     async def sample_many(self, request: SampleRequest, visit: Visit, count: int) -> list[Completion]:
         """Several completions of one prompt."""
@@ -135,16 +129,28 @@ class Desk:
             return [await self.sample(request, visit)]
         many = await _unless(visit.abort, self.sampler.sample_many(request, count))
         dones = [Completion(stop="aborted") for _ in range(count)] if many is None else many
-        for at, done in enumerate(dones):
-            if done.stop == "handed_back":
-                params = replace(request.params, seed=request.params.seed + at)
-                rest = _rest_of(replace(request, params=params), done)
-                if rest is not None:
-                    dones[at] = done = joined(done, await self.sample(rest, visit))
-                    continue
-            _check_whole(request, done)
-            self._count(done)
-        return dones
+        seeds = [replace(request.params, seed=request.params.seed + draw) for draw in range(count)]
+        draws = [replace(request, params=params) for params in seeds]
+        return await together([self._whole(*draw, visit) for draw in zip(draws, dones, strict=True)])
+
+    async def _whole(
+        self, request: SampleRequest, done: Completion, visit: Visit, *, on_token: OnToken | None = None,
+        go_on: bool = True,
+    ) -> Completion:  # fmt: skip
+        """What was handed back goes on; then it is checked and counted."""
+        while go_on and done.stop == "handed_back" and (rest := _rest_of(request, done)) is not None:
+            done = joined(done, await self._resumed(rest, visit, on_token))
+        _check_whole(request, done)
+        self._count(done)
+        return done
+
+    async def _resumed(self, rest: SampleRequest, visit: Visit, on_token: OnToken | None) -> Completion:
+        """It was let in before: a full queue is waited for."""
+        while True:
+            try:
+                return await self._abortable(rest, visit, on_token)
+            except Overloaded as full:
+                await asyncio.sleep(full.retry_after)
 
     async def _abortable(self, request: SampleRequest, visit: Visit, on_token: OnToken | None) -> Completion:
         """As the sampler, with what was sampled so far when the request is aborted."""
@@ -176,6 +182,22 @@ class Desk:
         metrics.seconds.observe(done.seconds)
 
 
+async def cancelled(tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    """Cancel tasks and see them end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def together(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Results of coroutines; the first error cancels the others."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        await cancelled(tasks)
+
+
 async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
     """The result of a coroutine; None when the event comes first, which cancels it. Cancelled with its caller."""
     task, waits = asyncio.create_task(work), asyncio.create_task(event.wait())
@@ -198,7 +220,7 @@ def _rest_of(request: SampleRequest, done: Completion) -> SampleRequest | None:
     rest = continuation(free, done)
     if make is None:
         return rest
-    return replace(rest, params=replace(rest.params, constraint=_behind(make, tuple(done.ids))))
+    return replace(rest, params=replace(rest.params, constraint=behind(make, done.ids)))
 
 
 def _check_whole(request: SampleRequest, done: Completion) -> None:
@@ -208,10 +230,13 @@ def _check_whole(request: SampleRequest, done: Completion) -> None:
         raise RequestError("the schema allows too many readings of what was sampled to go on with; make it plainer")
 
 
-def _behind(make: Callable[[], Constraint], ids: tuple[int, ...]) -> Callable[[], Constraint]:
+def behind(make: Callable[[], Constraint], ids: Sequence[int]) -> Callable[[], Constraint]:
+    """A constraint of what comes behind ids that it has accepted."""
+    said = tuple(ids)
+
     def made() -> Constraint:
         constraint = make()
-        for token in ids:
+        for token in said:
             constraint.accept(token)
         return constraint
 

@@ -17,10 +17,11 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.typedefs import Handler, Middleware
 
 from manyeyes.core.errors import ManyeyesError
-from manyeyes.core.sampler import Overloaded, RequestError, SamplerError
+from manyeyes.core.sampler import Overloaded, RequestError, SamplerError, TooLong
 
 LOG = logging.getLogger("manyeyes.serve")
 KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -90,13 +91,24 @@ def api_error(error: Exception) -> ApiError:
     if isinstance(error, Overloaded):
         return ApiError(429, str(error), code="rate_limit_exceeded", retry_after=error.retry_after)
     if isinstance(error, ManyeyesError) and (isinstance(error, RequestError) or not isinstance(error, SamplerError)):
-        return bad(str(error))
+        return bad(str(error), code="context_length_exceeded" if isinstance(error, TooLong) else None)
     if isinstance(error, web.HTTPException):
         return ApiError(error.status, _said(error))
     number = secrets.token_hex(4)
     where = "".join(traceback.format_tb(error.__traceback__))
     LOG.error("error %s: %s at\n%s", number, type(error).__name__, where)
     return ApiError(500, f"an error inside the server; its log has it as {number}", code="internal_error")
+
+
+class ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """aiohttp's own log, without words of clients: what it cannot even read needs no token to come here."""
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **kwargs: Any) -> None:
+        """Where it happened, unless the client's bytes are at fault."""
+        if isinstance(exc_info, BadHttpMessage | web.RequestPayloadError):
+            self.logger.debug("%s: %s", msg % args if isinstance(msg, str) else msg, type(exc_info).__name__)
+        elif isinstance(exc_info, Exception):
+            api_error(exc_info)
 
 
 def error_middleware() -> Middleware:

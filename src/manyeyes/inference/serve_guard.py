@@ -18,6 +18,8 @@ from manyeyes.inference.serve_errors import ApiError
 
 SHORTEST_TOKEN = 16
 OPEN = "/health"
+HTTP_PORT = 80
+"""Clients leave it out of Host."""
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -44,7 +46,10 @@ class ServeGuard:
         """Names under which this server may be asked for; none: any."""
         if not is_loopback(self.host):
             return ()
-        return tuple(f"{name}:{self.port}" for name in ("127.0.0.1", "localhost", "[::1]"))
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        names = dict.fromkeys(("127.0.0.1", "localhost", "[::1]", own.lower()))
+        plain = names if self.port == HTTP_PORT else ()
+        return (*(f"{name}:{self.port}" for name in names), *plain)
 
     def middleware(self) -> Middleware:
         """For the application."""
@@ -61,7 +66,7 @@ class ServeGuard:
 
     def check(self, request: web.Request) -> None:
         """Raises ApiError for who may not pass."""
-        if self.hosts and request.headers.get("Host", "") not in self.hosts:
+        if self.hosts and request.headers.get("Host", "").lower() not in self.hosts:
             raise ApiError(403, "this server goes by another name: use the address that it printed")
         if request.path != OPEN and not self._right(request.headers.get("Authorization", "")):
             raise ApiError(401, "the token is missing or wrong: send it as `Authorization: Bearer TOKEN`")

@@ -7,11 +7,12 @@ Report: §4.2 (what the model sees); the form is that of OpenAI's `image_url` an
 
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from manyeyes.core.media import Clip, Grid, Media, MediaRules, Picture, image_visual
+from manyeyes.core.media import Clip, Grid, Media, MediaRules, Picture
 from manyeyes.inference.serve_errors import bad
 
 
@@ -23,11 +24,19 @@ class MediaLimits:
         file_bytes: of the encoded file.
         pixels: of a picture, or of a film's frame, before it is decoded.
         frames: of a film.
+        all_pixels: of all pictures of a request: some 20 seconds of decoding.
     """
 
     file_bytes: int = 32 * 2**20
     pixels: int = 50_000_000
     frames: int = 20_000
+    all_pixels: int = 2_000_000_000
+
+    def refuse_many(self, pictures: Iterable[Picture], param: str) -> None:
+        """Raises ApiError for pictures that take too long to decode together."""
+        pixels = sum(picture.width * picture.height for picture in pictures)
+        if pixels > self.all_pixels:
+            raise bad(f"pictures of {pixels:,} pixels in all; at most {self.all_pixels:,} are taken at once", param)
 
 
 def picture_of(url: str, param: str, limits: MediaLimits) -> Picture:
@@ -41,11 +50,6 @@ def clip_of(url: str, param: str, limits: MediaLimits) -> Clip:
     if len(clip.frames) > limits.frames:
         raise bad(f"a film of {len(clip.frames):,} frames; at most {limits.frames:,} are taken", param)
     return clip
-
-
-def media_of(url: str, param: str, limits: MediaLimits, rules: MediaRules) -> Media:
-    """A picture as the model sees it. Raises ApiError or MediaError."""
-    return image_visual(picture_of(url, param, limits), rules).media()
 
 
 def raw_media(grid: tuple[int, int, int], patches: str, param: str, rules: MediaRules) -> Media:

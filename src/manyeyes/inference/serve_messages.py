@@ -3,7 +3,7 @@
 Report: none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from manyeyes.core.messages import Content, ImagePart, Message, Part, TextPart, Tool, ToolCall, VideoPart
 from manyeyes.inference.serve_errors import bad
@@ -27,7 +27,17 @@ def messages_of(messages: Sequence[ChatMessage], limits: MediaLimits) -> list[Me
         ApiError: a part that cannot be used.
         MediaError: a picture or film that cannot be read.
     """
-    return [_message(message, f"messages[{at}]", limits) for at, message in enumerate(messages)]
+    made = [_message(message, f"messages[{at}]", limits) for at, message in enumerate(messages)]
+    limits.refuse_many((part.image for one in made for part in one.parts if isinstance(part, ImagePart)), "messages")
+    return made
+
+
+def texts_of(message: Message) -> Iterator[str]:
+    """Everything that is cut into tokens."""
+    yield message.reasoning or ""
+    yield from (part.text for part in message.parts if isinstance(part, TextPart))
+    for call in message.tool_calls:
+        yield from (call.id, call.arguments)
 
 
 def tools_of(specs: Sequence[ToolSpec]) -> list[Tool]:

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
@@ -36,7 +37,8 @@ class OpenAIRoutes:
 
     def __init__(self, served: Served, desk: Desk) -> None:
         self.served, self.desk, self.created = served, desk, int(time.time())
-        self._preparing = asyncio.Semaphore(PREPARED_AT_ONCE)
+        # Threads of our own: one that works for a client that has left still counts.
+        self._preparing = ThreadPoolExecutor(PREPARED_AT_ONCE, thread_name_prefix="manyeyes-prepare")
 
     @property
     def table(self) -> list[web.RouteDef]:
@@ -97,8 +99,11 @@ class OpenAIRoutes:
 
     async def prepared(self, work: Callable[[], Made]) -> Made:
         """What a thread makes of a request."""
-        async with self._preparing:
-            return await asyncio.to_thread(work)
+        return await asyncio.get_running_loop().run_in_executor(self._preparing, work)
+
+    def close(self) -> None:
+        """Threads end when their work does."""
+        self._preparing.shutdown(wait=False, cancel_futures=True)
 
     def _model(self) -> dict[str, Any]:
         return {
@@ -130,7 +135,7 @@ def completion_prompts(asked: CompletionRequest, served: Served) -> tuple[Sample
             raise bad("a prompt needs at least one token", "prompt")
         if tokenizer.media_pad in ids:
             raise bad("a prompt of /v1/completions holds no pictures; /generate takes them", "prompt")
-        room = served.room(len(ids), asked.max_tokens or 16, "max_tokens")
+        room = served.room(len(ids), asked.max_tokens, "max_tokens", usual=16)
         params = sampling_params(asked, tokenizer, room=room, said=said, top_logprobs=asked.logprobs or 0)
         requests.append(SampleRequest(ids, params=params))
     return tuple(requests)
@@ -166,3 +171,5 @@ async def body(http: web.Request) -> bytes:
             return await http.read()
     except TimeoutError:
         raise ApiError(408, f"the body did not come within {READ_SECONDS:g} seconds") from None
+    except web.RequestPayloadError:
+        raise bad("the body cannot be read: its length, chunks or encoding are not as the headers say") from None

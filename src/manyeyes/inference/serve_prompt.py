@@ -5,6 +5,7 @@ Runs in a thread: it renders, compiles grammars and decodes pictures.
 Report: §4.1 (thinking and instant mode are one model), App. D (tool use).
 """
 
+import json
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 
 from manyeyes.core.chat import render
 from manyeyes.core.media import MediaRules
-from manyeyes.core.messages import Message, TextPart
+from manyeyes.core.messages import Message
 from manyeyes.core.sampler import Constraint, SampleRequest, SamplingParams
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.constraint import GrammarError, Grammars
@@ -28,8 +29,11 @@ from manyeyes.inference.constraint_turn import (
 )
 from manyeyes.inference.serve_errors import bad
 from manyeyes.inference.serve_media import MediaLimits
-from manyeyes.inference.serve_messages import messages_of, tools_of
+from manyeyes.inference.serve_messages import messages_of, texts_of, tools_of
 from manyeyes.inference.serve_wire import ChatRequest, Function, NamedChoice, Sampling
+
+MESSAGE_MARKS = 4
+"""Tokens of a message without content: <|im_user|>, the name, <|im_middle|>, <|im_end|>."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,20 @@ class Served:
                 code="context_length_exceeded",
             )  # fmt: skip
 
-    def room(self, prompt: int, asked: int | None, param: str) -> int:
-        """How many tokens may be sampled. Raises ApiError when the prompt leaves none, or fewer than are asked for."""
+    def refuse_many(self, messages: int, param: str) -> None:
+        """Raises ApiError for more messages than there is room for the marks of."""
+        if messages * MESSAGE_MARKS > self.context_tokens:
+            raise bad(
+                f"this model's context is {self.context_tokens:,} tokens; {messages:,} messages do not fit", param,
+                code="context_length_exceeded",
+            )  # fmt: skip
+
+    def room(self, prompt: int, asked: int | None, param: str, *, usual: int | None = None) -> int:
+        """How many tokens may be sampled; `usual` where nothing was asked for.
+
+        Raises:
+            ApiError: the prompt leaves none, or fewer than are asked for.
+        """
         left = self.context_tokens - prompt
         if left < 1 or (asked is not None and asked > left):
             more = f" and {asked:,} are asked for" if asked is not None and left >= 1 else ""
@@ -75,7 +91,7 @@ class Served:
                 f"this model's context is {self.context_tokens:,} tokens; the prompt has {prompt:,}{more}",
                 param if more else "messages", code="context_length_exceeded",
             )  # fmt: skip
-        return left if asked is None else asked
+        return asked if asked is not None else min(left, usual or left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +111,11 @@ def chat_prompt(request: ChatRequest, served: Served) -> ChatPrompt:
     """
     _check(request)
     thinking = thinks(request)
+    served.refuse_many(len(request.messages), "messages")
     messages = messages_of(request.messages, served.media)
     tools = tools_of(request.tools or ())
-    served.refuse_long((part.text for message in messages for part in message.parts if isinstance(part, TextPart)),
-                       "messages")  # fmt: skip
+    served.refuse_long((text for message in messages for text in texts_of(message)), "messages")
+    served.refuse_long((json.dumps(tool.parameters) + tool.description for tool in tools), "tools")
     rendered = render(
         messages, served.tokenizer, rules=served.rules, tools=tools, thinking=thinking, generation_prompt=True
     )
@@ -191,7 +208,8 @@ def _constraint(
     """The grammar of the turn; None where it may be anything."""
     calls, answer = _calls(request), _answer(request)
     strict = calls == "may" and any(spec.function.strict for spec in request.tools or ())
-    if answer is None and calls != "must" and not strict:
+    single = calls == "may" and request.parallel_tool_calls is False
+    if answer is None and calls != "must" and not strict and not single:
         return None
     shape = TurnShape(
         thinking=thinking, answer=answer, calls=calls,

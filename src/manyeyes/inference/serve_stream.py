@@ -9,13 +9,13 @@ Report: none.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from typing import NamedTuple
 
 from aiohttp import web
 
 from manyeyes.core.sampler import Completion, SampleRequest
-from manyeyes.inference.serve_desk import Desk, Visit
+from manyeyes.inference.serve_desk import Desk, Visit, cancelled
 
 PATIENCE = 5.0
 PING_SECONDS = 15.0
@@ -23,11 +23,12 @@ WRITE_SECONDS = 60.0
 
 
 class Token(NamedTuple):
-    """A completion has one more; which completion, id, log-probability."""
+    """A completion has one more; which completion, id, log-probability, version of the weights."""
 
     choice: int
     token: int
     logprob: float
+    version: int
 
 
 class Ended(NamedTuple):
@@ -38,7 +39,6 @@ class Ended(NamedTuple):
 
 
 Batch = list[Token | Ended]
-Result = TypeVar("Result")
 
 
 async def batches(
@@ -52,7 +52,7 @@ async def batches(
 
     async def work(choice: int, request: SampleRequest) -> None:
         def tell(token: int, logprob: float) -> None:
-            queue.put_nowait(Token(choice, token, logprob))
+            queue.put_nowait(Token(choice, token, logprob, desk.sampler.version))
 
         try:
             done: Completion | Exception = await desk.sample(request, visit, on_token=tell, go_on=go_on)
@@ -85,22 +85,6 @@ async def _next(queue: "asyncio.Queue[Token | Ended]", seconds: float) -> Batch:
     return batch
 
 
-async def cancelled(tasks: Sequence["asyncio.Task[Any]"]) -> None:
-    """Cancel tasks and see them end."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def together(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-    """Results of coroutines; the first error cancels the others."""
-    tasks = [asyncio.create_task(one) for one in work]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        await cancelled(tasks)
-
-
 class Pieces:
     """An answer that is written as it comes.
 
@@ -125,13 +109,7 @@ class Pieces:
         """Send a piece. Raises ConnectionError when the client is gone, or reads nothing."""
         if not self.begun:
             await self.response.prepare(self._http)
-        try:
-            async with asyncio.timeout(WRITE_SECONDS):
-                await self.response.write(content)
-        except TimeoutError:
-            if self._http.transport is not None:
-                self._http.transport.abort()
-            raise ConnectionResetError("the client reads nothing") from None
+        await self._sent(self.response.write(content))
 
     async def ping(self) -> None:
         """Say that there is nothing yet."""
@@ -139,5 +117,14 @@ class Pieces:
 
     async def end(self) -> web.StreamResponse:
         """The answer is whole."""
-        await self.response.write_eof()
+        await self._sent(self.response.write_eof())
         return self.response
+
+    async def _sent(self, writing: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await writing
+        except TimeoutError:
+            if self._http.transport is not None:
+                self._http.transport.abort()
+            raise ConnectionResetError("the client reads nothing") from None

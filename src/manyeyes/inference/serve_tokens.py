@@ -20,13 +20,13 @@ from aiohttp import web
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from manyeyes.core.media import Media
+from manyeyes.core.media import Media, Picture, image_visual
 from manyeyes.core.sampler import Completion, RequestError, SampleRequest, SamplingParams, check_ids
 from manyeyes.inference.constraint_turn import json_grammar
 from manyeyes.inference.serve_choice import Json
-from manyeyes.inference.serve_desk import Desk, Visit
-from manyeyes.inference.serve_errors import api_error, encoded, json_response
-from manyeyes.inference.serve_media import media_of, raw_media
+from manyeyes.inference.serve_desk import Desk, Visit, behind
+from manyeyes.inference.serve_errors import api_error, bad, encoded, json_response
+from manyeyes.inference.serve_media import picture_of, raw_media
 from manyeyes.inference.serve_openai import OpenAIRoutes, body
 from manyeyes.inference.serve_prompt import Served
 from manyeyes.inference.serve_stream import Batch, Ended, Pieces, Token, batches
@@ -107,12 +107,15 @@ class TokenRoutes:
 def sample_request(asked: Generate, served: Served) -> SampleRequest:
     """What is asked of the sampler. Raises ApiError or ManyeyesError."""
     ids = check_ids(asked.ids, vocab_size=served.tokenizer.n_vocab, most=served.context_tokens - 1)
-    media = tuple(_media(item, f"media[{at}]", served) for at, item in enumerate(asked.media))
+    if asked.drawn >= len(ids):
+        raise bad(f"drawn counts sampled ids at the end of ids: at most {len(ids) - 1}, got {asked.drawn}", "drawn")
+    media = _media(asked.media, served)
     check_media(ids[: max(0, len(ids) - asked.drawn)], media, served.tokenizer.media_pad)
     given, constraint = asked.params, None
     if given.schema is not None:
         served.grammars.check_schema(given.schema, "params.schema")
         constraint = served.grammars.compiled(json_grammar(given.schema))
+        constraint = behind(constraint, ids[len(ids) - asked.drawn :].tolist()) if asked.drawn else constraint
     params = SamplingParams(
         given.max_new_tokens, given.temperature, given.top_p, given.top_k, given.min_p, given.seed,
         frozenset(given.stop_ids) | frozenset(served.tokenizer.stops if constraint else ()),
@@ -160,7 +163,8 @@ async def _streamed(http: web.Request, desk: Desk, visit: Visit, request: Sample
 
 def _lines(batch: Batch, id: str) -> bytes:
     tokens = [event for event in batch if isinstance(event, Token)]
-    said = {"ids": [event.token for event in tokens], "logprobs": [event.logprob for event in tokens]}
+    said = {"ids": [event.token for event in tokens], "logprobs": [event.logprob for event in tokens],
+            "versions": [event.version for event in tokens]}  # fmt: skip
     lines = [encoded(said)] if tokens else []
     for event in batch:
         if isinstance(event, Ended):
@@ -172,10 +176,16 @@ def _last(done: Completion | Exception, id: str) -> Json:
     return api_error(done).body if isinstance(done, Exception) else completion_json(done, id) | {"done": True}
 
 
-def _media(item: str | Patches, param: str, served: Served) -> Media:
+def _media(items: Sequence[str | Patches], served: Served) -> tuple[Media, ...]:
+    given = [_picture(item, f"media[{at}]", served) for at, item in enumerate(items)]
+    served.media.refuse_many((one for one in given if isinstance(one, Picture)), "media")
+    return tuple(image_visual(one, served.rules).media() if isinstance(one, Picture) else one for one in given)
+
+
+def _picture(item: str | Patches, param: str, served: Served) -> Picture | Media:
     if isinstance(item, Patches):
         return raw_media(item.grid, item.patches, param, served.rules)
-    return media_of(item, param, served.media, served.rules)
+    return picture_of(item, param, served.media)
 
 
 def _known(ids: Sequence[int], served: Served) -> frozenset[int]:

@@ -66,6 +66,11 @@ class TurnReader:
         """Whether some text has not come out yet."""
         return self._text.waiting
 
+    @property
+    def cut_in_call(self) -> bool:
+        """Whether a stop text ended it inside a call's arguments: nobody is to make that call."""
+        return self.cut and self.state == "arguments"
+
     def add(self, token: int) -> list[Delta]:
         """What a token adds."""
         if self.cut or self.state == "over":

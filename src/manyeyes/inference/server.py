@@ -22,13 +22,16 @@ from aiohttp.typedefs import Handler, Middleware
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.sampler import PolicySampler, Sampler
 from manyeyes.inference.serve_control import ControlRoutes, WeightSource
-from manyeyes.inference.serve_desk import Desk
-from manyeyes.inference.serve_errors import error_middleware
+from manyeyes.inference.serve_desk import RETRY_AFTER, Desk
+from manyeyes.inference.serve_errors import LOG, ApiError, ServerLog, error_middleware
 from manyeyes.inference.serve_guard import ServeGuard
 from manyeyes.inference.serve_metrics import ServeMetrics
 from manyeyes.inference.serve_openai import OpenAIRoutes
 from manyeyes.inference.serve_prompt import Served
 from manyeyes.inference.serve_tokens import TokenRoutes
+
+SMALL_BODY = 2**16
+"""Bytes that are not worth counting; /abort, /pause and /resume are always heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,7 @@ class ServerConfig:
         port: 0 for a free one.
         most_requests: answered or waiting at once; more get a 429.
         body_bytes: of a request, pictures included.
+        bodies_bytes: of all requests at once; more get a 429. Small ones are not counted.
         drain_seconds: for answers under way, when the server goes down.
     """
 
@@ -47,6 +51,7 @@ class ServerConfig:
     port: int = 0
     most_requests: int = 512
     body_bytes: int = 64 * 2**20
+    bodies_bytes: int = 2**30
     drain_seconds: float = 30.0
 
     def __post_init__(self) -> None:
@@ -86,19 +91,21 @@ class ChatServer:
         self.metrics = ServeMetrics()
         self.guard = ServeGuard(token or secrets.token_urlsafe(24), host=self.config.host)
         self.desk = Desk(sampler, self.metrics, most=self.config.most_requests)
-        openai = OpenAIRoutes(served, self.desk)
+        self._openai = openai = OpenAIRoutes(served, self.desk)
         tokens, controls = TokenRoutes(served, self.desk, openai), ControlRoutes(self.desk, control, weights)
         self._routes = [*openai.table, *tokens.table, *controls.table]
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> "ChatServer":
         app = web.Application(
-            middlewares=[_counted(self.metrics), error_middleware(), self.guard.middleware()],
+            middlewares=[_counted(self.metrics), error_middleware(), self.guard.middleware(), _weighed(self.config)],
             client_max_size=self.config.body_bytes,
         )
         app.add_routes(self._routes)
         # A handler is cancelled when its client goes: that is what frees the place at once.
-        self._runner = runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
+        self._runner = runner = web.AppRunner(
+            app, access_log=None, logger=ServerLog(LOG), handler_cancellation=True, shutdown_timeout=1.0
+        )
         await runner.setup()
         try:
             await web.TCPSite(runner, self.config.host, self.config.port).start()
@@ -112,6 +119,7 @@ class ChatServer:
     async def __aexit__(self, *_: object) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+        self._openai.close()
 
     async def drain(self) -> None:
         """Refuse new requests and wait, for a bounded time, for those under way."""
@@ -127,6 +135,28 @@ class ChatServer:
     def token(self) -> str:
         """What clients must bring."""
         return self.guard.token
+
+
+def _weighed(config: ServerConfig) -> Middleware:
+    """What clients send is in memory until it is answered: its sum has a limit before a byte of it is read."""
+    most, held = max(config.bodies_bytes, config.body_bytes), 0
+
+    @web.middleware
+    async def weighed(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal held
+        told = request.content_length if "Content-Encoding" not in request.headers else None
+        size = config.body_bytes if told is None and request.can_read_body else told or 0
+        size = 0 if size <= SMALL_BODY else min(size, config.body_bytes)
+        if held + size > most:
+            raise ApiError(429, f"requests of {held:,} bytes are being answered already", code="rate_limit_exceeded",
+                           retry_after=RETRY_AFTER)  # fmt: skip
+        held += size
+        try:
+            return await handler(request)
+        finally:
+            held -= size
+
+    return weighed
 
 
 def _counted(metrics: ServeMetrics) -> Middleware:

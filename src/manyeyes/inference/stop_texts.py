@@ -30,6 +30,7 @@ class StopTexts:
 
     def add(self, token: int) -> bool:
         """Whether a text is complete with this token. Special tokens that no answer shows count as nothing."""
+        before = len(self._tail)
         heard = self._tail + self._tokenizer.decode_bytes([token], skip_special=True)
         self._tail = heard[-self._kept :] if self._kept else b""
-        return any(wanted in heard for wanted in self._wanted)
+        return any(heard.find(wanted, max(0, before - len(wanted) + 1)) >= 0 for wanted in self._wanted)

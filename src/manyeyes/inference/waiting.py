@@ -26,9 +26,6 @@ class WaitingLine:
     def __len__(self) -> int:
         return self._length
 
-    def __iter__(self):
-        return (one for heap in self._classes.values() for _, one in heap if one.status is Status.WAITING)
-
     def add(self, sequence: Sequence, *, now: int) -> None:
         """Queue a sequence; one that was preempted has its old place."""
         if sequence.entered < 0:
