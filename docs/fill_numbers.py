@@ -6,7 +6,7 @@
     docs/experiments/tiny.json, small.json      docs/collect_run.py
     docs/experiments/table1.json                manyeyes reproduce table1 --write-docs docs/experiments
     docs/experiments/fig{6,7,8}.json            manyeyes reproduce figN --write-docs docs/experiments
-    benchmarks/results/*.json                   benchmarks/{train_step,muon,swarm_overhead}.py
+    benchmarks/results/*.json                   benchmarks/{train_step,muon,swarm_overhead,engine}.py
 
 A file that is not there gives "not run here". A goal that was missed stands in the table like one that was met.
 """
@@ -157,6 +157,7 @@ def speed_lines(root: Path) -> Iterator[Line]:
         best = max(row["cpu_tokens_per_s"] for name, row in step["results"].items() if name.startswith(THEIRS))
         found = f"{ours / best:.2f}x the tokens a second of transformers' best"
     yield Line("forward and backward, 22M text model, 1 thread", found, "goal: 1.30x")
+    yield from engine_lines(root)
     muon = _read(root / "benchmarks/results/muon.json")
     for row in [] if muon is None else muon["results"]:
         found = f"{row['of_best']:.2f}x the fastest loop over single matrices"
@@ -164,6 +165,24 @@ def speed_lines(root: Path) -> Iterator[Line]:
     if muon is None:
         yield Line("Muon step", ABSENT, "goal: 1.25x on one thread, 2.00x on two")
     yield Line("on a GPU; with the released weights; on a cluster", ABSENT, "")
+
+
+def engine_lines(root: Path) -> Iterator[Line]:
+    """The engine beside transformers' `generate`, and beside what the machine could do."""
+    engine = _read(root / "benchmarks/results/engine.json")
+    found = share = beside = ABSENT
+    if engine is not None:
+        one = engine["threads"]["1"]
+        ratios = [min(row["ratio"] for name, row in one[count].items() if name != OURS) for count in ENGINE_COUNTS]
+        found = " / ".join(f"{ratio:.1f}x" for ratio in ratios)
+        share, strict = f"{100 * one['bound']['share_of_torch_matmul_bound']:.0f} %", one["bound"]["share"]
+        beside = f"goal: 35 %; of packed products' rate: {100 * strict:.0f} %"
+    what = f"engine, 22M model, 1 thread, {' / '.join(ENGINE_COUNTS)} requests at once"
+    yield Line(what, found, "transformers' best batch = 1; goals: 1.5x, -, 4x, 4x")
+    yield Line("… of what products at torch.matmul's rate would allow, 64 requests", share, beside)
+
+
+ENGINE_COUNTS = ("1", "16", "64", "256")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

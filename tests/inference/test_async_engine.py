@@ -222,6 +222,35 @@ def test_errors_reach_the_caller_and_nobody_else(model: K25, monkeypatch) -> Non
     run(body)
 
 
+def test_a_panic_of_a_library_is_told_too(model: K25) -> None:
+    """Libraries in Rust raise what is no `Exception`; the thread must outlive it, or all callers hang."""
+
+    class Panic(BaseException):
+        pass
+
+    class Panicking:
+        finished = False
+
+        def mask(self, out: np.ndarray) -> None:
+            raise Panic("index out of bounds")
+
+        def accept(self, token: int) -> None: ...
+
+    def never_made() -> Panicking:
+        raise Panic("not made")
+
+    async def body() -> None:
+        async with AsyncEngine(model, config=ROOMY) as engine:
+            for make, says in ((Panicking, "index out of bounds"), (never_made, "not made")):
+                with pytest.raises(SamplerError, match=says):
+                    await asyncio.wait_for(
+                        engine.sample(mixed(dataclasses.replace(GREEDY, constraint=make))[0]), timeout=20
+                    )
+            assert len((await asyncio.wait_for(engine.sample(mixed(GREEDY)[0]), 20)).ids) == 12
+
+    run(body)
+
+
 def test_who_waits_when_it_closes_hears_of_it(model: K25) -> None:
     async def body() -> None:
         engine = AsyncEngine(model, config=ROOMY)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.media import Media
+from manyeyes.core.media import Grid, Media
 from manyeyes.core.sampler import (
     Completion,
     RequestError,
@@ -87,6 +87,7 @@ def test_few_blocks_preempt_and_every_request_still_ends_the_same(model: K25) ->
     requests = mixed(GREEDY, times=2)
     tight, roomy = finished(engine, requests), finished(engine_of(model), requests)
     assert engine.figures.preemptions > 0
+    assert not any(one.usage.cached for one in tight)  # what it read itself was not there before
     for request, one, other in zip(requests, tight, roomy, strict=True):
         same(model, request, one.ids, other.ids)
 
@@ -302,12 +303,31 @@ def test_a_request_that_can_never_be_served_is_refused(model: K25, ids: list[int
     assert not engine.busy
 
 
+@pytest.mark.parametrize("drawn", [-1, 3, 2**31])
+def test_more_drawn_tokens_than_there_are_are_refused(model: K25, drawn: int) -> None:
+    with pytest.raises(RequestError, match="drawn"):
+        engine_of(model).add(SampleRequest(np.array([1, 2, 3], np.int32), params=SAMPLED, drawn=drawn))
+
+
+def test_ids_that_do_not_exist_may_be_left_out(model: K25) -> None:
+    params = SamplingParams(max_new_tokens=2, never=frozenset(range(-3000, 2047)))
+    (found,) = finished(engine_of(model), [SampleRequest(np.array([1], np.int32), params=params)])
+    assert found.ids == [2047, 2047]
+    with pytest.raises(RequestError, match="none of 2,048 remains"):
+        engine_of(model).add(
+            SampleRequest(np.array([1], np.int32), params=SamplingParams(never=frozenset(range(-1, 2048))))
+        )
+
+
 def test_media_that_do_not_fit_are_refused(model: K25) -> None:
     rng = np.random.default_rng(0)
     request = asked(rng, SQUARE, words=3, params=GREEDY)
     wide = Media(np.zeros((16, 3, 14, 14), np.uint8), SQUARE)
     with pytest.raises(RequestError, match="14 pixels wide"):
         engine_of(model).add(dataclasses.replace(request, media=(wide,)))
+    odd = Media(np.zeros((9, 3, 8, 8), np.uint8), Grid(1, 3, 3))
+    with pytest.raises(RequestError, match="even"):
+        engine_of(model).add(SampleRequest(np.array([5, PAD, PAD], np.int32), (odd,)))
     long = Media(np.zeros((8 * 16, 3, 8, 8), np.uint8), SQUARE._replace(t=8))
     with pytest.raises(RequestError, match="8 frames"):
         engine_of(model).add(dataclasses.replace(request, media=(long,)))
@@ -389,6 +409,45 @@ def test_weights_that_are_no_numbers_are_told_and_leave_nothing_behind(model: K2
     for request, (found,) in zip(requests, completed(engine, numbers), strict=True):
         agrees(model, request, found)
         assert set(found.versions) == {0, 2}
+
+
+@pytest.mark.parametrize("said", [0, 3, 64])
+def test_a_step_that_fails_leaves_nothing_half_done(model: K25, monkeypatch, said: int) -> None:
+    """What it was to copy, to compute and to draw is done again, whether it failed before or after the scores."""
+    params = dataclasses.replace(SAMPLED, max_new_tokens=70)
+    request, engine = mixed(params)[2], engine_of(model)
+    numbers, (expected,) = (
+        engine.add(request, count=3),
+        completed(other := engine_of(model), [other.add(request, count=3)]),
+    )
+    for _ in range(said):
+        engine.step()
+
+    def broken(*given: object) -> None:
+        raise MemoryError("no room")
+
+    for place in ("manyeyes.inference.engine.forward", "manyeyes.inference.engine.choose_each"):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, broken)
+            with pytest.raises(MemoryError):
+                engine.step()
+    (found,) = completed(engine, [numbers])
+    assert [one.ids for one in found] == [one.ids for one in expected]
+
+
+def test_a_prompt_read_in_parts_under_weights_that_are_no_numbers_leaves_nothing_behind(model: K25) -> None:
+    policy, request = small_model(), asked(np.random.default_rng(0), words=45, params=GREEDY)
+    engine = engine_of(policy, dataclasses.replace(ROOMY, max_rows=8, step_tokens=20))
+    good = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    numbers = engine.add(request)
+    with torch.no_grad():
+        policy.language_model.model.layers[0].input_layernorm.weight.fill_(torch.nan)
+    engine.publish(1, {"language_model.model.norm.weight": good["language_model.model.norm.weight"]})
+    with pytest.raises(SamplerError, match="version 1 gives scores that are no numbers"):
+        engine.step()
+    engine.publish(2, good)
+    ((found,),) = completed(engine, [numbers])
+    agrees(model, request, found)
 
 
 def test_half_precision_stays_near_full_precision() -> None:

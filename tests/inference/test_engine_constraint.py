@@ -68,6 +68,13 @@ def test_a_constraint_that_allows_nothing_ends_the_completion() -> None:
     assert found.ids == [7] and found.stop == "stop" and torch.isfinite(torch.tensor(found.logprobs)).all()
 
 
+def test_a_stop_id_that_does_not_exist_is_not_another_one() -> None:
+    """Not even counted from the end of the vocabulary."""
+    params = SamplingParams(max_new_tokens=5, stop_ids=frozenset({-1, 5000}), constraint=lambda: Multiples(2))
+    (found,) = finished(Engine(small_model(), CONFIG), [mixed(params)[0]])
+    assert len(found.ids) == 2 and found.stop == "stop"
+
+
 def test_each_completion_of_a_group_has_its_own_constraint() -> None:
     request = mixed(SamplingParams(max_new_tokens=12, temperature=1.0, constraint=lambda: Multiples(4)))[0]
     engine, ended = Engine(small_model(), CONFIG), {}

@@ -159,3 +159,26 @@ def test_rows_with_their_own_parameters_are_chosen_as_alone() -> None:
         alone = choose(logits[row : row + 1], one, uniform[row : row + 1])
         assert int(together.token_B[row]) == int(alone.token_B)
         assert float(together.logprob_B[row]) == pytest.approx(float(alone.logprob_B), abs=1e-6)
+
+
+@pytest.mark.parametrize("top_k", [256, 300])
+def test_the_nucleus_of_many_likeliest_ids_is_one_of_their_mass(top_k: int) -> None:
+    """Also beside a row that needs more ids, which must change nothing."""
+    p_BV = torch.randn(2, 3000, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    params = SamplingParams(top_k=top_k, top_p=0.5)
+    p_V = p_BV[0].double().numpy()
+    left = np.where(p_V >= np.sort(p_V)[-top_k], p_V, 0.0)
+    expected = plain_nucleus(left / left.sum(), 0.5)
+    np.testing.assert_allclose(cut(p_BV[:1], [params])[0], expected, atol=1e-6)
+    np.testing.assert_allclose(cut(p_BV, [params, SamplingParams(top_k=900)])[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 1e300}, {"temperature": 1e39, "top_p": 0.5}, {"top_p": 5e-324, "top_k": 1}]
+)
+def test_extreme_settings_still_choose_one_of_those_left(settings: dict) -> None:
+    """One row of no numbers would end the requests of all."""
+    logits = torch.tensor([[1.0, 0.9, 0.8, 0.7, -math.inf]])
+    params = SamplingParams(**{"temperature": 1.0} | settings)
+    token, logprob = choose(logits, params, torch.tensor([0.3], dtype=torch.float64))
+    assert int(token) < 4 and math.isfinite(float(logprob))

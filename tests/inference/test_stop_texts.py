@@ -32,3 +32,9 @@ def test_special_tokens_count_as_nothing() -> None:
     looking = StopTexts(["<|im_end|>", "ab"], BYTES)
     assert not looking.add(BYTES.im_end) and not looking.add(ord("a"))
     assert not looking.add(BYTES.im_user) and looking.add(ord("b"))
+
+
+def test_ids_that_the_tokenizer_does_not_know_count_as_nothing() -> None:
+    """A model may have more rows than its tokenizer has ids."""
+    looking = StopTexts(["ab"], BYTES)
+    assert not looking.add(ord("a")) and not looking.add(BYTES.n_vocab) and looking.add(ord("b"))

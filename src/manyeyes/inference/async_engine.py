@@ -133,9 +133,8 @@ class AsyncEngine:
         with self._wake:
             self._closed = True
             self._wake.notify()
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            await asyncio.to_thread(thread.join)
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
 
     async def _sampled(self, request: SampleRequest, count: int, on_token: OnToken | None) -> list[Completion]:
         self._require_room(count)
@@ -170,6 +169,8 @@ class AsyncEngine:
                 value = command()
             except Exception as error:
                 to_loop(loop, fail, future, error)
+            except BaseException as error:  # a panic of a library in Rust: the thread must live on
+                to_loop(loop, fail, future, _failure("a command", error))
             else:
                 to_loop(loop, resolve, future, value)
 
@@ -209,10 +210,8 @@ class AsyncEngine:
     def _step(self) -> None:
         try:
             result = self._engine.step()
-        except Exception as error:  # the boundary: whoever waits must hear of it, and the thread must live on
-            failure = SamplerError(f"a step of the engine failed: {error or type(error).__name__}")
-            failure.__cause__ = error
-            self._fail_all(failure)
+        except BaseException as error:  # the boundary: whoever waits must hear of it, and the thread must live on
+            self._fail_all(_failure("a step", error))
         else:
             self._tell(result)
 
@@ -253,3 +252,9 @@ class AsyncEngine:
         for call in calls.values():
             self._drop(call)
             to_loop(call.loop, fail, call.future, error)
+
+
+def _failure(what: str, error: BaseException) -> SamplerError:
+    failure = SamplerError(f"{what} of the engine failed: {error or type(error).__name__}")
+    failure.__cause__ = error
+    return failure

@@ -188,14 +188,25 @@ class Engine:
         """Compute one step; nothing where nobody asks.
 
         Raises:
-            SamplerError: the weights give no numbers. Requests stay, to be read again, or to be aborted.
+            SamplerError: the weights give no numbers. As after any error in a step, requests stay, to be read again,
+                or to be aborted.
         """
         plan = self._scheduler.plan()
         result = StepResult([], [])
         if not plan.chunks:
             return result
         self._steps += 1
+        try:
+            self._run(plan, result)
+        except BaseException:
+            self._scheduler.renew(self.version)  # what was to be copied and computed is there in parts
+            raise
+        return result
+
+    def _run(self, plan: StepPlan, result: StepResult) -> None:
         logits_MV, batch = self._scores(plan)
+        if len(logits_MV) < len(batch.chunks) and not self._store.finite(batch.slot_N):
+            raise self._no_numbers()  # a part of a prompt: no score would tell
         rows = [(chunk.sequence, row) for row, chunk in enumerate(c for c in batch.chunks if c.samples)]
         for chunk in batch.chunks:
             self._scheduler.advance(chunk)
@@ -204,7 +215,6 @@ class Engine:
                 rows += [(follower, row) for follower in self._scheduler.fork(leader)]
         if rows:
             self._sample(logits_MV, rows, result)
-        return result
 
     def _scores(self, plan: StepPlan) -> tuple[Tensor, Batch]:
         self._store.copy(plan.copies)
@@ -224,9 +234,7 @@ class Engine:
         uniform_B = torch.tensor(uniforms, dtype=torch.float64, device=self.device)
         token_B, logprob_B = choose_each(logits_MV, params, uniform_B)
         if bool(logprob_B.isnan().any()):
-            self._scheduler.renew(self.version)
-            self._store.clear()
-            raise SamplerError(f"version {self.version} gives scores that are no numbers; are its weights finite?")
+            raise self._no_numbers()
         now = self.clock()
         for row, (sequence, token, logprob) in enumerate(
             zip(sequences, token_B.tolist(), logprob_B.tolist(), strict=True)
@@ -240,6 +248,10 @@ class Engine:
             result.tokens.append(Told(sequence.number, token, logprob))
             if why is not None:
                 self._end(sequence, why, now, result)
+
+    def _no_numbers(self) -> SamplerError:
+        self._store.clear()
+        return SamplerError(f"version {self.version} gives scores that are no numbers; are its weights finite?")
 
     def _end(self, sequence: Sequence, why: StopReason, now: float, result: StepResult) -> None:
         self._sequences.pop(sequence.number, None)

@@ -30,11 +30,15 @@ class LatentStore:
 
     def clear(self) -> None:
         """Everything 0 again: what is hidden is multiplied by 0, so not even there may a NaN stand."""
-        self.latents_LKB = torch.zeros_like(self.latents_LKB)
+        self.latents_LKB.zero_()
 
     def write(self, layer: int, slot_N: Tensor, latent_NC: Tensor) -> None:
         """New tokens of one layer into their slots."""
         self.latents_LKB[layer].view(-1, self.width).index_copy_(0, slot_N, latent_NC)
+
+    def finite(self, slot_N: Tensor) -> bool:
+        """Whether some tokens are numbers; the last layer tells, as what goes wrong before it goes through it."""
+        return bool(self.latents_LKB[-1].view(-1, self.width)[slot_N].isfinite().all())
 
     def read(self, layer: int, blocks: Tensor, rows: int) -> Tensor:
         """`rows` runs of equally many blocks, one behind the other: [rows, tokens, C], valid until the next reading."""

@@ -27,11 +27,13 @@ def sequence_of(
 
     Raises:
         RequestError: ids outside the vocabulary, too long, media that do not fit their tokens, ids that all are left
-            out, stop texts without a tokenizer.
+            out or drawn, stop texts without a tokenizer.
     """
     params = request.params
     check_ids(request.ids, vocab_size=model.text.vocab_size, most=context - 1)
-    if len(params.never) >= model.text.vocab_size:
+    if not 0 <= request.drawn < len(request.ids):
+        raise RequestError(f"drawn counts sampled ids at the end of {len(request.ids):,} ids, got {request.drawn:,}")
+    if params.never.issuperset(range(model.text.vocab_size)):
         raise RequestError(f"{len(params.never):,} ids are left out: none of {model.text.vocab_size:,} remains")
     longest = min(context, len(request.ids) + params.max_new_tokens)
     made = Sequence(number, request, seed, draw, longest, now, spans=media_spans(request, model))
@@ -83,5 +85,7 @@ def _check_item(item: Media, model: ModelConfig) -> None:
     most, side = model.vision.init_pos_emb_time, model.vision.patch_size
     if item.grid.t > most:
         raise RequestError(f"a chunk has {item.grid.t} frames, the model knows {most}; cut clips into chunks")
+    if min(item.grid) < 1 or item.grid.h % 2 or item.grid.w % 2:
+        raise RequestError(f"a picture has an even number of patches down and across, got {item.grid}")
     if item.patches.shape[-1] != side:
         raise RequestError(f"patches are {item.patches.shape[-1]} pixels wide, the model's are {side}")

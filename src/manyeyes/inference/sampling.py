@@ -86,8 +86,8 @@ def distribution(logits_BV: Tensor, params: Sequence[SamplingParams]) -> Tensor:
     """What rows that are not greedy are sampled from: [B, V]."""
     temperature_B = torch.tensor([one.temperature for one in params], dtype=torch.float64, device=logits_BV.device)
     below_BV = logits_BV - logits_BV.amax(-1, keepdim=True)  # a tiny temperature must not overflow
-    tiny = torch.finfo(torch.float32).tiny
-    p_BV = (below_BV / temperature_B[:, None].float().clamp_min(tiny)).softmax(-1)
+    fp32 = torch.finfo(torch.float32)  # and -inf / inf is no number
+    p_BV = (below_BV / temperature_B[:, None].clamp(fp32.tiny, fp32.max).float()).softmax(-1)
     cutting = [row for row, one in enumerate(params) if one.top_p < 1.0 or one.top_k or one.min_p]
     if len(cutting) == len(params):
         return cut(p_BV, params)
@@ -126,10 +126,12 @@ def _kept(p_BV: Tensor, value_BK: Tensor, index_BK: Tensor, params: Sequence[Sam
     stays_BK = torch.arange(n, device=device) < top_k_B[:, None]
     stays_BK &= value_BK >= min_p_B[:, None] * value_BK[:, :1]
     some_BK = value_BK.where(stays_BK, 0.0)
-    narrow = (top_k_B < n) | (min_p_B > 0)  # the nucleus is one of what the other cuts leave
+    some_of_all_B = torch.tensor([0 < one.top_k < p_BV.shape[1] for one in params], device=device)
+    narrow = some_of_all_B | (min_p_B > 0)  # the nucleus is one of what the other cuts leave
     mass_B1 = some_BK.double().sum(-1, keepdim=True).where(narrow[:, None], torch.ones((), dtype=torch.float64))
     before_BK = some_BK.double().cumsum(-1) - some_BK
     stays_BK &= (before_BK < top_p_B[:, None] * mass_B1) | (top_p_B[:, None] >= 1.0)
+    stays_BK[:, 0] = True  # also where a tiny top_p times the mass is 0
     kept_BV = torch.zeros_like(p_BV).scatter(1, index_BK, value_BK.where(stays_BK, 0.0))
     return kept_BV / kept_BV.sum(-1, keepdim=True)
 

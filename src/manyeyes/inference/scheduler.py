@@ -206,7 +206,8 @@ class Scheduler:
                 break
             sequence.blocks.append(block)
         sequence.computed = len(sequence.blocks) * self.limits.block_tokens
-        sequence.found = max(sequence.found, min(sequence.computed, sequence.prompt))
+        if sequence.found is None:  # later it finds what it has read itself
+            sequence.found = min(sequence.computed, sequence.prompt)
 
     def _next_key(self, sequence: Sequence) -> bytes:
         size, at = self.limits.block_tokens, len(sequence.keys)

@@ -47,7 +47,7 @@ class ScoreMasks:
         assert sequence.constraint is not None
         if sequence.constraint.finished:
             allowed = np.zeros(self.n_vocab, bool)
-            allowed[[token for token in sequence.request.params.stop_ids if token < self.n_vocab]] = True
+            allowed[[token for token in sequence.request.params.stop_ids if 0 <= token < self.n_vocab]] = True
         else:
             bits = np.zeros(-(-self.n_vocab // 32), np.int32)
             sequence.constraint.mask(bits)

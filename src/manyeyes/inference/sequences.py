@@ -51,6 +51,7 @@ class Sequence:
         computed: tokens whose latents stand in `blocks`.
         keys: of its full blocks.
         rank: lower goes first; given when it is admitted.
+        found: tokens of its prompt that others had left in the cache when it was first admitted; None before that.
         followers: sequences of the same prompt that wait for its reading.
     """
 
@@ -70,11 +71,12 @@ class Sequence:
     rank: tuple[int, int] = (0, 0)
     status: Status = Status.WAITING
     entered: int = -1
-    found: int = 0
+    found: int | None = None
     followers: list["Sequence"] = field(default_factory=list)
     completion: Completion = field(default_factory=Completion)
     _uniforms: Listed[float] = ()
     _generator: np.random.Generator | None = None
+    _drawn_from: int = -1
 
     def __post_init__(self) -> None:
         self.ids = self.request.ids.tolist()
@@ -102,13 +104,14 @@ class Sequence:
     def uniform(self) -> float:
         """The number in [0, 1) that chooses its next token."""
         at = self.request.drawn + len(self.completion.ids)
+        offset = at % _DRAWN_AT_ONCE
         if self._generator is None:
             self._generator = stream(self.seed, STREAM, self.draw)
-            self._generator.random(at - at % _DRAWN_AT_ONCE)
+            self._generator.random(at - offset)
+        if self._drawn_from != at - offset:  # a step that failed asks again
             self._uniforms = self._generator.random(_DRAWN_AT_ONCE).tolist()
-        elif at % _DRAWN_AT_ONCE == 0:
-            self._uniforms = self._generator.random(_DRAWN_AT_ONCE).tolist()
-        return self._uniforms[at % _DRAWN_AT_ONCE]
+            self._drawn_from = at - offset
+        return self._uniforms[offset]
 
     def say(self, token: int, logprob: float, version: int, now: float) -> StopReason | None:
         """Append a sampled token; returns why it is the last one, or None."""
@@ -141,5 +144,5 @@ class Sequence:
         said = self.completion
         said.stop = why
         said.seconds = now - self.arrived
-        said.usage = SampleUsage(self.prompt, self.found, len(said.ids))
+        said.usage = SampleUsage(self.prompt, self.found or 0, len(said.ids))
         return said

@@ -29,7 +29,10 @@ class StopTexts:
             self.add(token)
 
     def add(self, token: int) -> bool:
-        """Whether a text is complete with this token. Special tokens that no answer shows count as nothing."""
+        """Whether a text is complete with this token. Special tokens that no answer shows count as nothing, and so do
+        ids beyond the tokenizer's: a model may have more rows than those."""
+        if token >= self._tokenizer.n_vocab:
+            return False
         before = len(self._tail)
         heard = self._tail + self._tokenizer.decode_bytes([token], skip_special=True)
         self._tail = heard[-self._kept :] if self._kept else b""
