@@ -86,7 +86,7 @@ def test_the_python_that_runs_us_works_inside_with_its_packages(probed, tmp_path
         finally:
             await sandbox.close()
 
-    assert asyncio.run(go()).output.decode().split() == [*map(str, sys.version_info[:2]), "/work"]
+    assert asyncio.run(go()).output.decode().split() == [*map(str, sys.version_info[:2]), "/workspace"]
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -263,7 +263,7 @@ def test_what_is_full_already_may_shrink_but_not_grow(probed, tmp_path) -> None:
             await sandbox.close()
 
     more, less = asyncio.run(go())
-    assert "/work holds" in more.stopped and less == Ran(0, b"tidied\n")
+    assert "/workspace holds" in more.stopped and less == Ran(0, b"tidied\n")
 
 
 def test_no_sandbox_is_refused_with_what_to_do(tmp_path) -> None:
@@ -328,7 +328,11 @@ def test_without_a_sandbox_code_runs_in_its_folder_only_when_asked(tmp_path, mon
 
 @pytest.mark.parametrize(
     ("base", "shown"),
-    [("/home/u/.pyenv/versions/3.11.7", "/home/u/.pyenv/versions/3.11.7"), ("/work/py", "/python"), ("/usr", "/usr")],
+    [
+        ("/home/u/.pyenv/versions/3.11.7", "/home/u/.pyenv/versions/3.11.7"),
+        ("/workspace/py", "/python"),
+        ("/usr", "/usr"),
+    ],
 )
 def test_a_python_is_shown_wherever_it_is(tmp_path, base, shown) -> None:
     prefix = tmp_path / "venv"

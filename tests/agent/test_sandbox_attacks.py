@@ -30,7 +30,8 @@ def test_host_files_cannot_be_read(inside) -> None:
     secret = inside.run.parent / "secret.txt"
     secret.write_text(SECRET)
     ran = inside(
-        f"cat {secret}; cat /work/../../secret.txt /artefacts/../../secret.txt ../../../secret.txt; ls {secret.parent};"
+        f"cat {secret}; cat /workspace/../../secret.txt /artefacts/../../secret.txt ../../../secret.txt;"
+        f"ls {secret.parent};"
         f"find / -maxdepth 4 -name secret.txt 2>/dev/null | xargs -r cat; cat /proc/*/root{secret};"
         f"cat /proc/*/cwd/../../secret.txt"
     )
@@ -49,7 +50,7 @@ def test_other_agents_work_cannot_be_read(inside) -> None:
     other.parent.mkdir(parents=True)
     other.write_text(SECRET)
     ran = inside(
-        f"cat {other} /work/../main-2/secret.txt; find / -maxdepth 4 -name secret.txt 2>/dev/null | xargs -r cat"
+        f"cat {other} /workspace/../main-2/secret.txt; find / -maxdepth 4 -name secret.txt 2>/dev/null | xargs -r cat"
     )
     assert SECRET.encode() not in ran.output
 
@@ -60,14 +61,14 @@ def test_nothing_outside_can_be_written(inside) -> None:
     ran = inside(
         f"for place in {' '.join(places)}; do touch $place/written && echo IN $place; done;"
         "echo more >> /inputs/given.txt && echo CHANGED; rm /inputs/given.txt && echo REMOVED; "
-        "mv /inputs/given.txt /work/ && echo MOVED; chmod 777 /inputs && echo OPENED"
+        "mv /inputs/given.txt /workspace/ && echo MOVED; chmod 777 /inputs && echo OPENED"
     )
     assert not any(word in ran.output for word in (b"IN /", b"CHANGED", b"REMOVED", b"MOVED", b"OPENED"))
     assert (inside.workspace.inputs / "given.txt").read_text() == "given"
 
 
 def test_work_artefacts_and_tmp_can_be_written(inside) -> None:
-    ran = inside("for place in /work /artefacts /tmp /dev/shm; do echo x > $place/f && cat $place/f; done")
+    ran = inside("for place in /workspace /artefacts /tmp /dev/shm; do echo x > $place/f && cat $place/f; done")
     assert ran.output == b"x\n" * 4
     assert (inside.workspace.work / "f").exists() and (inside.workspace.artefacts / "f").exists()
 
@@ -76,7 +77,7 @@ def test_kernel_settings_cannot_be_changed(inside) -> None:
     before = Path("/proc/sys/kernel/core_pattern").read_bytes()
     try:
         ran = inside(
-            "echo '|/work/evil' > /proc/sys/kernel/core_pattern && echo CHANGED;"
+            "echo '|/workspace/evil' > /proc/sys/kernel/core_pattern && echo CHANGED;"
             "find /proc -writable -type f -not -path '/proc/[0-9]*' -not -path '/proc/self/*' "
             "-not -path '/proc/thread-self/*' 2>/dev/null"
         )
@@ -166,7 +167,7 @@ def test_no_socket_leads_past_the_network_namespace(inside) -> None:
 def test_variables_with_keys_are_not_visible(inside, monkeypatch) -> None:
     monkeypatch.setenv("MANYEYES_API_KEY", SECRET)
     ran = inside("env; cat /proc/self/environ /proc/1/environ /proc/*/environ /proc/*/task/*/environ")
-    assert SECRET.encode() not in ran.output and b"MANYEYES" not in ran.output and b"HOME=/work" in ran.output
+    assert SECRET.encode() not in ran.output and b"MANYEYES" not in ran.output and b"HOME=/workspace" in ran.output
 
 
 def test_processes_of_the_host_are_not_visible(inside) -> None:
@@ -254,11 +255,12 @@ def test_no_user_namespace_can_be_made_inside(inside) -> None:
 
 def test_nothing_can_be_mounted(inside) -> None:
     ran = inside.python(
-        SYSCALL + "tried('mount', b'none', b'/work', b'tmpfs', 0, 0)\ntried('umount2', b'/proc', 2)\n"
-        "tried('mount', 0, b'/usr', 0, 0x1020, 0)\ntried('chroot', b'/work')\ntried('pivot_root', b'/work', b'/work')"
+        SYSCALL + "tried('mount', b'none', b'/workspace', b'tmpfs', 0, 0)\ntried('umount2', b'/proc', 2)\n"
+        "tried('mount', 0, b'/usr', 0, 0x1020, 0)\ntried('chroot', b'/workspace')\n"
+        "tried('pivot_root', b'/workspace', b'/workspace')"
     )
     assert ran.status == 0 and ran.output and b"worked" not in ran.output
-    assert inside("mount -t tmpfs none /work").status != 0
+    assert inside("mount -t tmpfs none /workspace").status != 0
 
 
 def test_nobody_else_can_be_become(inside) -> None:
@@ -332,7 +334,7 @@ def test_an_archive_bomb_is_stopped(bounded) -> None:
         "import zipfile, time; zipfile.ZipFile('/inputs/bomb.zip').extractall(); time.sleep(60); print('UNPACKED')",
         work_bytes=32 << 20,
     )
-    assert "/work holds" in ran.stopped and b"UNPACKED" not in ran.output and not ran.timed_out
+    assert "/workspace holds" in ran.stopped and b"UNPACKED" not in ran.output and not ran.timed_out
 
 
 def test_many_small_files_and_deep_folders_are_stopped(bounded) -> None:

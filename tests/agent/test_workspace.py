@@ -17,7 +17,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def test_a_relative_name_is_in_work_and_full_names_are_what_they_say(workspace: Workspace) -> None:
-    assert workspace.write("a/b.txt", b"1") == "/work/a/b.txt"
+    assert workspace.write("a/b.txt", b"1") == "/workspace/a/b.txt"
     assert workspace.write("/artefacts/c.txt", b"22") == "/artefacts/c.txt"
     (workspace.inputs / "d.txt").write_bytes(b"333")
     assert (workspace.work / "a/b.txt").read_bytes() == b"1" and workspace.read("/inputs/d.txt", most=3) == b"333"
@@ -28,8 +28,8 @@ def test_a_relative_name_is_in_work_and_full_names_are_what_they_say(workspace: 
 
 @pytest.mark.parametrize(
     "name",
-    ["/etc/passwd", "../x", "/work/../x", "a/../../x", "/", "//etc/passwd", "//work/x", "/works/x", "", " ", "a\0b",
-     "/artefacts/../work/x", "/proc/self/environ", "~/x/../../.."],
+    ["/etc/passwd", "../x", "/workspace/../x", "a/../../x", "/", "//etc/passwd", "//workspace/x", "/workspaces/x", "",
+     " ", "a\0b", "/artefacts/../workspace/x", "/proc/self/environ", "~/x/../../.."],
 )  # fmt: skip
 def test_names_outside_are_refused(workspace: Workspace, name: str) -> None:
     for mode in ("r", "w"):
@@ -73,7 +73,7 @@ def test_inputs_cannot_be_written(workspace: Workspace) -> None:
 def test_pipes_and_folders_are_not_files(workspace: Workspace) -> None:
     os.mkfifo(workspace.work / "pipe")
     (workspace.work / "folder").mkdir()
-    for name in ("pipe", "folder", "/work"):
+    for name in ("pipe", "folder", "/workspace"):
         for mode in ("r", "w"):
             with pytest.raises(PathRefused):
                 workspace.open(name, mode)
@@ -94,7 +94,7 @@ def test_a_listing_survives_what_code_leaves(workspace: Workspace) -> None:
         os.chdir(here)
     (workspace.work.joinpath(*"d" * DEEPEST) / "last").write_text("x")
     found = [entry.path for entry in workspace.files()]
-    assert found == [f"/work/{'d/' * DEEPEST}last", "/work/good"]
+    assert found == [f"/workspace/{'d/' * DEEPEST}last", "/workspace/good"]
     os.system(f"rm -rf '{workspace.work}'")
 
 

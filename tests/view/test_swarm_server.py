@@ -206,17 +206,17 @@ def test_files_of_agents_are_downloads_and_nothing_else_of_the_disk_is(folder, t
     async def work(client: Client) -> None:
         await client.ask("/api/runs/0/agent?name=main")
         *_, body = await client.ask("/api/runs/0/files?name=main/1")
-        assert [path for path, _ in json.loads(body)] == ["/artefacts/page.html", "/work/notes.md"]
+        assert [path for path, _ in json.loads(body)] == ["/artefacts/page.html", "/workspace/notes.md"]
         status, headers, body = await client.ask("/api/runs/0/file?name=main/1&path=/artefacts/page.html")
         assert status == 200 and body == b"<script>alert(1)</script>"
         assert headers["Content-Disposition"].startswith("attachment")
         assert headers["Content-Type"] == "application/octet-stream" and "sandbox" in headers["Content-Security-Policy"]
-        for path in ("/artefacts/link", "/artefacts/folder/secret", "/artefacts/../events.jsonl", "/etc/passwd",
-                     "../events.jsonl", "/work/../../config.json", "/artefacts", "", "/artefacts/none"):  # fmt: skip
+        for path in ("/artefacts/link", "/artefacts/folder/secret", "/artefacts/../events.jsonl", "/etc/passwd", "",
+                     "../events.jsonl", "/workspace/../../config.json", "/artefacts", "/artefacts/none"):  # fmt: skip
             status, _, body = await client.ask("/api/runs/0/file", params={"name": "main/1", "path": path})
             assert status == 404 and b"nobody may" not in body, path
         for name in ("../..", "main/../..", "nobody"):
-            params = {"name": name, "path": "/work/notes.md"}
+            params = {"name": name, "path": "/workspace/notes.md"}
             assert (await client.ask("/api/runs/0/file", params=params))[0] == 404
 
     served(work, folder)

@@ -3,7 +3,7 @@
     /usr, /bin, ...       read-only; of /etc only fonts, certificates and the linker's list
     the Python that runs  read-only, at its own place; where that is taken, at /python
     its packages          read-only, at /venv and /packages
-    /work, /artefacts     writable; /inputs read-only; /run/agent is how a tool and its code hand over files
+    /workspace, /artefacts     writable; /inputs read-only; /run/agent is how a tool and its code hand over files
     /tmp, /dev/shm        in memory, with a size
 
 Nothing else of the machine has a name inside: no home, no /etc/passwd, no socket, no network, no other process.

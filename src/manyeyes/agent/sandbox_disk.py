@@ -127,7 +127,7 @@ class DiskWatch:
         self, work: Path, artefacts: Path, exchange: Path, *, meter: FolderMeter, limits: SandboxLimits
     ) -> None:
         self._folders = {
-            "/work": ((work, exchange), limits.work_bytes),
+            "/workspace": ((work, exchange), limits.work_bytes),
             "/artefacts": ((artefacts,), limits.artefact_bytes),
         }
         self._meter, self._limits = meter, limits

@@ -23,7 +23,7 @@ class SandboxLimits:
         file_bytes: in one file.
         open_files: in one process.
         tmp_bytes: in /tmp, and again in /dev/shm.
-        work_bytes: in the agent's /work. A command that finds more there may not add to it.
+        work_bytes: in the agent's /workspace. A command that finds more there may not add to it.
         artefact_bytes: in /artefacts, by all agents together; likewise.
         files: in either of the two; likewise.
         free_bytes: that are left on the disk; a command that writes when there are fewer is stopped.

@@ -28,7 +28,7 @@ from manyeyes.agent.workspace import Workspace
 NEEDED_FLAGS = ("--disable-userns", "--size", "--die-with-parent", "--clearenv")
 INSTALL = "pip install 'manyeyes[code]', or: sudo apt-get install bubblewrap"
 TRIAL_SECONDS = 30.0
-TRIAL = 'test "$(id -u)" = 65534 && test -w /work && ! test -e /etc/passwd && echo works'
+TRIAL = 'test "$(id -u)" = 65534 && test -w /workspace && ! test -e /etc/passwd && echo works'
 """What every sandbox must be able to do, and one thing that it must not."""
 
 

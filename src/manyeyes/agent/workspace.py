@@ -2,7 +2,7 @@
 
     /inputs      what the user gave; read-only, the same for all agents
     /artefacts   what is to outlive the agents; shared by all of them
-    /work        an agent's own; a relative name means a file here
+    /workspace        an agent's own; a relative name means a file here
 
 The sandbox shows code the same names, so a path means the same in every tool. Code may leave links behind and may
 exchange a folder for one while a name is being followed: names are followed one part at a time from an open folder, and
@@ -24,7 +24,7 @@ from typing import IO, NamedTuple
 
 from manyeyes.core.errors import ManyeyesError
 
-INPUTS, ARTEFACTS, WORK = "/inputs", "/artefacts", "/work"
+INPUTS, ARTEFACTS, WORK = "/inputs", "/artefacts", "/workspace"
 DEEPEST = 64
 """Folders within folders that are looked into: code can make them without end."""
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)

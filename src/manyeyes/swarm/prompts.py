@@ -121,8 +121,8 @@ context. You may begin alone and delegate once you see how wide the task is.
 """Added to the orchestrator's prompt in mode `auto`; an open choice here, the report has no such mode."""
 WORKPLACE: dict[Language, str] = {
     "en": "\n\nFiles: /inputs holds what the user gave (read-only), /artefacts is shared by all agents and outlives "
-    "you, /work is yours alone. Whoever gave you the task can read what you leave in /artefacts.",
-    "zh": "\n\n文件：/inputs 是用户提供的内容（只读），/artefacts 由所有代理共享并会被保留，/work 仅属于你自己。"
+    "you, /workspace is yours alone. Whoever gave you the task can read what you leave in /artefacts.",
+    "zh": "\n\n文件：/inputs 是用户提供的内容（只读），/artefacts 由所有代理共享并会被保留，/workspace 仅属于你自己。"
     "任务发起者可以读取你留在 /artefacts 中的文件。",
 }
 """Added to system prompts where agents have file tools."""

@@ -4,7 +4,7 @@
         await session.run(model, kit.tools)
 
     search, pages     always (search only where there is a backend)
-    files             /inputs, /artefacts, /work
+    files             /inputs, /artefacts, /workspace
     media             pictures, frames, clips
     download          files of the web into /artefacts
     code              shell and IPython, in the sandbox

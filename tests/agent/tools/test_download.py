@@ -83,7 +83,7 @@ def test_each_address_has_its_own_outcome_and_nothing_is_overwritten(workspace: 
         again = await call(downloads, workspace, f"{at}/table.csv", f"{at}/table.csv?v=2")
         assert again.data["files"] == ["/artefacts/downloads/table-2.csv", "/artefacts/downloads/table-3.csv"]
         assert workspace.read("/artefacts/downloads/table-2.csv", most=10) == b"a,b\n"
-        private = await call(downloads, workspace, f"{at}/table.csv", folder="/work/mine")
+        private = await call(downloads, workspace, f"{at}/table.csv", folder="/workspace/mine")
         assert private.data["files"] == [] and (workspace.work / "mine/table.csv").is_file()
 
     serve(use)

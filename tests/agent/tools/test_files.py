@@ -38,7 +38,7 @@ def test_every_folder_is_listed_with_sizes(workspace: Workspace) -> None:
     assert call(workspace, "list_files").text.splitlines() == [
         "/inputs/data/table.csv  8 bytes",
         "/artefacts/result-main-3.md  1,234 bytes",
-        "/work  (no files)",
+        "/workspace  (no files)",
     ]
     assert call(workspace, "list_files", folder="/inputs/data/table.csv").text == "/inputs/data/table.csv  8 bytes"
     missing = call(workspace, "list_files", folder="/inputs/nowhere")
@@ -94,7 +94,7 @@ def test_encodings_and_edges(workspace: Workspace) -> None:
     (workspace.work / "b").write_bytes(b"\xef\xbb\xbfcaf\xe9 " + b"plain text " * 9)
     assert "caf� plain" in call(workspace, "read_file", path="b").text
     (workspace.work / "c").write_bytes(b"")
-    assert call(workspace, "read_file", path="c").text == "/work/c is empty"
+    assert call(workspace, "read_file", path="c").text == "/workspace/c is empty"
     assert "L2: 二" in call(workspace, "read_file", path="a", line=99).text
 
 
@@ -136,20 +136,22 @@ def test_a_text_is_found_whatever_its_case_and_other_files_are_counted(workspace
         "/artefacts/notes.md:1: reykjavik again",
         "(2 lines in 2 text files hold 'Reykjavik'; 1 files are no text or too large)",
     ]
-    assert call(workspace, "search_files", text="Reykjavik", folder="/work").text.startswith("(0 lines in 0 text")
+    assert call(workspace, "search_files", text="Reykjavik", folder="/workspace").text.startswith("(0 lines in 0 text")
 
 
-@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "/inputs/../../secret", "/work/link", "/work/out/secret"])
+@pytest.mark.parametrize(
+    "name", ["../secret", "/etc/passwd", "/inputs/../../secret", "/workspace/link", "/workspace/out/secret"]
+)
 def test_nothing_outside_is_reached(workspace: Workspace, tmp_path: Path, name: str) -> None:
     (tmp_path / "secret").write_text("a secret")
     (workspace.work / "link").symlink_to(tmp_path / "secret")
     (workspace.work / "out").symlink_to(tmp_path)
     for tool, more in (("read_file", {}), ("write_file", {"text": "x"}), ("edit_file", {"old": "a", "new": "b"})):
-        if (tool, name) == ("write_file", "/work/link"):
+        if (tool, name) == ("write_file", "/workspace/link"):
             continue  # replaces the link itself, see below
         result = call(workspace, tool, path=name, **more)
         assert result.failure == "refused" and "a secret" not in result.text
-    assert "secret" not in call(workspace, "list_files", folder="/work").text.replace("/work/link", "")
+    assert "secret" not in call(workspace, "list_files", folder="/workspace").text.replace("/workspace/link", "")
     assert (tmp_path / "secret").read_text() == "a secret"
 
 
@@ -165,7 +167,7 @@ def test_a_text_that_stands_everywhere_is_not_gathered_whole(workspace: Workspac
     (workspace.work / "many.txt").write_bytes(b"aa\n" * 300_000)
     tracemalloc.start()
     try:
-        found = call(workspace, "search_files", text="a", folder="/work")
+        found = call(workspace, "search_files", text="a", folder="/workspace")
         largest = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -175,5 +177,8 @@ def test_a_text_that_stands_everywhere_is_not_gathered_whole(workspace: Workspac
 
 def test_a_file_of_too_many_lines_is_refused(workspace: Workspace) -> None:
     (workspace.work / "many.txt").write_bytes(b"\n" * (MOST_LINES + 1))
-    for name, arguments in (("read_file", {"path": "many.txt"}), ("search_files", {"text": "a", "folder": "/work"})):
+    for name, arguments in (
+        ("read_file", {"path": "many.txt"}),
+        ("search_files", {"text": "a", "folder": "/workspace"}),
+    ):
         assert "lines; 2,000,000" in (told := call(workspace, name, **arguments).text) or "1 files are no text" in told

@@ -70,7 +70,9 @@ def test_variables_are_kept_and_all_that_is_shown_comes_back(probed, tmp_path) -
     assert sorted(first.text.split()) == ["42", "err", "out"] and again.text == "41\n"
     assert "ZeroDivisionError" in wrong.text and "\x1b" not in wrong.text and not wrong.failure
     assert "StdinNotImplementedError" in asked.text
-    assert files.text == "/work\n" and files.data["files"] == ["/artefacts/made.txt"] and files.data["ipython"] == 5
+    assert (
+        files.text == "/workspace\n" and files.data["files"] == ["/artefacts/made.txt"] and files.data["ipython"] == 5
+    )
     assert shell.text.strip() == "from a shell" and "*told*" in told.text + "*told*" and nothing.text == "[no output]"
 
 
@@ -222,7 +224,7 @@ def test_modules_in_the_work_folder_are_not_taken_for_the_kernels(probed, tmp_pa
     async def work(sandbox: Sandbox, kernels: KernelPool, tools: CodeTools) -> str:
         places = Workspace.of(tmp_path, "main/1")
         for name in ("ipykernel_launcher", "ipykernel", "fnmatch", "zmq"):
-            places.write(f"{name}.py", b"open('/work/taken', 'w').write(__name__)")
+            places.write(f"{name}.py", b"open('/workspace/taken', 'w').write(__name__)")
         places.write("own.py", b"x = 5")
         return (await run(tools, "import own; print(own.x)")).text
 

@@ -119,7 +119,7 @@ def test_a_film_on_its_side_is_shown_upright(workspace: Workspace) -> None:
     result = call(workspace, "read_media", path="/inputs/phone.mp4", frames=1)
     image = next(part.image for part in result.parts if isinstance(part, ImagePart))
     assert "32x160 pixels" in result.text and (image.width, image.height) == (32, 160)
-    cut = call(workspace, "cut_clip", path="/inputs/phone.mp4", start=0, end=0.3, to="/work/c.mp4")
+    cut = call(workspace, "cut_clip", path="/inputs/phone.mp4", start=0, end=0.3, to="/workspace/c.mp4")
     assert "32x160 pixels" in cut.text
 
 

@@ -55,13 +55,13 @@ def test_folder_and_exported_variables_are_kept_and_processes_are_not(probed, tm
         [
             f"mkdir -p a/b; cd a/b; export ODD={shell_quoted(odd)} EMPTY=; local=1; sleep 99 & exit 3",
             'printf "%s|" "$ODD" "${EMPTY-unset}" "${local-unset}"; pwd; jobs; unset ODD; cd ..',
-            'echo "${ODD-unset}"; pwd; rmdir b; cd /work; rm -r a',
+            'echo "${ODD-unset}"; pwd; rmdir b; cd /workspace; rm -r a',
         ],
     )
     assert first.text == "[exit status 3]" and not first.failure and first.data["status"] == 3
-    assert second.text == f"{odd}||unset|/work/a/b"
-    assert third.text == "unset\n/work/a"
-    assert first.data["shell"] == {"cwd": "/work/a/b", "env": {"ODD": odd, "EMPTY": ""}}
+    assert second.text == f"{odd}||unset|/workspace/a/b"
+    assert third.text == "unset\n/workspace/a"
+    assert first.data["shell"] == {"cwd": "/workspace/a/b", "env": {"ODD": odd, "EMPTY": ""}}
     assert "shell" not in results(probed, tmp_path, ["true"])[0].data
 
 
@@ -72,13 +72,13 @@ def shell_quoted(text: str) -> str:
 def test_an_interrupted_agent_finds_folder_and_variables_again(probed, tmp_path) -> None:
     first = results(probed, tmp_path, ["mkdir -p deep && cd deep && export KEPT=yes", "true"])
     again = results(probed, tmp_path, ["pwd; echo $KEPT"], noted=[one.data for one in first])[0]
-    assert again.text == "/work/deep\nyes"
-    gone = results(probed, tmp_path, ["cd /work; rm -r deep", "pwd"], noted=[first[0].data])[1]
-    assert gone.text == "/work"
+    assert again.text == "/workspace/deep\nyes"
+    gone = results(probed, tmp_path, ["cd /workspace; rm -r deep", "pwd"], noted=[first[0].data])[1]
+    assert gone.text == "/workspace"
 
 
 def test_a_folder_that_is_gone_is_left(probed, tmp_path) -> None:
-    assert results(probed, tmp_path, ["mkdir x; cd x; rmdir /work/x", "pwd"])[1].text == "/work"
+    assert results(probed, tmp_path, ["mkdir x; cd x; rmdir /workspace/x", "pwd"])[1].text == "/workspace"
 
 
 def test_a_command_that_takes_too_long_is_stopped_with_what_it_printed(probed, tmp_path) -> None:
@@ -86,7 +86,7 @@ def test_a_command_that_takes_too_long_is_stopped_with_what_it_printed(probed, t
         probed, tmp_path, [{"command": "cd /tmp; echo before; sleep 60; echo after", "seconds": 0.7}, "pwd"]
     )
     assert late.failure == "timeout" and late.text == "before\n[stopped: it took longer than 0.7 s]"
-    assert after.text == "/work"
+    assert after.text == "/workspace"
 
 
 def test_endless_output_is_stopped_and_clipped(probed, tmp_path) -> None:
@@ -138,17 +138,17 @@ def test_what_code_leaves_for_the_tool_is_not_followed(probed, tmp_path) -> None
             f"trap - EXIT; ln -sf {secret} /run/agent/cwd; "
             f"for n in command begin; do ln -sf {victim} /run/agent/$n; done",
             "trap - EXIT; mkfifo /run/agent/cwd /run/agent/env; echo ran",
-            "trap - EXIT; head -c 9M /dev/zero > /run/agent/env; echo /work > /run/agent/cwd; echo ran",
+            "trap - EXIT; head -c 9M /dev/zero > /run/agent/env; echo /workspace > /run/agent/cwd; echo ran",
             "trap - EXIT; mkdir -p /run/agent/cwd/$(printf 'd/%.0s' $(seq 50)); echo ran",
-            "trap - EXIT; echo '/work; touch /work/evil' > /run/agent/cwd; "
-            "printf 'A=1\\0B;touch /work/evil=2\\0C=$(touch /work/evil)\\0' > /run/agent/env; echo ran",
+            "trap - EXIT; echo '/workspace; touch /workspace/evil' > /run/agent/cwd; "
+            "printf 'A=1\\0B;touch /workspace/evil=2\\0C=$(touch /workspace/evil)\\0' > /run/agent/env; echo ran",
         ],
     )
     assert all("shell" not in one.data for one in (link, pipe, folder))
     assert [one.text for one in (pipe, large, folder, forged)] == ["ran"] * 4
-    assert forged.data["shell"]["env"] == {"A": "1", "C": "$(touch /work/evil)"}
-    after = results(probed, tmp_path, ['echo "$C"; ls /work'], noted=[forged.data])[0]
-    assert after.text == "$(touch /work/evil)" and victim.read_text() == "unchanged"
+    assert forged.data["shell"]["env"] == {"A": "1", "C": "$(touch /workspace/evil)"}
+    after = results(probed, tmp_path, ['echo "$C"; ls /workspace'], noted=[forged.data])[0]
+    assert after.text == "$(touch /workspace/evil)" and victim.read_text() == "unchanged"
     assert not list(tmp_path.glob("eyes-*"))
 
 

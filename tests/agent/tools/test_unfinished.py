@@ -15,12 +15,12 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def test_a_file_that_is_not_finished_leaves_nothing_and_keeps_the_old(workspace: Workspace) -> None:
-    workspace.write("/work/kept", b"old")
-    with pytest.raises(RuntimeError), Unfinished(workspace, "/work/kept") as new:
+    workspace.write("/workspace/kept", b"old")
+    with pytest.raises(RuntimeError), Unfinished(workspace, "/workspace/kept") as new:
         new.file.write(b"new")
-        assert workspace.read("/work/kept", most=10) == b"old"
+        assert workspace.read("/workspace/kept", most=10) == b"old"
         raise RuntimeError
-    assert os.listdir(workspace.work) == ["kept"] and workspace.read("/work/kept", most=10) == b"old"
+    assert os.listdir(workspace.work) == ["kept"] and workspace.read("/workspace/kept", most=10) == b"old"
 
 
 def test_a_finished_file_takes_the_name_or_a_number_behind_it(workspace: Workspace) -> None:
@@ -35,9 +35,12 @@ def test_a_finished_file_takes_the_name_or_a_number_behind_it(workspace: Workspa
 
 def test_names_that_cannot_be_are_refused_and_leave_nothing(workspace: Workspace) -> None:
     (workspace.work / "folder").mkdir()
-    with pytest.raises(PathRefused, match="folder cannot be written"), Unfinished(workspace, "/work/folder") as new:
+    with (
+        pytest.raises(PathRefused, match="folder cannot be written"),
+        Unfinished(workspace, "/workspace/folder") as new,
+    ):
         new.finish()
-    for name in ("/work", "/inputs/x", "/etc/x", "../x", "x" * (LONGEST_NAME + 1)):
+    for name in ("/workspace", "/inputs/x", "/etc/x", "../x", "x" * (LONGEST_NAME + 1)):
         with pytest.raises(PathRefused):
             Unfinished(workspace, name)
     assert os.listdir(workspace.work) == ["folder"] and not os.listdir(workspace.inputs)
@@ -45,7 +48,7 @@ def test_names_that_cannot_be_are_refused_and_leave_nothing(workspace: Workspace
 
 def test_a_folder_that_becomes_a_link_on_the_way_is_not_followed(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
-    with pytest.raises(PathRefused, match="link"), Unfinished(workspace, "/work/folder/a") as new:
+    with pytest.raises(PathRefused, match="link"), Unfinished(workspace, "/workspace/folder/a") as new:
         (workspace.work / "folder").rename(workspace.work / "moved")
         (workspace.work / "folder").symlink_to(tmp_path / "outside")
         new.finish()
@@ -55,7 +58,7 @@ def test_a_folder_that_becomes_a_link_on_the_way_is_not_followed(workspace: Work
 def test_a_link_at_the_name_is_replaced_and_what_it_leads_to_stays(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("a secret")
     (workspace.work / "link").symlink_to(tmp_path / "secret")
-    with Unfinished(workspace, "/work/link") as new:
+    with Unfinished(workspace, "/workspace/link") as new:
         new.file.write(b"mine")
         new.finish()
     assert (tmp_path / "secret").read_text() == "a secret" and not (workspace.work / "link").is_symlink()

@@ -1,4 +1,4 @@
-"""`download`: files of the web through the guard into /artefacts or /work, several at once, each with its own outcome.
+"""`download`: files of the web through the guard into /artefacts or /workspace, each with its own outcome.
 
     Downloads          one for a run: the connections, and how much the run may still take
     .tools(workspace)  the tool of one agent
@@ -135,7 +135,7 @@ class DownloadTool:
 
         Args:
             urls: addresses of the files.
-            folder: where they go, below /artefacts or /work.
+            folder: where they go, below /artefacts or /workspace.
         """
         if not urls or len(urls) > MOST_URLS:
             raise PathRefused(f"give 1 to {MOST_URLS} addresses, got {len(urls)}")

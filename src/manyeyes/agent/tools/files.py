@@ -1,6 +1,6 @@
 """`file_tools`: list, read, write, edit and search files of an agent's three folders.
 
-    list_files      names and sizes                        /inputs, /artefacts, /work
+    list_files      names and sizes                        /inputs, /artefacts, /workspace
     read_file       numbered lines, so many at a time      any text: notes, CSV, results that were too long to flow back
     write_file      a whole file
     edit_file       one passage, which must stand there exactly once
@@ -96,7 +96,7 @@ class FileTools:
         """List files with their sizes, those in folders below included.
 
         Args:
-            folder: such as /inputs, /artefacts or /work; all three when left out.
+            folder: such as /inputs, /artefacts or /workspace; all three when left out.
         """
         folders = [folder] if folder.strip() else [INPUTS, ARTEFACTS, WORK]
         return ToolResult.of("\n".join([await in_thread(functools.partial(self._listed, one), seconds=SECONDS)
@@ -105,7 +105,7 @@ class FileTools:
     @tool(repeatable=True)
     @refusing
     async def read_file(self, path: str, line: int = 1) -> ToolResult:
-        """Read a text file, with numbered lines. A relative path means a file in /work.
+        """Read a text file, with numbered lines. A relative path means a file in /workspace.
 
         Args:
             path: of the file.
@@ -146,7 +146,7 @@ class FileTools:
 
         Args:
             text: what to look for.
-            folder: where; /inputs, /artefacts and /work when left out.
+            folder: where; /inputs, /artefacts and /workspace when left out.
         """
         if not text.strip():
             raise PathRefused("say what to look for")

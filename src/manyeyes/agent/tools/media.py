@@ -112,7 +112,7 @@ class MediaTools:
             path: of the video.
             times: the seconds whose frames are written.
             every: write a frame every so many seconds.
-            folder: where they go, below /artefacts or /work.
+            folder: where they go, below /artefacts or /workspace.
             side: pixels of the longer side at most.
         """
         self._check_side(side)

@@ -43,7 +43,7 @@ Args:
     seconds: time limit; then the command is stopped, and what it printed so far is given.
 """
 INSIDE = (
-    "It runs in a sandbox without network: /work is yours (the current folder), /inputs is read-only, "
+    "It runs in a sandbox without network: /workspace is yours (the current folder), /inputs is read-only, "
     "/artefacts is shared with other agents, and nothing else can be written."
 )
 OUTSIDE = (
