@@ -25,6 +25,8 @@ class Sample:
         name: where it came from, unique within an epoch: "easy_vqa/train/000123".
         logprobs: float32 [T] log-probabilities under the policy that sampled them (RL only).
         advantages: float32 [T] (RL only).
+        versions: int32 [T] of the policy that sampled each token, -1 where nobody did (RL only).
+        routing: uint16 [T, layers, experts a token] as the sampler routed, 65535 where unknown (RL only).
 
     Example:
         >>> Sample(ids=np.array([7, 8], np.int32), weights=np.array([0, 1], np.float32), name="doc/0").length
@@ -37,10 +39,13 @@ class Sample:
     name: str = ""
     logprobs: NDArray[np.float32] | None = field(default=None)
     advantages: NDArray[np.float32] | None = field(default=None)
+    versions: NDArray[np.int32] | None = field(default=None)
+    routing: NDArray[np.uint16] | None = field(default=None)
 
     def __post_init__(self) -> None:
-        for label, array in (("weights", self.weights), ("logprobs", self.logprobs), ("advantages", self.advantages)):
-            if array is not None and array.shape != self.ids.shape:
+        for label in ("weights", "logprobs", "advantages", "versions", "routing"):
+            array = getattr(self, label)
+            if array is not None and array.shape[:1] != self.ids.shape:
                 raise ValueError(f"{self.name}: {label} has shape {array.shape}, ids have {self.ids.shape}")
 
     @property

@@ -1,0 +1,1 @@
+"""Learning from rollouts: objectives, corrections, loops. Above agents and trainer; knows no inference engine."""
