@@ -1,13 +1,19 @@
 """Every file of examples/ runs, stays short, and says what its docstring promises."""
 
+import ast
 import asyncio
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from manyeyes.agent.sandbox_probe import Probe
 from manyeyes.swarm.video_game import record_game
+
+from .agent.conftest import probed as probed
+from .agent.tools.browser_site import browser
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 LONGEST = 62
@@ -88,3 +94,48 @@ def test_serve_llama_cpp(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         load("serve_llama_cpp").main(["--help"])
     assert "a .gguf file" in capsys.readouterr().out
+
+
+def test_maths_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(load("maths_environment").main())
+    lines = [line.partition("? ") for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 4 and all(sorted(json.loads(rewards)) == [0.1, 1.1, 1.1, 1.1] for _, _, rewards in lines)
+
+
+def test_tool_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(load("tool_environment").main())
+    lines = [line.partition(" ") for line in capsys.readouterr().out.splitlines()]
+    assert [reward for reward, _, _ in lines] == ["1.0"] * 4 and len({variant for _, _, variant in lines}) == 4
+
+
+def test_swarm_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(load("swarm_environment").main())
+    said = capsys.readouterr().out
+    assert said.count("'table': 1.0") == said.count("main live") == said.count("main/0 frozen") == 2
+
+
+def written(name: str) -> int:
+    """Lines in which an author writes an environment: the call of `Environment` and the functions that it names."""
+    tree = ast.parse((EXAMPLES / f"{name}.py").read_text())
+    wanted = [node for node in tree.body if isinstance(node, ast.Assign) and "Environment(" in ast.unparse(node)]
+    names = {node.id for one in wanted for node in ast.walk(one) if isinstance(node, ast.Name)}
+    wanted += [
+        node for node in tree.body if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef) and node.name in names
+    ]
+    return sum(node.end_lineno - node.lineno + 1 for node in wanted if node.end_lineno is not None)
+
+
+@pytest.mark.parametrize("name", ["maths_environment", "tool_environment"])
+def test_an_environment_is_written_in_25_lines(name: str) -> None:
+    assert 5 <= written(name) <= 25
+
+
+def test_solve_a_puzzle(capsys: pytest.CaptureFixture[str], probed: Probe) -> None:
+    asyncio.run(load("solve_a_puzzle").main())
+    assert capsys.readouterr().out.count(": 1.0 {") == 2
+
+
+def test_use_a_computer(capsys: pytest.CaptureFixture[str]) -> None:
+    browser()
+    asyncio.run(load("use_a_computer").main())
+    assert capsys.readouterr().out.count(": 1.0 {") == 2

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 import uvloop
 
@@ -339,12 +340,18 @@ def test_a_python_is_shown_wherever_it_is(tmp_path, base, shown) -> None:
     (prefix / "lib").mkdir(parents=True)
     (prefix / "pyvenv.cfg").write_text("home = /elsewhere\ninclude-system-site-packages = true\n")
     settings = tmp_path / "pyvenv.cfg"
-    found = inside_python(Path(base, "bin/python3.11"), Path(base), prefix, [tmp_path / "more"], settings=settings)
+    program = prefix / "lib/python3.11/site-packages/manyeyes"
+    found = inside_python(
+        Path(base, "bin/python3.11"), Path(base), prefix, [tmp_path / "more"], settings=settings, program=program
+    )
+    assert found.hidden == ("/venv/lib/python3.11/site-packages/manyeyes",)
     assert (f"{shown}/bin/python3.11", "/venv/bin/python") in found.links and found.command == "/venv/bin/python"
     assert settings.read_text() == f"home = {shown}/bin\ninclude-system-site-packages = true\n"
     assert found.env["PYTHONPATH"] == "/packages/0" and (tmp_path / "more", "/packages/0") in found.mounts
     assert found.env.get("LD_LIBRARY_PATH", "") == ("/python/lib" if shown == "/python" else "")
-    plain = inside_python(Path(base, "bin/python3.11"), Path(base), Path(base), [], settings=settings)
+    program = Path(base, "lib/python3.11/site-packages/manyeyes")
+    plain = inside_python(Path(base, "bin/python3.11"), Path(base), Path(base), [], settings=settings, program=program)
+    assert plain.hidden == ((str(program),) if base == "/usr" else ())  # elsewhere there is no such installation
     assert plain.links == ((f"{shown}/bin/python3.11", "/venv/bin/python"), ("python", "/venv/bin/python3"))
 
 
@@ -365,6 +372,26 @@ def test_a_virtual_environment_below_our_folders_names_works(probed, tmp_path, m
             await sandbox.close()
 
     assert asyncio.run(go()).output == b"/python\n"
+
+
+def test_an_installed_program_cannot_be_read_inside(probed, tmp_path, monkeypatch) -> None:
+    """It holds the answers of its own tasks; another package stands for it, as it is not installed here itself."""
+    import manyeyes
+
+    monkeypatch.setattr(manyeyes, "__file__", numpy.__file__)
+
+    async def go() -> Ran:
+        sandbox = await open_sandbox(probed=probed)
+        try:
+            looks = "ls -A $(python -c 'import numpy; print(*numpy.__path__)') | wc -l"
+            return await ran(
+                sandbox, tmp_path, f"python -c 'import numpy; numpy.zeros(1)'; {looks}; python -c 'import PIL'"
+            )
+        finally:
+            await sandbox.close()
+
+    done = asyncio.run(go())
+    assert b"has no attribute 'zeros'" in done.output and done.output.splitlines()[-1] == b"0" and done.status == 0
 
 
 def test_control_groups_of_both_versions_are_found(tmp_path) -> None:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,6 +8,7 @@ from hypothesis import strategies as st
 from manyeyes.core.errors import DataError
 from manyeyes.core.media import Grid, Media
 from manyeyes.core.sample import Sample
+from manyeyes.core.trajectory import UNROUTED, UNVERSIONED
 from manyeyes.data.packing import PADDING, Pack, pack, pack_all, stack, unpack
 
 PAD = 9
@@ -23,6 +26,8 @@ def make(length: int, number: int, *, media: int = 0, rl: bool = False) -> Sampl
         name=f"s/{number}",
         logprobs=floats[1] if rl else None,
         advantages=floats[2] if rl else None,
+        versions=rng.integers(-1, 5, length).astype(np.int32) if rl else None,
+        routing=rng.integers(0, 8, (length, 3, 2)).astype(np.uint16) if rl and number % 3 else None,
     )
 
 
@@ -33,9 +38,13 @@ samples_of_any_kind = st.tuples(
 
 def assert_same(one: Sample, other: Sample) -> None:
     assert one.name == other.name and one.media == other.media
-    for field in ("ids", "weights", "logprobs", "advantages"):
+    for field in ("ids", "weights", "logprobs", "advantages", "versions"):
         a, b = getattr(one, field), getattr(other, field)
-        assert (a is None) == (b is None) and (a is None or np.array_equal(a, b))
+        assert (a is None) == (b is None) and (a is None or (np.array_equal(a, b) and a.dtype == b.dtype))
+    if one.routing is not None:
+        assert other.routing is not None and np.array_equal(one.routing, other.routing)
+    else:  # unknown, beside samples whose routing is known
+        assert other.routing is None or (other.routing == UNROUTED).all()
 
 
 @given(samples=samples_of_any_kind, spare=st.integers(0, 9))
@@ -92,6 +101,15 @@ def test_rl_fields_come_with_all_samples_or_none() -> None:
     silent = Sample(ids=np.array([1, 2], np.int32), weights=np.zeros(2, np.float32), name="stand-in")
     row = pack([make(3, 0, rl=True), silent], 6, pad_id=PAD)
     assert row.logprobs is not None and not row.logprobs[3:].any()
+    assert row.versions is not None and (row.versions[3:] == UNVERSIONED).all()
+
+
+def test_routing_is_of_one_model() -> None:
+    wide = dataclasses.replace(make(3, 1, rl=True), routing=np.zeros((3, 3, 4), np.uint16))
+    with pytest.raises(DataError, match=r"of one model.*\[3, 4\] \(s/1\), \[3, 2\] \(s/2\)"):
+        pack([wide, make(3, 2, rl=True)], 8, pad_id=PAD)
+    with pytest.raises(DataError, match="of one model"):
+        stack([pack([one], 8, pad_id=PAD) for one in (wide, make(3, 2, rl=True))])
 
 
 def test_stack_keeps_rows() -> None:
@@ -106,15 +124,26 @@ def test_stack_keeps_rows() -> None:
     assert batch.tokens == 12 and batch.fill == 12 / 16 and batch.logprobs_BT is None
 
 
-def test_stack_fills_rl_fields_of_empty_rows_and_refuses_missing_ones() -> None:
-    rl, empty, plain = (
-        pack([make(3, 0, rl=True)], 4, pad_id=PAD),
-        pack([], 4, pad_id=PAD),
-        pack([make(3, 1)], 4, pad_id=PAD),
-    )
+def test_stack_fills_rl_fields_of_empty_rows() -> None:
+    rl, empty = pack([make(3, 0, rl=True)], 4, pad_id=PAD), pack([], 4, pad_id=PAD)
     assert rl.logprobs is not None
     stacked = stack([rl, empty]).logprobs_BT
     assert stacked is not None and np.array_equal(stacked, [rl.logprobs, np.zeros(4)])
+    versions = stack([rl, empty]).versions_BT
+    assert versions is not None and (versions[1] == UNVERSIONED).all() and versions.dtype == np.int32
+
+
+def test_stack_fills_routing_where_nobody_knows_it() -> None:
+    known, unknown = pack([make(3, 1, rl=True)], 4, pad_id=PAD), pack([make(3, 3, rl=True)], 4, pad_id=PAD)
+    batch = stack([known, unknown])
+    assert known.routing is not None and unknown.routing is None and batch.routing_BTLK is not None
+    assert batch.routing_BTLK.shape == (2, 4, 3, 2) and batch.routing_BTLK.dtype == np.uint16
+    assert np.array_equal(batch.routing_BTLK[0], known.routing) and (batch.routing_BTLK[1] == UNROUTED).all()
+    assert (known.routing[3:] == UNROUTED).all()
+
+
+def test_stack_refuses_missing_rl_fields() -> None:
+    rl, plain = pack([make(3, 0, rl=True)], 4, pad_id=PAD), pack([make(3, 1)], 4, pad_id=PAD)
     with pytest.raises(DataError, match="s/1 has no logprobs"):
         stack([rl, plain])
 

@@ -3,8 +3,10 @@
 import asyncio
 import dataclasses
 import random
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -236,17 +238,28 @@ def test_a_panic_of_a_library_is_told_too(model: K25) -> None:
 
         def accept(self, token: int) -> None: ...
 
+    class LatePanic(Panicking):
+        def mask(self, out: np.ndarray) -> None:
+            out[:] = -1
+
+        def accept(self, token: int) -> None:
+            raise Panic("too late")
+
     def never_made() -> Panicking:
         raise Panic("not made")
 
     async def body() -> None:
         async with AsyncEngine(model, config=ROOMY) as engine:
-            for make, says in ((Panicking, "index out of bounds"), (never_made, "not made")):
+            others = [asyncio.create_task(engine.sample(request)) for request in mixed(GREEDY)]
+            for make, says in ((Panicking, "index out of bounds"), (LatePanic, "too late"), (never_made, "not made")):
+                bound = mixed(dataclasses.replace(GREEDY, constraint=make, temperature=1.0))[0]
                 with pytest.raises(SamplerError, match=says):
-                    await asyncio.wait_for(
-                        engine.sample(mixed(dataclasses.replace(GREEDY, constraint=make))[0]), timeout=20
-                    )
-            assert len((await asyncio.wait_for(engine.sample(mixed(GREEDY)[0]), 20)).ids) == 12
+                    await asyncio.wait_for(engine.sample(bound), timeout=20)
+                with pytest.raises(SamplerError, match=says):
+                    await asyncio.wait_for(engine.sample_many(bound, 3), timeout=20)
+            for request, task in zip(mixed(GREEDY), others, strict=True):  # nobody else has noticed
+                assert (await task).ids == finished(Engine(model, ROOMY), [request])[0].ids
+            assert engine.figures.blocks_held == 0 and not engine._call_of and not engine._engine._sequences
 
     run(body)
 
@@ -309,5 +322,70 @@ def test_ten_thousand_requests_with_random_cancels() -> None:
             await until(lambda: engine.figures.blocks_held == 0)
             assert len(ends) == 10_000 and set(ends) == {"length", "cancelled"}
             assert 128 < most <= 628 and engine.live == 0 and not engine._call_of and not engine._engine._sequences
+
+    run(body)
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_is_aborted_returns_with_what_it_has(model: K25, paused: bool) -> None:
+    async def body() -> None:
+        async with AsyncEngine(model, config=ROOMY) as engine:
+            one, group, other = mixed(dataclasses.replace(SAMPLED, max_new_tokens=150, top_logprobs=2))[:3]
+            assert not await engine.abort(one)
+            tasks = [asyncio.create_task(work) for work in (engine.sample(one), engine.sample_many(group, 3))]
+            rest = asyncio.create_task(engine.sample(other))
+            await until(lambda: steps_of(engine) >= 4)
+            if paused:
+                await engine.pause()
+            assert await engine.abort(one) and await engine.abort(group)
+            found = [await tasks[0], *(await tasks[1])]
+            await engine.resume()
+            for seed, part in zip([0, 0, 1, 2], found, strict=True):
+                request = group if part is not found[0] else one
+                request = dataclasses.replace(
+                    request, params=dataclasses.replace(request.params, seed=request.params.seed + seed)
+                )
+                whole = finished(Engine(model, ROOMY), [request])[0]
+                assert part.stop == "aborted" and 1 <= len(part.ids) < 150 and len(part.top) == len(part.ids)
+                assert part.ids == whole.ids[: len(part.ids)] and part.usage.completion == len(part.ids)
+            assert (await rest).stop == "length" and not await engine.abort(one)
+            assert engine.live == 0 and engine.figures.blocks_held == 0
+
+    run(body)
+
+
+def test_who_comes_and_goes_while_the_engine_is_busy_leaves_nothing_behind(model: K25) -> None:
+    async def body() -> None:
+        async with AsyncEngine(model, config=ROOMY) as engine:
+            await engine.pause()
+            go, request = threading.Event(), mixed(GREEDY)[0]
+            engine._post(lambda: bool(go.wait(60)))  # a step that lasts
+            most = 0
+            for _ in range(10_000):
+                task = asyncio.create_task(engine.sample(request))
+                await asyncio.sleep(0)
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+                most = max(most, len(engine._commands))
+            go.set()
+            await engine.resume()
+            assert most <= 2 and engine.live == 0
+            assert len((await engine.sample(request)).ids) == 12 and not engine._engine._sequences
+
+    run(body)
+
+
+def test_the_thread_outlives_a_command_that_nobody_waits_for(model: K25, monkeypatch, caplog) -> None:
+    async def body() -> None:
+        async with AsyncEngine(model, config=ROOMY) as engine:
+            with monkeypatch.context() as patch:
+                patch.setattr(engine, "_drop", lambda call: torch.zeros(1) @ torch.zeros(2))
+                task = asyncio.create_task(engine.sample(mixed(dataclasses.replace(GREEDY, max_new_tokens=99))[0]))
+                await until(lambda: steps_of(engine) >= 2)
+                task.cancel()
+                await until(lambda: bool(caplog.records))
+            assert "RuntimeError" in caplog.text
+            assert len((await engine.sample(mixed(GREEDY)[1])).ids) == 12
 
     run(body)

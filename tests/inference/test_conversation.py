@@ -15,7 +15,7 @@ from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.conversation import Assistant, _TextStream
 from manyeyes.inference.generate import Prompt, generate
 from manyeyes.inference.sampling import SamplingParams
-from manyeyes.model.checkpoint import save
+from manyeyes.model.checkpoint import read_config, save
 from manyeyes.model.config import tiny
 from manyeyes.model.multimodal import build
 
@@ -92,6 +92,18 @@ def test_a_folder_without_a_model_is_one_clear_error(tmp_path: Path) -> None:
         Assistant.load(tmp_path / "absent")
     with pytest.raises(CheckpointError) as caught:
         Assistant.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_shard_is_named(folder: Path, tmp_path: Path) -> None:
+    model = build(read_config(folder), seed=0)
+    save(model, tmp_path / "model", model.config, dtype=torch.float32, max_shard_bytes=100_000)
+    TOKENIZER.save(tmp_path / "model" / "tiktoken.model")
+    shards = sorted((tmp_path / "model").glob("*.safetensors"))
+    assert len(shards) > 2
+    shards[1].unlink()
+    with pytest.raises(CheckpointError, match=shards[1].name) as caught:
+        Assistant.load(tmp_path / "model")
     assert "\n" not in str(caught.value)
 
 

@@ -47,6 +47,7 @@ SHAPES = {
     "chunks of 7": dataclasses.replace(ROOMY, max_rows=5, step_tokens=7),
     "chunks of 1": dataclasses.replace(ROOMY, max_rows=1, step_tokens=1),
     "blocks of 3": dataclasses.replace(ROOMY, block_tokens=3, step_tokens=40),
+    "nothing compiled": dataclasses.replace(ROOMY, compiled=False),
     "few blocks": dataclasses.replace(ROOMY, block_tokens=4, cache_tokens=112, step_tokens=64),
 }
 
@@ -187,6 +188,7 @@ def test_a_group_outlives_its_leader(model: K25) -> None:
 @pytest.mark.parametrize("params", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
 @pytest.mark.parametrize("steps", [0, 1, 4])
 def test_what_was_aborted_goes_on_where_it_was(model: K25, params: SamplingParams, steps: int) -> None:
+    params = dataclasses.replace(params, top_k=20)  # few places where the last bits of a score choose
     for request in mixed(params):
         engine = engine_of(model)
         (whole,) = finished(engine_of(model), [request])
@@ -460,3 +462,9 @@ def test_half_precision_stays_near_full_precision() -> None:
         expected = full_logits(full, request, found.ids).log_softmax(-1)
         picked = expected.gather(1, torch.tensor(found.ids)[:, None])[:, 0].numpy()
         np.testing.assert_allclose(found.logprobs, picked, atol=0.5)
+
+
+def test_a_cache_of_less_than_a_block_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"cache_tokens \(3\) must hold at least one block of 16 tokens"):
+        EngineConfig(cache_tokens=3)
+    assert EngineConfig(cache_tokens=16).blocks == 1

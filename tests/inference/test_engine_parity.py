@@ -9,9 +9,10 @@ import torch
 from manyeyes.core.sampler import SampleRequest, SamplingParams
 from manyeyes.inference.engine import Engine
 from manyeyes.inference.engine_config import EngineConfig
+from manyeyes.model.checkpoint import load_model, save
 from manyeyes.model.moonvit3d import normalised
 
-from ..model.transformers_peer import peer_of
+from ..model.transformers_peer import kimi_module, peer_of
 from .small_model import SQUARE, TALL, asked, finished, small_config, small_model, sure
 
 PAD = small_config().media_placeholder_token_id
@@ -57,5 +58,25 @@ def test_generate_says_the_same(pair, grids, together: bool) -> None:
         theirs, log_p = peer_says(peer, request)
         certain = sure(model, request, found.ids)
         assert certain >= 12 and found.ids[:certain] == theirs[:certain]
+        picked = log_p.gather(1, torch.tensor(found.ids)[:, None])[:certain, 0]
+        np.testing.assert_allclose(found.logprobs[:certain], picked, atol=1e-4)
+
+
+@torch.no_grad()
+def test_an_exported_folder_says_the_same_in_both(pair, tmp_path) -> None:
+    """Each reads the files by itself: text and pictures, ids and log-probabilities."""
+    model, _ = pair
+    save(model, tmp_path / "model", model.config, dtype=torch.float32, max_shard_bytes=200_000)
+    theirs, report = kimi_module().Kimi_K25ForConditionalGeneration.from_pretrained(
+        tmp_path / "model", dtype=torch.float32, output_loading_info=True
+    )
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+    theirs.eval().set_attn_implementation("eager")
+    ours, rng = load_model(tmp_path / "model"), np.random.default_rng(3)
+    requests = [asked(rng, *grids, words=20, params=GREEDY) for grids in ((), (SQUARE,), (TALL, SQUARE))]
+    for request, found in zip(requests, finished(Engine(ours, CONFIG), requests), strict=True):
+        ids, log_p = peer_says(theirs, request)
+        certain = sure(ours, request, found.ids)
+        assert certain >= 12 and found.ids[:certain] == ids[:certain]
         picked = log_p.gather(1, torch.tensor(found.ids)[:, None])[:certain, 0]
         np.testing.assert_allclose(found.logprobs[:certain], picked, atol=1e-4)

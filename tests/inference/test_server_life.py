@@ -16,9 +16,12 @@ from aiohttp.test_utils import make_mocked_request
 from PIL import Image
 
 from manyeyes.core.errors import ConfigError
+from manyeyes.core.fakes import FakeSampler
 from manyeyes.core.media import MediaRules
+from manyeyes.inference.serve_desk import Desk
 from manyeyes.inference.serve_guard import ServeGuard
 from manyeyes.inference.serve_media import MediaLimits
+from manyeyes.inference.serve_metrics import ServeMetrics
 from manyeyes.inference.serve_prompt import Served
 from manyeyes.inference.serve_stream import Pieces
 from manyeyes.inference.server import ChatServer, ServerConfig
@@ -113,8 +116,51 @@ def test_draining_ends_what_takes_too_long() -> None:
             await settled(lambda: s.fake.running == 1)
             await s.server.drain()
             assert s.fake.running == 0 and s.server.desk.open == 0
-            with pytest.raises(aiohttp.ClientError):
-                await running
+            status, said = await running
+            assert (status, said["error"]["code"]) == (503, "draining")
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", CHAT),
+        ("/v1/completions", {"model": "tiny", "prompt": "x"}),
+        ("/generate", {"ids": [1]}),
+    ],
+)
+def test_a_stream_that_draining_cuts_has_a_last_line(path, body) -> None:
+    async def work() -> None:
+        held, config = Held(), ServerConfig(drain_seconds=0.0)
+        async with serving(lambda request: turn("word " * 99), pace=held, config=config) as s:
+            held.let(3)
+            async with s.http.post(s.base + path, json=body | {"stream": True}) as answer:
+                await settled(lambda: held.spent)
+                await s.server.drain()
+                lines = [line for line in (await answer.text()).splitlines() if line]
+            if path != "/generate":
+                assert lines.pop() == "data: [DONE]" and lines[-1].startswith("data: ")
+            error = json.loads(lines[-1].removeprefix("data: "))["error"]
+            assert len(lines) > 1 and error["code"] == "draining" and "was cut" in error["message"]
+
+    run(work)
+
+
+def test_who_prepares_or_reads_too_long_is_cut_too(monkeypatch) -> None:
+    monkeypatch.setattr("manyeyes.inference.serve_desk.LAST_WORDS_SECONDS", 0.01)
+
+    async def work() -> None:
+        desk = Desk(FakeSampler(vocab_size=9), ServeMetrics(), most=3)
+
+        async def stubborn() -> None:
+            async with desk.visit("x"):
+                await asyncio.Event().wait()
+
+        task = asyncio.create_task(stubborn())
+        await settled(lambda: desk.open == 1)
+        await desk.drain(0.0)
+        assert desk.open == 0 and task.cancelled()
 
     run(work)
 

@@ -188,6 +188,46 @@ def test_a_call_that_a_stop_text_cuts_is_not_one_to_make(stream) -> None:
     run(work)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_never_closes_is_not_one_to_make(stream) -> None:
+    """Cut by the limit it is `length`; where the model itself ends inside of it, `stop`, and a lone id is text."""
+    whole = turn(calls=[("zoom", '{"x": 1}')])
+    begun, end = whole[: whole.index(TOKENIZER.call_argument_begin)], TOKENIZER.im_end
+    inside = whole[: whole.index(TOKENIZER.call_end)]
+    scripts = ((inside, len(inside), "length", ""), ([*inside, end], 99, "stop", ""),
+               ([*begun, end], 99, "stop", "functions.zoom:0"), (whole, 99, "tool_calls", ""))  # fmt: skip
+
+    async def work() -> None:
+        async with serving([ids for ids, *_ in scripts]) as s:
+            for _, most, finish, text in scripts:
+                said = await s.client.chat.completions.create(
+                    model="tiny", messages=HI, tools=[tool()], max_tokens=most, stream=stream, **INSTANT
+                )
+                if stream:
+                    chunks = [chunk.choices[0] async for chunk in said]
+                    got, content = chunks[-1].finish_reason, "".join(c.delta.content or "" for c in chunks)
+                else:
+                    got, content = said.choices[0].finish_reason, said.choices[0].message.content or ""
+                assert (got, content) == (finish, text)
+
+    run(work)
+
+
+def test_marks_of_media_are_never_said() -> None:
+    marks = {TOKENIZER.media_begin, TOKENIZER.media_content, TOKENIZER.media_end, TOKENIZER.media_pad}
+
+    async def work() -> None:
+        async with serving([turn("a")] * 4) as s:
+            await s.post("/v1/chat/completions", {"model": "tiny", "messages": HI, "tools": [tool()]})
+            await s.post("/v1/completions", {"model": "tiny", "prompt": "x"})
+            await s.post("/generate", {"ids": [1]})
+            assert all(marks <= request.params.never for request in s.fake.requests)
+            await s.post("/generate", {"ids": [1], "params": {"never": []}})
+            assert s.fake.requests[-1].params.never == frozenset()
+
+    run(work)
+
+
 def test_one_call_at_a_time_is_one_call() -> None:
     async def work() -> None:
         async with serving([]) as s:

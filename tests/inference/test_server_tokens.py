@@ -318,5 +318,5 @@ def test_a_request_as_records_is_a_request_on_the_wire() -> None:
     wanted = SampleRequest(np.array(PROMPT, np.int32), (), SamplingParams(5, 0.5, 0.9, 3, 0.1, 7, top_logprobs=1))
     names = ("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "top_logprobs")
     fields = {name: getattr(wanted.params, name) for name in names}
-    got = sample_request(read(json.dumps({"ids": PROMPT, "params": fields}).encode(), Generate), SERVED)
+    got = sample_request(read(json.dumps({"ids": PROMPT, "params": fields | {"never": []}}).encode(), Generate), SERVED)
     assert got.params == wanted.params and got.ids.dtype == np.int32

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from manyeyes.core.trajectory import UNROUTED
 from manyeyes.model import experts
 from manyeyes.model.backbone import samples_of
 from manyeyes.model.config import tiny
@@ -37,12 +38,65 @@ def test_layer_equals_a_loop_over_tokens() -> None:
 def one_token(moe: MoE, x_D: Tensor) -> Tensor:
     scores = torch.sigmoid(moe.gate.weight @ x_D)
     chosen = (scores + moe.gate.e_score_correction_bias).topk(moe.config.num_experts_per_tok).indices.tolist()
+    return one_replayed(moe, x_D, chosen)
+
+
+def layer_and_tokens(seed: int = 0) -> tuple[MoE, Tensor, Tensor]:
+    """A layer, tokens, and random experts for each."""
+    moe = MoE(tiny().text)
+    initialise(moe, std=0.2, seed=seed)
+    moe.gate.e_score_correction_bias.copy_(0.3 * draw(moe.config.n_routed_experts, seed=1))
+    recorded = draw(9, moe.config.n_routed_experts, seed=2).topk(moe.config.num_experts_per_tok).indices
+    return moe, draw(9, moe.config.hidden_size), recorded
+
+
+def one_replayed(moe: MoE, x_D: Tensor, chosen: list[int]) -> Tensor:
+    scores = torch.sigmoid(moe.gate.weight @ x_D)
+    total = sum(scores[e] for e in chosen)
     y_D = moe.shared_experts(x_D)
     for e in chosen:
         gate, up, down = (getattr(moe.experts, f"{part}_proj")[e] for part in ("gate", "up", "down"))
-        share = scores[e] / sum(scores[i] for i in chosen) * moe.config.routed_scaling_factor
-        y_D = y_D + share * (down @ (F.silu(gate @ x_D) * (up @ x_D)))
+        y_D = y_D + scores[e] / total * moe.config.routed_scaling_factor * (down @ (F.silu(gate @ x_D) * (up @ x_D)))
     return y_D
+
+
+def test_replay_takes_recorded_sets_and_scores_of_now() -> None:
+    """Outputs and gradients, those of the gates above all, equal a loop over tokens."""
+    moe, x_ND, recorded_NK = layer_and_tokens()
+    weight_ND = draw(*x_ND.shape, seed=5)
+    ours = moe(x_ND, recorded_NK=recorded_NK).y_ND
+    theirs = torch.stack([one_replayed(moe, x, e) for x, e in zip(x_ND, recorded_NK.tolist(), strict=True)])
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    mine, other = (torch.autograd.grad((y * weight_ND).sum(), list(moe.parameters())) for y in (ours, theirs))
+    for one, two in zip(mine, other, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
+    gate_ED = dict(zip((n for n, _ in moe.named_parameters()), mine, strict=True))["gate.weight"]
+    replayed_E = torch.zeros(len(gate_ED), dtype=torch.bool).index_fill(0, recorded_NK.flatten(), True)
+    assert bool((gate_ED.abs().sum(1) > 0).equal(replayed_E))
+
+
+def test_unknown_rows_route_freely_and_own_sets_change_nothing() -> None:
+    moe, x_ND, recorded_NK = layer_and_tokens()
+    free = moe(x_ND)
+    assert free.expert_NK is not None
+    assert moe(x_ND, recorded_NK=torch.full_like(recorded_NK, UNROUTED)).y_ND.equal(free.y_ND)
+    torch.testing.assert_close(moe(x_ND, recorded_NK=free.expert_NK.flip(1)).y_ND, free.y_ND, atol=1e-4, rtol=1e-5)
+    mixed = torch.where(torch.arange(9)[:, None] % 2 == 0, recorded_NK, UNROUTED)
+    found, replayed = moe(x_ND, recorded_NK=mixed).y_ND, moe(x_ND, recorded_NK=recorded_NK).y_ND
+    torch.testing.assert_close(found[::2], replayed[::2], atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(found[1::2], free.y_ND[1::2], atol=1e-4, rtol=1e-5)
+    assert not torch.allclose(found[::2], free.y_ND[::2], atol=1e-2)
+
+
+def test_balance_speaks_of_the_routers_own_choice_under_replay() -> None:
+    moe, x_ND, recorded_NK = layer_and_tokens()
+    samples = Samples(None, torch.tensor([4, 5]))
+    free, replayed = moe(x_ND, samples=samples), moe(x_ND, samples=samples, recorded_NK=recorded_NK)
+    assert replayed.counts_E.equal(free.counts_E) and replayed.expert_NK.equal(recorded_NK)
+    assert not torch.bincount(recorded_NK.flatten(), minlength=moe.config.n_routed_experts).equal(free.counts_E)
+    assert replayed.balance_loss.equal(free.balance_loss)
+    mine, other = (torch.autograd.grad(out.balance_loss, moe.gate.weight)[0] for out in (replayed, free))
+    assert mine.equal(other) and bool(mine.any())
 
 
 def test_bias_chooses_but_does_not_weigh() -> None:

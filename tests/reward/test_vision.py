@@ -1,5 +1,6 @@
 import itertools
 import math
+import time
 import unicodedata
 
 import numpy as np
@@ -8,6 +9,7 @@ import shapely
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
+from rapidfuzz.distance import Levenshtein
 
 from manyeyes.core.coordinates import write_box, write_point, write_polygon
 from manyeyes.reward.answers import exact_match, normalise_answer, read_count, vqa_accuracy
@@ -96,6 +98,7 @@ def test_several_truths_and_annotators():
         ("7", 7), ("There are 12 birds.", 12), ("3 of them, so five", 5), ("zero", 0), ("None", 0), ("1,200", 1200),
         ("twenty", 20),
         ("2.5", None), ("", None), ("many", None), ("a7", None), ("9" * 5000, None), ("4 cats.", 4), ("٣", 3),
+        ("-3", None), ("it is -35", None), ("2-3", 3), ("−3", None),
     ],
 )  # fmt: skip
 def test_counts_are_read(text, count):
@@ -323,3 +326,47 @@ def test_counting_reward_falls_with_the_difference(count, truth):
     assert 0 <= score <= 1 and (score == 1) == (count == truth)
     assert math.isclose(score, max(0, 1 - abs(count - truth) / max(truth, 1)))
     assert counting_reward("no idea", truth) == 0
+
+
+def test_hostile_polygons_and_texts_are_bounded_in_time_and_memory():
+    square = [(0.2, 0.2), (0.6, 0.2), (0.6, 0.6), (0.2, 0.6)]
+    zigzag = write_polygon([(at % 2, (at % 97) / 100) for at in range(15_000)])
+    crowd = " ".join([write_polygon(square)] * 6000)
+    began = time.process_time()
+    assert segmentation_reward(zigzag, [square], size=(1920, 1080)) == 0
+    assert segmentation_reward(crowd, [square], size=(1920, 1080)) == 0
+    comb = [(0.2, 0.2), (0.6, 0.2), (0.6, 0.6)] + [(0.6 - at / 1000, 0.6 - (at % 2) / 100) for at in range(390)]
+    assert segmentation_reward(write_polygon([*comb, (0.2, 0.6)]), [square], size=(1920, 1080)) > 0.9
+    assert ocr_reward("z" * 10**6, "a short text") == 0
+    assert ocr_reward("a short text" + " and more" * 10**5, "a short text") == pytest.approx(12 / 900_012)
+    assert time.process_time() - began < 20
+
+
+@given(st.text("ab ", max_size=300), st.text("ab ", min_size=1, max_size=6))
+def test_long_answers_are_never_worth_more_than_their_edit_distance(answer, truth):
+    long = answer * 20
+    said, true = " ".join(long.split()), " ".join(truth.split())
+    exact = 1 - Levenshtein.distance(said, true) / max(len(said), len(true)) if said or true else 1.0
+    assert ocr_reward(long, truth) <= exact + 1e-12
+    if len(said) <= 1000:
+        assert math.isclose(ocr_reward(long, truth), exact)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10_000), st.integers(3, 8)), max_size=3),
+    st.lists(st.integers(0, 10_000), max_size=2),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_segmentation_reward_is_that_of_coco(said, true):
+    polygons = [star(seed, corners).round(3) for seed, corners in said], [star(seed).round(3) for seed in true]
+    reward = segmentation_reward(text_of(polygons[0], write_polygon), polygons[1], size=(96, 64))
+    codes = [
+        coco.merge(coco.frPyObjects([(points * [96, 64]).ravel().tolist() for points in shapes], 64, 96))
+        if shapes
+        else None
+        for shapes in polygons
+    ]
+    if None in codes:
+        assert reward == float(codes == [None, None])
+    else:
+        assert math.isclose(reward, coco.iou([codes[0]], [codes[1]], [0])[0, 0])

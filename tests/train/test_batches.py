@@ -1,8 +1,12 @@
 """Rows become tensors: targets one to the left, nothing predicted over a sample's edge, media with their rows."""
 
+import dataclasses
+
 import numpy as np
 import torch
 
+from manyeyes.core.sample import Sample
+from manyeyes.core.trajectory import UNVERSIONED
 from manyeyes.data.packing import pack, stack
 from manyeyes.train.batches import media_of, micro_batches, samples_of
 
@@ -60,6 +64,41 @@ def test_samples_come_back_out_of_a_batch() -> None:
         np.testing.assert_array_equal(ours.ids, theirs.ids)
         assert len(ours.media) == len(theirs.media)
         assert all(a.patches is b.patches for a, b in zip(ours.media, theirs.media, strict=True))
+
+
+def with_rl(one: Sample, seed: int) -> Sample:
+    rng = np.random.default_rng(seed)
+    return dataclasses.replace(
+        one,
+        logprobs=rng.normal(size=one.length).astype(np.float32),
+        advantages=rng.normal(size=one.length).astype(np.float32),
+        versions=rng.integers(0, 9, one.length).astype(np.int32),
+        routing=rng.integers(0, 4, (one.length, 1, 2)).astype(np.uint16),
+    )
+
+
+def test_columns_of_the_next_token_stand_at_its_place_and_routing_at_the_tokens_own() -> None:
+    rng = np.random.default_rng(7)
+    samples = [with_rl(sample(rng, 5 + n, pictures=n % 2, name=f"n{n}"), n) for n in range(6)]
+    whole = stack([pack(samples[:3], 64, pad_id=0), pack(samples[3:], 64, pad_id=0)])
+    for row, part in enumerate(micro_batches(whole, 1, device=CPU)):
+        assert part.start == row and part.routing_BTLK is not None
+        np.testing.assert_array_equal(part.routing_BTLK[0].numpy(), whole.routing_BTLK[row])
+        for column, blank in (("logprobs", 0), ("advantages", 0), ("versions", UNVERSIONED)):
+            given, found = getattr(whole, f"{column}_BT")[row], getattr(part, f"{column}_BT")[0].numpy()
+            assert found.dtype == given.dtype
+            for t in range(63):
+                edge = whole.segments_BT[row, t] != whole.segments_BT[row, t + 1]
+                assert found[t] == (blank if edge else given[t + 1])
+            assert found[63] == blank
+    for ours, theirs in zip(samples_of(whole), samples, strict=True):
+        for column in ("logprobs", "advantages", "versions", "routing"):
+            np.testing.assert_array_equal(getattr(ours, column), getattr(theirs, column))
+
+
+def test_without_reinforcement_there_are_no_columns() -> None:
+    (part,) = micro_batches(batch(1), 4, device=CPU)
+    assert (part.logprobs_BT, part.advantages_BT, part.versions_BT, part.routing_BTLK) == (None,) * 4
 
 
 def test_media_are_laid_end_to_end() -> None:

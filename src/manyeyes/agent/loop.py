@@ -157,12 +157,12 @@ class Agent:
         if not action.tool_calls and end in CUT:
             stop, why = CUT[end]
             return self._outcome(stop, action.text, why)
-        if not action.tool_calls:  # the last word, unless a person has something to say to it
+        if not session.acts(action):  # the last word, unless a person has something to say to it
             return None if self._listen() else self._outcome("done", action.text)
         step = await self._step(session, action)
+        self._observe(step)
         if step.done:
             return self._outcome("done", action.text)
-        self._observe(step)
         return self._outcome("loop", self.said, "the same calls three times in a row") if self._circles() else None
 
     def _listen(self) -> bool:
@@ -172,13 +172,15 @@ class Agent:
         return bool(said)
 
     async def _step(self, session: Session, action: Message) -> Step:
-        """Make the calls that the step cap allows, in order, and refuse the others."""
+        """Make the calls that the step cap allows, in order, and refuse the others; words that act are one step."""
         calls = action.tool_calls
-        allowed = calls[: int(max(0, min(len(calls), self.budget.left("steps"))))]
+        wanted = len(calls) or 1
+        steps = int(max(0, min(wanted, self.budget.left("steps"))))
+        allowed = calls[:steps]
         refused = tuple(tool_message(call.id, OVER_STEPS) for call in calls[len(allowed) :])
-        if not allowed:
+        if not steps:
             return Step(refused, False, 0)
-        reserved = self.budget.reserve(steps=len(allowed))
+        reserved = self.budget.reserve(steps=steps)
         assert not isinstance(reserved, Refusal), "no more than what is left was asked for"
         try:
             step = await session.step(replace(action, tool_calls=allowed))

@@ -24,6 +24,7 @@ from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import ToolResult, Toolset
 from manyeyes.core.journal import Event, Journal, JournalError
 from manyeyes.core.messages import Message, ToolCall
+from manyeyes.core.trajectory import Policy
 
 _PLACE: ContextVar[str] = ContextVar("place of the call that is being made")
 INTERRUPTED = (
@@ -54,6 +55,7 @@ class Runs(Protocol):
         *,
         role: str,
         call: str,
+        policy: Policy,
         after: tuple[int, ...],
     ) -> Outcome:
         """Run a sub-agent to its end."""
@@ -78,6 +80,7 @@ class AgentRecord:
         role: str,
         call: str,
         budget: Budget,
+        policy: Policy = "live",
     ) -> None:
         self.run, self.agent, self.past, self.budget = run, name, past, budget
         self.newest = after
@@ -90,7 +93,7 @@ class AgentRecord:
         self._delegating = Counter[str]()
         self.children = 0 if past is None else len(past.children)
         if past is None:
-            self._event("agent.created", role=role, task=task.id, prompt=task.prompt, call=call)
+            self._event("agent.created", role=role, task=task.id, prompt=task.prompt, call=call, policy=policy)
         else:
             self.turn, self.newest = past.turns, (*after, past.last)
             self._event("agent.resumed", messages=len(past.history))
@@ -214,7 +217,7 @@ class AgentRecord:
             return ToolResult.failed("crash", f"{call.name} failed: {type(error).__name__}: {error}")
         return result
 
-    async def spawn(self, task: Task, environment: Environment, *, role: str) -> Outcome:
+    async def spawn(self, task: Task, environment: Environment, *, role: str, policy: Policy = "frozen") -> Outcome:
         """See `Ctx.spawn`."""
         place = _PLACE.get()
         name = self.past.children.get(place, "") if self.past is not None else ""
@@ -223,7 +226,9 @@ class AgentRecord:
         started = self._started[place]
         self._delegating[place] += 1
         try:
-            outcome = await self.run.run_child(self, name, task, environment, role=role, after=(started,), call=place)
+            outcome = await self.run.run_child(
+                self, name, task, environment, role=role, policy=policy, after=(started,), call=place
+            )
         finally:
             self._delegating[place] -= 1
         self._waited_for.setdefault(place, []).append(self.run.last_of[name])

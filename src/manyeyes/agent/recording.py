@@ -12,6 +12,7 @@ from manyeyes.agent.environment import Ctx, Environment
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import ToolResult, Toolset
 from manyeyes.core.messages import Message, ToolCall
+from manyeyes.core.trajectory import Policy
 
 
 class Recorder(Ctx, Protocol):
@@ -97,6 +98,6 @@ class Witness:
         self.results[position] = result = await self.ctx.call(toolset, call, position=position)
         return result
 
-    async def spawn(self, task: Task, environment: Environment, *, role: str) -> Outcome:
+    async def spawn(self, task: Task, environment: Environment, *, role: str, policy: Policy = "frozen") -> Outcome:
         """See `Ctx.spawn`."""
-        return await self.ctx.spawn(task, environment, role=role)
+        return await self.ctx.spawn(task, environment, role=role, policy=policy)

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from manyeyes.agent.remote_errors import Unreachable
 from manyeyes.agent.remote_sampler import Piece, RemoteSampler
@@ -37,6 +38,11 @@ class _Usage(msgspec.Struct):
     completion: int = 0
 
 
+class _Routing(msgspec.Struct):
+    shape: tuple[int, int, int]
+    data: str
+
+
 class _Line(msgspec.Struct):
     ids: list[int] = []
     logprobs: list[float] = []
@@ -47,6 +53,7 @@ class _Line(msgspec.Struct):
     usage: _Usage | None = None
     done: bool = False
     error: Any = None
+    routing: _Routing | None = None
 
 
 _DECODE = msgspec.json.Decoder(_Line).decode
@@ -123,7 +130,7 @@ def _params(params: SamplingParams) -> dict[str, Any]:
         "stop_texts": list(params.stop_texts),
         "never": sorted(params.never),
         "top_logprobs": params.top_logprobs,
-    }
+    } | ({"record_routing": True} if params.record_routing else {})
 
 
 def _item(media: Media) -> dict[str, Any]:
@@ -148,7 +155,15 @@ def _whole(line: _Line) -> Completion:
         line.logprob_kind,
         line.top,
         SampleUsage(usage.prompt, usage.cached, usage.completion),
+        routing=None if line.routing is None else _routing(line.routing),
     )
+
+
+def _routing(told: _Routing) -> NDArray[np.uint16]:
+    try:
+        return np.frombuffer(base64.b64decode(told.data, validate=True), "<u2").reshape(told.shape)
+    except ValueError as error:
+        raise Unreachable(f"the server sent routing that is not of shape {list(told.shape)} ({error})") from None
 
 
 def _status(error: Any) -> int:

@@ -243,6 +243,7 @@ def _unseen(told: Completion, whole: Completion) -> Piece:
     if told.ids[:seen] != whole.ids or len(told.versions) != len(told.ids):
         raise Unreachable(f"the answer of {len(told.ids)} ids does not go on from the {seen} that had come")
     whole.versions, whole.top, whole.logprob_kind = told.versions[:seen], told.top[:seen], told.logprob_kind
+    whole.routing = told.routing
     return Piece(
         told.ids[seen:], told.logprobs[seen:], told.versions[seen:], told.top[seen:], told.stop, told.usage.cached
     )

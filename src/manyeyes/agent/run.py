@@ -29,6 +29,7 @@ from manyeyes.agent.recorder import AgentRecord
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.core.journal import Event, Journal, JournalError, read_blob
 from manyeyes.core.messages import Message, user
+from manyeyes.core.trajectory import Policy
 
 MAIN = "main"
 OnQuota = Literal["stop", "pause"]
@@ -86,10 +87,17 @@ class AgentRun:
         *,
         role: str,
         call: str,
+        policy: Policy,
         after: tuple[int, ...],
     ) -> Outcome:
-        """Run a sub-agent to its end; what it uses counts towards its parent, too."""
-        return await self._run(name, task, environment, role=role, call=call, budget=parent.budget, after=after)
+        """Run a sub-agent to its end; what it uses counts towards its parent, too.
+
+        Args:
+            policy: recorded; people's runs have one model for all.
+        """
+        return await self._run(
+            name, task, environment, role=role, call=call, budget=parent.budget, after=after, policy=policy
+        )
 
     @property
     def paused(self) -> bool:
@@ -149,6 +157,7 @@ class AgentRun:
         call: str,
         budget: Budget,
         after: tuple[int, ...],
+        policy: Policy = "live",
     ) -> Outcome:
         past = self.past.get(name)
         if past is not None and past.outcome is not None:
@@ -159,7 +168,9 @@ class AgentRun:
         if past is not None:  # the run's own budget has it already
             spent = {"turns": past.turns, "steps": past.steps, "tokens": past.usage.total, "cost": past.usage.cost}
             budget.spent |= spent
-        record = AgentRecord(self, name, past, after=after, task=task, role=role, call=call, budget=budget)
+        record = AgentRecord(
+            self, name, past, after=after, task=task, role=role, call=call, budget=budget, policy=policy
+        )
         priority = 0 if name == MAIN else 1
         agent = Agent(task, environment, self.model, record, budget, priority=priority, gate=self.gate)
         if past is not None:

@@ -132,6 +132,8 @@ def bwrap_line(
     line += [*_in_memory("/tmp", limits), "--dir", "/run"]
     for here, place in python.mounts:
         line += ["--ro-bind", str(here), place]
+    for place in python.hidden:
+        line += ["--tmpfs", place, "--remount-ro", place]
     for target, place in python.links:
         line += ["--symlink", target, place]
     line += ["--ro-bind", sandbox_entry.__file__, ENTRY, "--bind", str(exchange), EXCHANGE]

@@ -4,6 +4,7 @@
     an own installation at its own place, read-only; at /python where that place is taken
     its environment     at /venv, with a pyvenv.cfg that says where the installation is inside
     other packages      at /packages/<n>, such as those of a user
+    this program        not at all: it holds what its own tasks ask for
 
 Report: App. D (tools run in a sandbox).
 """
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import manyeyes
 from manyeyes.agent.workspace import ARTEFACTS, INPUTS, WORK
 
 VENV, PACKAGES, PYTHON = "/venv", "/packages", "/python"
@@ -32,6 +34,7 @@ class InsidePython:
         links: (target, inside).
         paths: folders of packages inside, for PYTHONPATH.
         library: inside, where its shared library is, when it was moved.
+        hidden: folders inside that are shown empty.
     """
 
     command: str
@@ -39,6 +42,7 @@ class InsidePython:
     links: tuple[tuple[str, str], ...] = ()
     paths: tuple[str, ...] = ()
     library: str = ""
+    hidden: tuple[str, ...] = ()
 
     @property
     def env(self) -> dict[str, str]:
@@ -48,7 +52,7 @@ class InsidePython:
 
 
 def inside_python(
-    executable: Path, base: Path, prefix: Path, packages: Sequence[Path], *, settings: Path
+    executable: Path, base: Path, prefix: Path, packages: Sequence[Path], *, settings: Path, program: Path
 ) -> InsidePython:
     """How a Python looks inside.
 
@@ -58,6 +62,7 @@ def inside_python(
         prefix: the virtual environment, or `base` again.
         packages: further folders of packages.
         settings: a pyvenv.cfg that says where the installation is inside.
+        program: folder of this package, which code inside must not read.
     """
     mounts = []
     shown, library = executable, ""
@@ -74,9 +79,10 @@ def inside_python(
         links.append(("lib", f"{VENV}/lib64"))
         settings.write_text(f"home = {shown.parent}\n{_system_packages(prefix)}", encoding="utf-8")
     paths = [f"{PACKAGES}/{number}" for number in range(len(packages))]
-    return InsidePython(
-        command, (*mounts, *zip(packages, paths, strict=True)), tuple(links), tuple(paths), library
-    )  # fmt: skip
+    mounts += zip(packages, paths, strict=True)
+    shown_at = [(Path("/usr"), "/usr"), *((Path(os.path.realpath(here)), place) for here, place in mounts)]
+    hidden = [str(Path(at, program.relative_to(here))) for here, at in shown_at if program.is_relative_to(here)]
+    return InsidePython(command, tuple(mounts), tuple(links), tuple(paths), library, tuple(hidden))
 
 
 def this_python(settings: Path) -> InsidePython:
@@ -85,7 +91,8 @@ def this_python(settings: Path) -> InsidePython:
     base, prefix = Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve()
     if not executable.is_relative_to(base) and not executable.is_relative_to("/usr"):
         base = executable.parent.parent
-    return inside_python(executable, base, prefix, list(_other_packages(base, prefix)), settings=settings)
+    packages, program = list(_other_packages(base, prefix)), Path(manyeyes.__file__).resolve().parent
+    return inside_python(executable, base, prefix, packages, settings=settings, program=program)
 
 
 def _other_packages(base: Path, prefix: Path) -> Iterator[Path]:

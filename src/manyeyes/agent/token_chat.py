@@ -66,6 +66,7 @@ class TokenChat:
         retries: further tries after a failure that is nobody's fault.
         patience: seconds of "the queue is full" after which a call fails.
         kept_tokens: of sampled turns that are remembered.
+        record_routing: ask for the experts of each token (`Sampled.routing`), for trainers that replay them.
 
     Attributes:
         counts: what came of the calls: "fresh", "appended" and "forked: WHY" prompts; "malformed" and "cut" answers;
@@ -89,13 +90,14 @@ class TokenChat:
         retries: int = 4,
         patience: float = 900.0,
         kept_tokens: int = KEPT_TOKENS,
+        record_routing: bool = False,
     ) -> None:
         if context_tokens < 2:
             raise ConfigError(f"context_tokens must leave room for a prompt and an answer, got {context_tokens}")
         self.sampler, self.tokenizer, self.thinking, self.context_tokens = sampler, tokenizer, thinking, context_tokens
         self.limiter = limiter or Limiter()
         self.never = _media_marks(tokenizer) if never is None else never
-        self.seed = seed
+        self.seed, self.record_routing = seed, record_routing
         self.counts: Counter[str] = Counter()
         self._persistence = Persistence(sampler, self.limiter, self.counts, retries=retries, patience=patience)
         self._name, self._price = name, price
@@ -188,6 +190,7 @@ class TokenChat:
                 top_p=sampling.top_p,
                 stop_ids=frozenset(self.tokenizer.stops),
                 never=self.never,
+                record_routing=self.record_routing,
                 **extra,
             )
         except (ConfigError, TypeError) as error:
@@ -251,6 +254,7 @@ def _sampled(prompt: Prompt, media: tuple[Media, ...], whole: Completion, malfor
         parent,
         prompt.fork,
         malformed,
+        None if whole.routing is None else whole.routing[-(len(prompt.added) + len(whole.ids)) :],
     )
 
 

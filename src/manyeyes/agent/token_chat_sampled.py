@@ -32,6 +32,7 @@ class Sampled:
         parent: the turn whose stream the prompt begins with.
         fork: why the prompt does not continue the turn before it; "" when it does, or when there is none.
         malformed: why the ids are no assistant turn; "" when they are one.
+        routing: uint16 [added + ids, mixture layers, experts a token], or None; see `Completion.routing`.
 
     Example:
         >>> one = np.array([7, 8], np.int32)
@@ -49,6 +50,7 @@ class Sampled:
     parent: "Sampled | None" = None
     fork: str = ""
     malformed: str = ""
+    routing: NDArray[np.uint16] | None = None
 
     @property
     def branch(self) -> "tuple[Sampled, ...]":

@@ -89,17 +89,19 @@ def main(options: Options) -> int:
             )  # fmt: skip
             weights = None if weights_root is None else WeightSource(weights_root, _tensors)
             server = ChatServer(engine, served, token=token, config=config, control=engine, weights=weights)
-            return await serve_until_stopped(server, served.name, token_told=token is not None)
+            about = f"computes with {engine.described}"
+            return await serve_until_stopped(server, served.name, about, token_told=token is not None)
 
     return _runner()(serve())
 
 
-async def serve_until_stopped(server: ChatServer, name: str, *, token_told: bool) -> int:
+async def serve_until_stopped(server: ChatServer, name: str, about: str, *, token_told: bool) -> int:
     """Listen until SIGTERM or Ctrl-C, then drain; a second signal ends at once."""
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     async with server:
         print(f"{name} is served at {server.url}")
-        print("token: that of --token-file" if token_told else f"token: {server.token}", flush=True)
+        print("token: that of --token-file" if token_told else f"token: {server.token}")
+        print(about, flush=True)
         with suppress(NotImplementedError):
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, stopped.set)

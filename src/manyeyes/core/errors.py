@@ -21,7 +21,11 @@ traceback.
     ├── McpError            agent.tools     a tool server that cannot be reached or answered wrongly
     ├── PathRefused         agent.workspace a name that leads nowhere an agent may go
     ├── SandboxUnavailable  agent.sandbox   no sandbox works here, so code is not run
+    │   └── ComputerLost    agent.environments  a browser or desktop that is gone
+    ├── WorkerFailed        agent.adapters  a program beside ours that gave no answer
     ├── SamplerError        core.sampler    a request for tokens that cannot be served
+    ├── TrajectoryStoreError  core.trajectory_segments  a trajectory store that cannot be read or written
+    ├── WireError           core.trajectory_summary     bytes that are no trajectory
     └── ApiError            inference       a request to the server that is answered with an error
 """
 

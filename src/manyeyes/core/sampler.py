@@ -28,6 +28,8 @@ from manyeyes.core.media import Media
 StopReason = Literal["stop", "length", "stop_text", "aborted", "handed_back"]
 LogprobKind = Literal["sampled", "raw"]
 """sampled: of the distribution really sampled from, temperature and all; raw: of the plain softmax."""
+UNROUTED = 65535
+"""The expert of a token whose routing nobody knows."""
 
 
 class SamplerError(ManyeyesError):
@@ -86,6 +88,7 @@ class SamplingParams:
         stop_texts: texts that end a completion; what follows one in the same token is cut from texts, never from ids.
         never: ids that are not sampled.
         top_logprobs: alternatives that are told for each token.
+        record_routing: tell the experts that each token was sent to, where the sampler can.
         constraint: makes a fresh constraint; None for none.
 
     Example:
@@ -104,6 +107,7 @@ class SamplingParams:
     never: frozenset[int] = frozenset()
     top_logprobs: int = 0
     constraint: Callable[[], Constraint] | None = None
+    record_routing: bool = False
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -171,6 +175,9 @@ class Completion:
         top: for each id its likeliest alternatives, (id, log-probability), where asked for.
         usage: tokens.
         first_seconds, seconds: from the request to its first and to its last token.
+        routing: uint16 [prompt + sampled, mixture layers, experts a token], where each token was sent when the one
+            behind it was sampled; `UNROUTED` where nobody knows (always at the last token, which was never read). None
+            where it was not asked for, or the sampler cannot tell.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -182,6 +189,7 @@ class Completion:
     usage: SampleUsage = SampleUsage()
     first_seconds: float = 0.0
     seconds: float = 0.0
+    routing: NDArray[np.uint16] | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -205,7 +213,20 @@ def joined(first: Completion, rest: Completion) -> Completion:
     return Completion(
         first.ids + rest.ids, first.logprobs + rest.logprobs, first.versions + rest.versions, rest.stop,
         rest.logprob_kind, first.top + rest.top, usage, first.first_seconds, first.seconds + rest.seconds,
+        _joined_routing(first, rest),
     )  # fmt: skip
+
+
+def _joined_routing(first: Completion, rest: Completion) -> NDArray[np.uint16] | None:
+    """As it was when the first part was sampled, where that knows; the rest has read everything again."""
+    if rest.routing is None or (first.routing is None and first.ids):
+        return None
+    if first.routing is None:
+        return rest.routing
+    routing = rest.routing.copy()
+    before = routing[: len(first.routing)]
+    np.copyto(before, first.routing, where=first.routing != UNROUTED)
+    return routing
 
 
 OnToken = Callable[[int, float], None]

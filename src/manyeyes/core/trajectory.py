@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from manyeyes.core.media import Media
 from manyeyes.core.sample import Sample
-from manyeyes.core.sampler import LogprobKind
+from manyeyes.core.sampler import UNROUTED, LogprobKind
 
 Policy = Literal["live", "frozen"]
 """live: trained by what it does here; frozen: part of the world, its tokens never carry loss."""
@@ -30,8 +30,6 @@ NOBODY = -1
 """No parent, no agent, no node."""
 UNVERSIONED = -1
 """The version of a token that nobody sampled."""
-UNROUTED = 65535
-"""The expert of a token whose routing nobody knows."""
 
 
 class TrajectoryError(ValueError):

@@ -4,7 +4,7 @@
 a sample's first token weighs nothing, since what stands before it is somebody else's. Which samples share a row is
 decided in `window`; a packed row and its samples on their own give the same logits.
 
-Shapes: B rows of a batch, T tokens of a row, S samples of a row.
+Shapes: B rows of a batch, T tokens of a row, S samples of a row, L mixture layers, K experts a token.
 Report: App. C.1 (packing happens while training).
 """
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from manyeyes.core.errors import DataError
 from manyeyes.core.media import Media
 from manyeyes.core.sample import Sample
+from manyeyes.data.columns import Columns, end_to_end, row_on_row
 from manyeyes.data.window import WINDOW, Window
 
 PADDING = -1
@@ -37,6 +38,8 @@ class Pack(NamedTuple):
         media_counts: [S] how many of `media` belong to each sample.
         logprobs: float32 [T] or None; 0 where a sample has none (its weights are then all 0).
         advantages: float32 [T] or None, likewise.
+        versions: int32 [T] or None, likewise, but `UNVERSIONED` where a sample has none.
+        routing: uint16 [T, L, K] or None; `UNROUTED` where nobody knows.
 
     Example:
         >>> two = [Sample(ids=np.array([7, 8], np.int32), weights=np.array([0, 1], np.float32), name=n) for n in "ab"]
@@ -56,6 +59,8 @@ class Pack(NamedTuple):
     media_counts: tuple[int, ...] = ()
     logprobs: NDArray[np.float32] | None = None
     advantages: NDArray[np.float32] | None = None
+    versions: NDArray[np.int32] | None = None
+    routing: NDArray[np.uint16] | None = None
 
     @property
     def boundaries(self) -> NDArray[np.int32]:
@@ -89,6 +94,8 @@ class Batch(NamedTuple):
     media_counts: tuple[tuple[int, ...], ...] = ()
     logprobs_BT: NDArray[np.float32] | None = None
     advantages_BT: NDArray[np.float32] | None = None
+    versions_BT: NDArray[np.int32] | None = None
+    routing_BTLK: NDArray[np.uint16] | None = None
 
     @property
     def tokens(self) -> int:
@@ -105,8 +112,8 @@ def pack(samples: Sequence[Sample], row_length: int, *, pad_id: int) -> Pack:
     """Lay samples side by side in one row, in the order given.
 
     Raises:
-        DataError: they are longer than the row, or some carry log-probabilities (advantages) and others that are
-            trained on do not.
+        DataError: they are longer than the row, or some carry log-probabilities (advantages, versions) and others that
+            are trained on do not, or their routing is of several models.
     """
     used = sum(sample.length for sample in samples)
     if used > row_length:
@@ -132,23 +139,8 @@ def pack(samples: Sequence[Sample], row_length: int, *, pad_id: int) -> Pack:
         media=tuple(media for sample in samples for media in sample.media),
         names=tuple(sample.name for sample in samples),
         media_counts=tuple(len(sample.media) for sample in samples),
-        logprobs=_laid_out([sample.logprobs for sample in samples], samples, row_length, what="logprobs"),
-        advantages=_laid_out([sample.advantages for sample in samples], samples, row_length, what="advantages"),
+        **end_to_end(samples, row_length)._asdict(),
     )
-
-
-def _laid_out(
-    parts: Sequence[NDArray[np.float32] | None], samples: Sequence[Sample], row_length: int, *, what: str
-) -> NDArray[np.float32] | None:
-    if all(part is None for part in parts):
-        return None
-    for part, sample in zip(parts, samples, strict=True):
-        if part is None and sample.weights.any():
-            raise DataError(f"{sample.name} has no {what} but shares a row with samples that do: give all or none")
-    row = np.zeros(row_length, np.float32)
-    filled = [np.zeros(s.length, np.float32) if p is None else p for p, s in zip(parts, samples, strict=True)]
-    row[: sum(map(len, filled))] = np.concatenate(filled)
-    return row
 
 
 def unpack(row: Pack) -> list[Sample]:
@@ -163,6 +155,8 @@ def unpack(row: Pack) -> list[Sample]:
             name=name,
             logprobs=None if row.logprobs is None else row.logprobs[start:end],
             advantages=None if row.advantages is None else row.advantages[start:end],
+            versions=None if row.versions is None else row.versions[start:end],
+            routing=None if row.routing is None else row.routing[start:end],
         )
         for start, end, name, count in zip(edges, edges[1:], row.names, row.media_counts, strict=False)
     ]
@@ -176,6 +170,7 @@ def stack(packs: Sequence[Pack]) -> Batch:
     """
     if len({len(row.ids) for row in packs}) != 1:
         raise DataError(f"a batch needs rows of one length, got lengths {[len(row.ids) for row in packs]}")
+    columns = _columns(packs)
     return Batch(
         ids_BT=np.stack([row.ids for row in packs]),
         positions_BT=np.stack([row.positions for row in packs]),
@@ -184,22 +179,16 @@ def stack(packs: Sequence[Pack]) -> Batch:
         media=tuple(media for row in packs for media in row.media),
         names=tuple(row.names for row in packs),
         media_counts=tuple(row.media_counts for row in packs),
-        logprobs_BT=_stacked([row.logprobs for row in packs], packs, what="logprobs"),
-        advantages_BT=_stacked([row.advantages for row in packs], packs, what="advantages"),
+        logprobs_BT=columns.logprobs,
+        advantages_BT=columns.advantages,
+        versions_BT=columns.versions,
+        routing_BTLK=columns.routing,
     )
 
 
-def _stacked(
-    rows: Sequence[NDArray[np.float32] | None], packs: Sequence[Pack], *, what: str
-) -> NDArray[np.float32] | None:
-    if all(row is None for row in rows):
-        return None
-    for row, whole in zip(rows, packs, strict=True):
-        if row is None and whole.weights.any():
-            raise DataError(f"a row with {', '.join(whole.names)} has no {what}, other rows of the batch do")
-    return np.stack(
-        [np.zeros_like(whole.weights) if row is None else row for row, whole in zip(rows, packs, strict=True)]
-    )
+def _columns(packs: Sequence[Pack]) -> Columns:
+    rows = [Columns(row.logprobs, row.advantages, row.versions, row.routing) for row in packs]
+    return row_on_row(rows, [", ".join(row.names) for row in packs], [bool(row.weights.any()) for row in packs])
 
 
 def pack_all(samples: Iterable[Sample], row_length: int, *, pad_id: int, window: int = WINDOW) -> list[Pack]:

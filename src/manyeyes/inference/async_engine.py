@@ -8,10 +8,15 @@
 Commands run between two steps, so weights never change under a step, and a cancelled request frees its blocks before
 the next one. The thread alone touches the engine. It starts with the first command, and ends with `close`.
 
+What fails, and whom: a command fails its caller; a constraint that raises fails the completion that it belongs to; an
+error in the arithmetic of a step is everybody's who was in it, as nothing tells whose it was. The thread outlives all
+of them, and no block stays held.
+
 Report: App. D.
 """
 
 import asyncio
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -28,6 +33,7 @@ from manyeyes.inference.engine_config import EngineConfig
 from manyeyes.model.multimodal import K25
 
 T = TypeVar("T")
+LOG = logging.getLogger("manyeyes.engine")
 
 
 class AsyncEngine:
@@ -73,6 +79,11 @@ class AsyncEngine:
         return self._engine.figures
 
     @property
+    def described(self) -> str:
+        """What computes, for people."""
+        return self._engine.described
+
+    @property
     def live(self) -> int:
         """Completions that are wanted and have not ended."""
         return self._live
@@ -96,13 +107,28 @@ class AsyncEngine:
         """Several completions of one prompt, which is read once; draw i has seed + i."""
         return await self._sampled(request, count, None)
 
+    async def abort(self, request: SampleRequest) -> bool:
+        """End a request with what it has: its call returns, with stop "aborted". False when it is not under way.
+
+        Args:
+            request: the very object that `sample` or `sample_many` was called with.
+        """
+
+        def end() -> bool:
+            numbers = [number for number, call in self._call_of.items() if call.request is request]
+            ended = [(number, self._engine.abort(number)) for number in numbers]
+            self._tell(StepResult([], [(number, done) for number, done in ended if done is not None], []))
+            return bool(numbers)
+
+        return await self._ask(end)
+
     async def pause(self, *, hand_back: bool = False) -> None:
         """Sample nothing until `resume`; with `hand_back`, end all requests with what they have."""
 
         def stop() -> None:
             self._paused = True
             if hand_back:
-                self._tell(StepResult([], self._engine.hand_back()))
+                self._tell(StepResult([], self._engine.hand_back(), []))
 
         await self._ask(stop)
 
@@ -124,7 +150,7 @@ class AsyncEngine:
         def swap() -> None:
             self._engine.publish(version, {name: torch.as_tensor(value) for name, value in tensors.items()})
             if hand_back:
-                self._tell(StepResult([], self._engine.hand_back()))
+                self._tell(StepResult([], self._engine.hand_back(), []))
 
         await self._ask(swap)
 
@@ -139,17 +165,27 @@ class AsyncEngine:
     async def _sampled(self, request: SampleRequest, count: int, on_token: OnToken | None) -> list[Completion]:
         self._require_room(count)
         loop = asyncio.get_running_loop()
-        call = Call(loop, loop.create_future(), on_token)
+        call = Call(request, loop, loop.create_future(), on_token)
+        add, added = self._command(lambda: self._add(call, count))
         self._live += count
         try:
-            await self._ask(lambda: self._add(request, count, call))
+            self._post(add)
+            await added
             return await call.future
         except BaseException:
-            with suppress(SamplerError):  # a closed engine holds nothing
-                self._post(lambda: self._drop(call))
+            self._leave(add, call)
             raise
         finally:
             self._live -= count
+
+    def _leave(self, add: Callable[[], None], call: Call) -> None:
+        """A call is over before its completions are: it takes back what was not read, or what was added."""
+        with self._wake:
+            if add in self._commands:  # else who comes and goes while a step lasts would leave two commands each
+                self._commands.remove(add)
+                return
+        with suppress(SamplerError):  # a closed engine holds nothing
+            self._post(lambda: self._drop(call))
 
     def _require_room(self, count: int) -> None:
         config = self._engine.config
@@ -161,6 +197,12 @@ class AsyncEngine:
 
     async def _ask(self, command: Callable[[], T]) -> T:
         """Run a command in the thread, between two steps, and wait for what it returns or raises."""
+        run, answered = self._command(command)
+        self._post(run)
+        return await answered
+
+    def _command(self, command: Callable[[], T]) -> tuple[Callable[[], None], "asyncio.Future[T]"]:
+        """What the thread is to run, and who hears what it returns or raises."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -174,8 +216,7 @@ class AsyncEngine:
             else:
                 to_loop(loop, resolve, future, value)
 
-        self._post(run)
-        return await future
+        return run, future
 
     def _post(self, command: Callable[[], None]) -> None:
         with self._wake:
@@ -196,12 +237,19 @@ class AsyncEngine:
                 commands, closed = list(self._commands), self._closed
                 self._commands.clear()
             for command in commands:
-                command()
+                self._guarded(command)
             if closed:
                 self._fail_all(SamplerError("the engine was closed before this request ended"))
                 return
             if self._steps_now:
                 self._step()
+
+    def _guarded(self, command: Callable[[], None]) -> None:
+        """Nobody waits for what leaves a call behind: its errors are told to the log, and the thread lives on."""
+        try:
+            command()
+        except BaseException as error:
+            LOG.error("a command that nobody waits for failed: %s", type(error).__name__)
 
     @property
     def _steps_now(self) -> bool:
@@ -209,33 +257,35 @@ class AsyncEngine:
 
     def _step(self) -> None:
         try:
-            result = self._engine.step()
+            self._tell(self._engine.step())
         except BaseException as error:  # the boundary: whoever waits must hear of it, and the thread must live on
-            self._fail_all(_failure("a step", error))
-        else:
-            self._tell(result)
+            failure = _failure("a step", error)
+            self._guarded(lambda: self._fail_all(failure))
 
-    def _add(self, request: SampleRequest, count: int, call: Call) -> None:
-        if call.dropped:
-            return
-        call.numbers = self._engine.add(request, count=count)
+    def _add(self, call: Call, count: int) -> None:
+        call.numbers = self._engine.add(call.request, count=count)
         self._call_of.update((number, call) for number in call.numbers)
 
     def _drop(self, call: Call) -> None:
-        call.dropped = True
         for number in call.numbers:
             self._call_of.pop(number, None)
             self._engine.abort(number)
 
     def _tell(self, result: StepResult) -> None:
         """Tokens and endings of a step to those who wait, in one call for each event loop."""
+        for number, error in result.failed:
+            if (call := self._call_of.get(number)) is not None:
+                self._drop(call)
+                to_loop(call.loop, fail, call.future, error)
         news: dict[int, News] = {}
         for told in result.tokens:
-            call = self._call_of[told.number]
-            if call.on_token is not None:
+            call = self._call_of.get(told.number)
+            if call is not None and call.on_token is not None:
                 news.setdefault(id(call), News(call)).tokens.append(told)
         for number, completion in result.ended:
-            call = self._call_of.pop(number)
+            call = self._call_of.pop(number, None)
+            if call is None:  # another completion of its call has failed
+                continue
             call.ended[number] = completion
             if len(call.ended) == len(call.numbers):
                 news.setdefault(id(call), News(call)).done = True

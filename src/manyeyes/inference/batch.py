@@ -36,6 +36,7 @@ class Group(NamedTuple):
         mask: 0 or -inf, [g, 1, S] for rows of one token, else [g, T * H, S].
         padded: for rows of several tokens, the token of each [g * T] place; None where T is 1.
         places: and the place of each token.
+        lengths: for rows that a kernel reads in place, tokens of each [g]; `mask` is empty then.
     """
 
     start: int
@@ -45,6 +46,7 @@ class Group(NamedTuple):
     mask: Tensor
     padded: Tensor | None
     places: Tensor | None
+    lengths: Tensor | None = None
 
 
 class LongChunk(NamedTuple):
@@ -83,8 +85,14 @@ def longest_absorbed(config: TextConfig) -> int:
     return max(1, c.kv_lora_rank * (c.qk_nope_head_dim + c.v_head_dim) // max(1, saved))
 
 
-def batch_of(chunks: Sequence[Chunk], config: TextConfig, *, block_tokens: int, device: torch.device) -> Batch:
-    """A step's chunks as tensors."""
+def batch_of(
+    chunks: Sequence[Chunk], config: TextConfig, *, block_tokens: int, device: torch.device, in_place: bool = False
+) -> Batch:
+    """A step's chunks as tensors.
+
+    Args:
+        in_place: rows of one token are one group, whose blocks a kernel reads where they are.
+    """
     limit = longest_absorbed(config)
     ordered = sorted(chunks, key=lambda chunk: (chunk.count > limit, chunk.count > 1, chunk.stop))
     counts = np.array([chunk.count for chunk in ordered])
@@ -99,7 +107,7 @@ def batch_of(chunks: Sequence[Chunk], config: TextConfig, *, block_tokens: int, 
     def moved(values: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(device)
 
-    layout = _Layout(ordered, tables, starts, config, block_tokens, device)
+    layout = _Layout(ordered, tables, starts, config, block_tokens, device, in_place)
     return Batch(
         ordered,
         moved(np.concatenate([_ids(chunk) for chunk in ordered])),
@@ -125,6 +133,7 @@ class _Layout(NamedTuple):
     config: TextConfig
     block_tokens: int
     device: torch.device
+    in_place: bool
 
     def groups(self, absorbed: int) -> Iterator[tuple[int, int]]:
         """First and last+1 chunk of each group: rows of one token apart from others, none larger than the cache."""
@@ -140,6 +149,8 @@ class _Layout(NamedTuple):
     def _size(self, first: int, last: int, width: int) -> int:
         """Numbers that a group gathers or scores, whichever are more."""
         chunks = self.chunks[first:last]
+        if self.in_place and chunks[0].count == 1:
+            return 0
         new = max(chunk.count for chunk in chunks) if chunks[0].count > 1 else 1
         return len(chunks) * chunks[-1].stop * max(width, new * self.config.num_attention_heads)
 
@@ -150,10 +161,12 @@ class _Layout(NamedTuple):
         blocks = np.zeros((rows, most), np.int64)
         for row, table in enumerate(self.tables[first:last]):
             blocks[row, : len(table)] = table
-        stop_g = np.array([chunk.stop for chunk in chunks])
+        stop_g = np.array([chunk.stop for chunk in chunks], np.int64)
         key_S = np.arange(most * self.block_tokens)
         flat = torch.from_numpy(blocks.ravel()).to(self.device)
         start, stop = int(self.starts[first]), int(self.starts[last])
+        if chunks[0].count == 1 and self.in_place:
+            return Group(start, stop, rows, flat, torch.empty(0), None, None, torch.from_numpy(stop_g))
         if chunks[0].count == 1:
             mask_g1S = _hidden(key_S >= stop_g[:, None, None])
             return Group(start, stop, rows, flat, mask_g1S.to(self.device), None, None)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from manyeyes.core.sampler import Completion, OnToken
+from manyeyes.core.sampler import Completion, OnToken, SampleRequest
 from manyeyes.inference.engine import Told
 
 T = TypeVar("T")
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """Somebody who waits for some completions."""
+    """Somebody who waits for some completions of one request."""
 
+    request: SampleRequest
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[list[Completion]]
     on_token: OnToken | None
     numbers: list[int] = field(default_factory=list)
     ended: dict[int, Completion] = field(default_factory=dict)
-    dropped: bool = False
 
 
 @dataclass(slots=True)

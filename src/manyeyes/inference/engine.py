@@ -27,14 +27,16 @@ from manyeyes.inference.blocks import BlockPool
 from manyeyes.inference.embedding import embedded
 from manyeyes.inference.engine_config import EngineConfig
 from manyeyes.inference.forward import forward
+from manyeyes.inference.kernels import kernels_for
 from manyeyes.inference.latent_store import LatentStore
 from manyeyes.inference.media_features import MediaFeatures
 from manyeyes.inference.publication import load_tensors
 from manyeyes.inference.requests import sequence_of
+from manyeyes.inference.routing_record import RoutingRecord
 from manyeyes.inference.sampling import choose_each, top_alternatives
 from manyeyes.inference.scheduler import Limits, Scheduler, StepPlan
 from manyeyes.inference.score_masks import ScoreMasks
-from manyeyes.inference.sequences import Sequence, Status
+from manyeyes.inference.sequences import Sequence, Status, Unusable
 from manyeyes.inference.weights import Weights
 from manyeyes.model.multimodal import K25
 
@@ -48,10 +50,11 @@ class Told(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What a step brought."""
+    """What a step brought; a completion fails by itself where its constraint raises."""
 
     tokens: list[Told]
     ended: list[tuple[int, Completion]]
+    failed: list[tuple[int, SamplerError]]
 
 
 class Figures(NamedTuple):
@@ -100,10 +103,18 @@ class Engine:
             device=self.device,
         )
         self._features = MediaFeatures(model, most_bytes=config.media_bytes)
+        self._routing = RoutingRecord(model.config.text, blocks=config.blocks, block_tokens=config.block_tokens)
         self._masks = ScoreMasks(model.config.text.vocab_size, self.device)
-        self._weights = Weights.of(model)
+        found = kernels_for(self.device, model.compute_dtype) if config.compiled else "kernels are switched off"
+        self._kernels, self._why_none = (None, found) if isinstance(found, str) else (found, "")
+        self._weights = Weights.of(model, self._kernels)
         self._sequences: dict[int, Sequence] = {}
         self._next, self._steps = 0, 0
+
+    @property
+    def described(self) -> str:
+        """What computes, in a line."""
+        return f"PyTorch alone: {self._why_none}" if self._kernels is None else "PyTorch and compiled kernels"
 
     @property
     def version(self) -> int:
@@ -147,6 +158,7 @@ class Engine:
             )
             for i in range(count)
         ]  # fmt: skip
+        self._routing.expect(request)
         self._next += count
         leader, *followers = made
         for follower in followers:
@@ -162,7 +174,7 @@ class Engine:
         if sequence is None:
             return None
         self._scheduler.remove(sequence)
-        return sequence.end(why, self.clock())
+        return self._ended(sequence, why, self.clock())
 
     def hand_back(self) -> list[tuple[int, Completion]]:
         """End every request with what it has."""
@@ -179,7 +191,7 @@ class Engine:
             ConfigError: an unknown name, another shape, or no newer version; nothing has changed.
         """
         load_tensors(self.model, tensors, version=version, before=self.version)
-        self._weights = Weights.of(self.model)
+        self._weights = Weights.of(self.model, self._kernels)
         self._features.forget()
         self._scheduler.renew(version)
 
@@ -192,7 +204,7 @@ class Engine:
                 or to be aborted.
         """
         plan = self._scheduler.plan()
-        result = StepResult([], [])
+        result = StepResult([], [], [])
         if not plan.chunks:
             return result
         self._steps += 1
@@ -218,17 +230,25 @@ class Engine:
 
     def _scores(self, plan: StepPlan) -> tuple[Tensor, Batch]:
         self._store.copy(plan.copies)
+        self._routing.copy(plan.copies)
         text = self.model.config.text
-        batch = batch_of(plan.chunks, text, block_tokens=self.config.block_tokens, device=self.device)
+        batch = batch_of(
+            plan.chunks, text, block_tokens=self.config.block_tokens, device=self.device,
+            in_place=self._kernels is not None,
+        )  # fmt: skip
         x_ND = embedded(batch, self._weights.embedding, self._features, self.model)
-        hidden_MD = forward(self._weights, text, self._store, batch, x_ND)
+        chosen = self._routing.blank()
+        hidden_MD = forward(self._weights, text, self._store, batch, x_ND, chosen)
+        self._routing.write(batch, chosen)
         return self._weights.head(hidden_MD).float(), batch
 
     def _sample(self, logits_MV: Tensor, rows: list[tuple[Sequence, int]], result: StepResult) -> None:
         if [row for _, row in rows] != list(range(len(logits_MV))):
             logits_MV = logits_MV[[row for _, row in rows]]
         sequences = [sequence for sequence, _ in rows]
-        stuck = self._masks.apply(logits_MV, sequences)
+        stuck, broken = self._masks.apply(logits_MV, sequences)
+        for row, error in broken.items():
+            self._fail(sequences[row], error, result)
         params = [sequence.request.params for sequence in sequences]
         uniforms = [0.0 if one.greedy else s.uniform() for s, one in zip(sequences, params, strict=True)]
         uniform_B = torch.tensor(uniforms, dtype=torch.float64, device=self.device)
@@ -239,12 +259,18 @@ class Engine:
         for row, (sequence, token, logprob) in enumerate(
             zip(sequences, token_B.tolist(), logprob_B.tolist(), strict=True)
         ):
-            if row in stuck:
-                self._end(sequence, "stop", now, result)
+            if row in stuck or row in broken:
+                if row in stuck:
+                    self._end(sequence, "stop", now, result)
                 continue
             if params[row].top_logprobs:
                 sequence.completion.top.append(top_alternatives(logits_MV[row], params[row]))
-            why = sequence.say(token, logprob, self.version, now)
+            self._routing.keep(sequence)
+            try:
+                why = sequence.say(token, logprob, self.version, now)
+            except Unusable as error:
+                self._fail(sequence, error, result)
+                continue
             result.tokens.append(Told(sequence.number, token, logprob))
             if why is not None:
                 self._end(sequence, why, now, result)
@@ -253,7 +279,17 @@ class Engine:
         self._store.clear()
         return SamplerError(f"version {self.version} gives scores that are no numbers; are its weights finite?")
 
+    def _fail(self, sequence: Sequence, error: SamplerError, result: StepResult) -> None:
+        self._sequences.pop(sequence.number, None)
+        self._scheduler.remove(sequence)
+        result.failed.append((sequence.number, error))
+
     def _end(self, sequence: Sequence, why: StopReason, now: float, result: StepResult) -> None:
         self._sequences.pop(sequence.number, None)
         self._scheduler.remove(sequence)
-        result.ended.append((sequence.number, sequence.end(why, now)))
+        result.ended.append((sequence.number, self._ended(sequence, why, now)))
+
+    def _ended(self, sequence: Sequence, why: StopReason, now: float) -> Completion:
+        completion = sequence.end(why, now)
+        completion.routing = self._routing.of(sequence)
+        return completion

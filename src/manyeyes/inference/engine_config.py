@@ -22,6 +22,7 @@ class EngineConfig:
         prefix_cache: find the beginning of a prompt that was read before.
         media_bytes: features of pictures that are kept.
         patience: steps after which a waiting request counts as one priority better.
+        compiled: use kernels that are compiled when the engine begins, where that is possible (`inference.kernels`).
 
     Example:
         >>> EngineConfig(cache_tokens=100).blocks
@@ -37,11 +38,17 @@ class EngineConfig:
     prefix_cache: bool = True
     media_bytes: int = 256 << 20
     patience: int = 256
+    compiled: bool = True
 
     def __post_init__(self) -> None:
         for name in ("block_tokens", "cache_tokens", "max_rows", "step_tokens", "patience"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.cache_tokens < self.block_tokens:
+            raise ConfigError(
+                f"cache_tokens ({self.cache_tokens}) must hold at least one block of {self.block_tokens} tokens; a "
+                "request needs room for its prompt and its answer"
+            )
         if self.max_queue < 0 or self.media_bytes < 0:
             raise ConfigError(f"max_queue and media_bytes must not be negative: {self.max_queue}, {self.media_bytes}")
         if self.step_tokens < self.max_rows:

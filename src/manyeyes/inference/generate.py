@@ -69,6 +69,7 @@ def generate(
 
     Raises:
         GenerationError: an empty prompt, or an id outside the vocabulary.
+        SamplerError: a constraint raised, or the weights give no numbers.
     """
     for number, prompt in enumerate(prompts):
         _check(prompt, number, model)
@@ -82,6 +83,8 @@ def generate(
     completions = [Completion() for _ in prompts]
     while engine.busy:
         result = engine.step()
+        for _, error in result.failed:
+            raise error
         for told in result.tokens:
             on_token(numbers[told.number], told.token)
         for number, said in result.ended:

@@ -1,5 +1,6 @@
 """The mixture of experts for a step's tokens: no loop over all experts, however few rows each of them has.
 
+    compiled       `kernels`: an expert reads its matrices once, for the rows that it has
     a few tokens   each chosen expert is multiplied by itself
     CPU            rows lie as [place, expert, D], so that all experts are one grouped product; the few experts that
                    have more rows than there are places do the rest by themselves
@@ -14,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from manyeyes.inference.weights import ExpertWeights
+from manyeyes.inference.kernels import PackedExperts
+from manyeyes.inference.weights import ExpertWeights, GroupedExperts
 from manyeyes.model.config import TextConfig
 from manyeyes.model.dispatch import Routing, combine, sort_by_expert
 from manyeyes.model.experts import grouped
@@ -24,9 +26,18 @@ OVERFULL = 8
 """One in so many experts may have more rows than there are places."""
 
 
-def mixture(weights: ExpertWeights, config: TextConfig, x_ND: Tensor) -> Tensor:
-    """Routed and shared experts of some tokens: [N, D]."""
+def mixture(weights: ExpertWeights, config: TextConfig, x_ND: Tensor, chosen: list[Tensor] | None = None) -> Tensor:
+    """Routed and shared experts of some tokens: [N, D]. Which they were [N, K] is appended to `chosen`."""
     c = config
+    if isinstance(weights.routed, PackedExperts):
+        routed = weights.routed
+        expert_NK, weight_NK = routed.kernels.route(
+            x_ND, routed.router, weights.bias_E,
+            top_k=c.num_experts_per_tok, scale=c.routed_scaling_factor, normalise=c.norm_topk_prob,
+        )  # fmt: skip
+        if chosen is not None:
+            chosen.append(expert_NK)
+        return routed.add(x_ND, expert_NK, weight_NK, weights.shared(x_ND))
     choice = route(
         x_ND,
         weights.gate_ED,
@@ -35,13 +46,14 @@ def mixture(weights: ExpertWeights, config: TextConfig, x_ND: Tensor) -> Tensor:
         scale=c.routed_scaling_factor,
         normalise=c.norm_topk_prob,
     )
+    if chosen is not None:
+        chosen.append(choice.expert_NK)
     rows, on_cpu = choice.expert_NK.numel(), x_ND.device.type == "cpu"
     if on_cpu and 2 * rows <= c.n_routed_experts:
-        return _few(weights, x_ND, choice)
+        return _few(weights.routed, x_ND, choice, weights.shared(x_ND))
     routing = sort_by_expert(choice.expert_NK, c.n_routed_experts)
-    if weights.gate_up.packed is None:
-        return _sorted(weights, x_ND, choice, routing).add_(weights.shared(x_ND))
-    return _placed(weights, x_ND, choice, routing).add_(weights.shared(x_ND))
+    ways = _sorted if weights.routed.gate_up.packed is None else _placed
+    return ways(weights.routed, x_ND, choice, routing).add_(weights.shared(x_ND))
 
 
 def places_of(counts: list[int]) -> int:
@@ -57,8 +69,7 @@ def places_of(counts: list[int]) -> int:
     return next((few for few in (1, 2, 4, 8) if enough <= few), -(-enough // 16) * 16)
 
 
-def _few(weights: ExpertWeights, x_ND: Tensor, choice: Choice) -> Tensor:
-    y_ND = weights.shared(x_ND)
+def _few(weights: GroupedExperts, x_ND: Tensor, choice: Choice, y_ND: Tensor) -> Tensor:
     weight_NK = choice.weight_NK.to(x_ND.dtype)
     for row, experts in enumerate(choice.expert_NK.tolist()):
         x_1D, y_1D = x_ND[row : row + 1], y_ND[row : row + 1]
@@ -69,7 +80,7 @@ def _few(weights: ExpertWeights, x_ND: Tensor, choice: Choice) -> Tensor:
     return y_ND
 
 
-def _placed(weights: ExpertWeights, x_ND: Tensor, choice: Choice, routing: Routing) -> Tensor:
+def _placed(weights: GroupedExperts, x_ND: Tensor, choice: Choice, routing: Routing) -> Tensor:
     counts = routing.counts_E.tolist()
     n_experts, places = len(counts), places_of(counts)
     first_E = routing.counts_E.cumsum(0) - routing.counts_E
@@ -93,12 +104,12 @@ def _placed(weights: ExpertWeights, x_ND: Tensor, choice: Choice, routing: Routi
     return (y_PD[place_NK] * weight_NK[..., None]).sum(1)
 
 
-def _alone(weights: ExpertWeights, x_MD: Tensor, expert: int) -> Tensor:
+def _alone(weights: GroupedExperts, x_MD: Tensor, expert: int) -> Tensor:
     inner_MI = _activated(F.linear(x_MD, weights.gate_up.weight_GOI[expert]))
     return F.linear(inner_MI, weights.down.weight_GOI[expert])
 
 
-def _sorted(weights: ExpertWeights, x_ND: Tensor, choice: Choice, routing: Routing) -> Tensor:
+def _sorted(weights: GroupedExperts, x_ND: Tensor, choice: Choice, routing: Routing) -> Tensor:
     ends_E = routing.counts_E.cumsum(0).to(torch.int32)
     weight_M = sorted_weights(choice.weight_NK, routing.row_NK).to(x_ND.dtype)
     x_MD = x_ND.index_select(0, routing.token_M)

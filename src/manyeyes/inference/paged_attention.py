@@ -1,5 +1,6 @@
-"""Latent attention of ragged rows over the block cache, in plain PyTorch.
+"""Latent attention of ragged rows over the block cache.
 
+    one new token      on a CPU, in fp32: `kernels` reads blocks where they are; elsewhere as few new tokens
     few new tokens     absorbed: q W_k against the latents themselves, then the mixed latent times W_v; nothing of the
                        past is rebuilt. Rows of about equal length are gathered and multiplied together.
     many new tokens    keys and values of the whole past are built once for all of them, queries go in tiles.
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from manyeyes.inference.batch import Batch, Group, LongChunk
+from manyeyes.inference.kernels import Kernels
 from manyeyes.inference.latent_store import LatentStore
 from manyeyes.inference.weights import LayerWeights
 from manyeyes.model.config import TextConfig
@@ -33,14 +35,22 @@ def attend(
     nope_NHn: Tensor,
     rope_NHr: Tensor,
     latent_NC: Tensor,
+    kernels: Kernels | None = None,
 ) -> Tensor:
     """Values [N, H, V]; queries come scaled and turned, new latents are written already."""
     count = batch.absorbed
     y_NHV = nope_NHn.new_empty(len(nope_NHn), config.num_attention_heads, config.v_head_dim)
     if count:
-        query_AHC = torch.cat([layer.up_k(nope_NHn[:count]), rope_NHr[:count]], dim=-1)
+        query_AHC = layer.up_k.beside(nope_NHn[:count], rope_NHr[:count])
         mixed_AHC = query_AHC.new_empty(count, config.num_attention_heads, config.kv_lora_rank)
         for group in batch.groups:
+            if group.lengths is not None and kernels is not None:
+                rows = slice(group.start, group.stop)
+                kernels.attend(
+                    query_AHC[rows], store.latents_LKB[number], group.blocks.view(group.rows, -1), group.lengths,
+                    mixed_AHC[rows], block_tokens=store.block_tokens,
+                )  # fmt: skip
+                continue
             _group(group, store.read(number, group.blocks, group.rows), query_AHC, mixed_AHC)
         if not batch.long:
             return layer.up_v(mixed_AHC)

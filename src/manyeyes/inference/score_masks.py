@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manyeyes.inference.sequences import Sequence
+from manyeyes.inference.sequences import Sequence, Unusable
 
 _KEPT = 64
 
@@ -25,8 +25,8 @@ class ScoreMasks:
         self.n_vocab, self.device = n_vocab, device
         self._ids: dict[frozenset[int], Tensor] = {}
 
-    def apply(self, logits_BV: Tensor, sequences: Listed[Sequence]) -> set[int]:
-        """Mask in place; returns the rows whose constraint allows nothing more."""
+    def apply(self, logits_BV: Tensor, sequences: Listed[Sequence]) -> tuple[set[int], dict[int, Unusable]]:
+        """Mask in place; returns the rows whose constraint allows nothing more, and those whose constraint raised."""
         rows_of: dict[frozenset[int], list[int]] = {}
         for row, sequence in enumerate(sequences):
             if sequence.request.params.never:
@@ -36,11 +36,17 @@ class ScoreMasks:
                 logits_BV.index_fill_(1, self._tensor(never), -torch.inf)
             else:
                 logits_BV[torch.tensor(rows, device=self.device)[:, None], self._tensor(never)] = -torch.inf
-        return {
-            row
-            for row, sequence in enumerate(sequences)
-            if sequence.constraint is not None and not self._constrain(logits_BV[row], sequence)
-        }
+        stuck: set[int] = set()
+        broken: dict[int, Unusable] = {}
+        for row, sequence in enumerate(sequences):
+            if sequence.constraint is None:
+                continue
+            try:
+                if not self._constrain(logits_BV[row], sequence):
+                    stuck.add(row)
+            except Unusable as error:
+                broken[row] = error
+        return stuck, broken
 
     def _constrain(self, logits_V: Tensor, sequence: Sequence) -> bool:
         """Leave what the constraint allows; False where that is nothing."""
@@ -50,7 +56,7 @@ class ScoreMasks:
             allowed[[token for token in sequence.request.params.stop_ids if 0 <= token < self.n_vocab]] = True
         else:
             bits = np.zeros(-(-self.n_vocab // 32), np.int32)
-            sequence.constraint.mask(bits)
+            sequence.allow(bits)
             allowed = np.unpackbits(bits.view(np.uint8), bitorder="little")[: self.n_vocab].astype(bool)
         allowed_V = torch.from_numpy(allowed).to(self.device)
         open_V = allowed_V & (logits_V > -torch.inf)

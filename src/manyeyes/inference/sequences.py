@@ -9,19 +9,26 @@ Only ids are precious: what the cache holds of them (`blocks`, `computed`) can a
 Report: App. D.
 """
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Listed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
 
-from manyeyes.core.sampler import Completion, Constraint, SampleRequest, SampleUsage, StopReason
+from manyeyes.core.sampler import Completion, Constraint, SampleRequest, SamplerError, SampleUsage, StopReason
 from manyeyes.core.seeds import stream
 from manyeyes.inference.prefix_cache import MediaSpan
 from manyeyes.inference.stop_texts import StopTexts
 
 STREAM = "inference/sample"
 _DRAWN_AT_ONCE = 64
+
+
+class Unusable(SamplerError):
+    """The constraint of a sequence raised: what belongs to it can go on no more, and nothing else is touched."""
 
 
 class Status(Enum):
@@ -53,6 +60,7 @@ class Sequence:
         rank: lower goes first; given when it is admitted.
         found: tokens of its prompt that others had left in the cache when it was first admitted; None before that.
         followers: sequences of the same prompt that wait for its reading.
+        routing: of its first `routed` tokens, in parts (`RoutingRecord`); nothing where it was not asked for.
     """
 
     number: int
@@ -74,6 +82,8 @@ class Sequence:
     found: int | None = None
     followers: list["Sequence"] = field(default_factory=list)
     completion: Completion = field(default_factory=Completion)
+    routing: list[NDArray[np.uint16]] = field(default_factory=list)
+    routed: int = 0
     _uniforms: Listed[float] = ()
     _generator: np.random.Generator | None = None
     _drawn_from: int = -1
@@ -114,7 +124,7 @@ class Sequence:
         return self._uniforms[offset]
 
     def say(self, token: int, logprob: float, version: int, now: float) -> StopReason | None:
-        """Append a sampled token; returns why it is the last one, or None."""
+        """Append a sampled token; returns why it is the last one, or None. Raises Unusable when its constraint does."""
         said = self.completion
         if not said.ids:
             said.first_seconds = now - self.arrived
@@ -123,8 +133,15 @@ class Sequence:
         said.logprobs.append(logprob)
         said.versions.append(version)
         if self.constraint is not None:
-            self.constraint.accept(token)
+            with _its_own_fault():
+                self.constraint.accept(token)
         return self._ending(token)
+
+    def allow(self, bits: NDArray[np.int32]) -> None:
+        """Sets the bits of the ids that its constraint allows. Raises Unusable when that raises."""
+        assert self.constraint is not None
+        with _its_own_fault():
+            self.constraint.mask(bits)
 
     def _ending(self, token: int) -> StopReason | None:
         params = self.request.params
@@ -146,3 +163,14 @@ class Sequence:
         said.seconds = now - self.arrived
         said.usage = SampleUsage(self.prompt, self.found or 0, len(said.ids))
         return said
+
+
+@contextmanager
+def _its_own_fault() -> Iterator[None]:
+    """The boundary to a library: one in Rust raises what is no `Exception` when it panics."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise Unusable(f"the constraint of this request failed: {error or type(error).__name__}") from error

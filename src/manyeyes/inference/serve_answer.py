@@ -2,6 +2,7 @@
 
     data: {"id", "object", "created", "model", "system_fingerprint", "choices": [piece], "usage": null}
     data: {..., "choices": [], "usage": {...}}          stream_options.include_usage
+    data: {"error": {...}}                              where it ends early
     data: [DONE]
 
 Report: none; the form is that of the OpenAI API reference.
@@ -20,6 +21,8 @@ from manyeyes.inference.serve_choice import Choice, Json
 from manyeyes.inference.serve_desk import Desk, Visit, together
 from manyeyes.inference.serve_errors import api_error, encoded, json_response
 from manyeyes.inference.serve_stream import Batch, Ended, Pieces, Token, batches
+
+DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,7 @@ async def _streamed(http: web.Request, desk: Desk, visit: Visit, asked: Asked) -
                     _raise_first(batch)
                     await pieces.write(writer.begin())
                 await (pieces.write(content) if (content := writer.lines(batch)) else pieces.ping())
-        if not writer.failed:
-            await pieces.write(writer.end())
+        await pieces.write(DONE if writer.failed else writer.end())
         return await pieces.end()
     except ConnectionError:
         desk.metrics.left.inc()
@@ -95,7 +97,7 @@ async def _streamed(http: web.Request, desk: Desk, visit: Visit, asked: Asked) -
     except Exception as error:
         if not pieces.begun:
             raise
-        await pieces.write(_line(api_error(error).body))
+        await pieces.write(_line(api_error(error).body) + DONE)
         return await pieces.end()
 
 
@@ -124,7 +126,7 @@ class _Events:
 
     def end(self) -> bytes:
         usage = {"choices": [], "usage": _usage(self._asked, self._choices, self._dones)}
-        return (_line(self._envelope | usage) if self._asked.usage else b"") + b"data: [DONE]\n\n"
+        return (_line(self._envelope | usage) if self._asked.usage else b"") + DONE
 
     def _of(self, event: Token | Ended) -> bytes:
         choice = self._choices[event.choice]

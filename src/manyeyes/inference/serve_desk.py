@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from manyeyes.core.sampler import (
     Completion,
@@ -29,7 +29,18 @@ from manyeyes.inference.serve_errors import ApiError
 from manyeyes.inference.serve_metrics import ServeMetrics
 
 RETRY_AFTER = 1.0
+LAST_WORDS_SECONDS = 1.0
+"""For the last words of answers that the end of a drain cuts; who reads more slowly is dropped."""
 Result = TypeVar("Result")
+
+
+@runtime_checkable
+class Aborting(Protocol):
+    """A sampler that can end a request with what it has; others are cancelled, and what they told is put together."""
+
+    async def abort(self, request: SampleRequest) -> bool:
+        """Whether the request was under way; its call then returns a completion that says so."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -40,11 +51,13 @@ class Visit:
         id: its name.
         abort: set when somebody ends it.
         task: that answers it.
+        cut: why it has no answer, where the server ended it.
     """
 
     id: str
     task: "asyncio.Task[object] | None"
     abort: asyncio.Event = field(default_factory=asyncio.Event)
+    cut: ApiError | None = None
 
 
 class Desk:
@@ -102,15 +115,26 @@ class Desk:
         return visit is not None
 
     async def drain(self, seconds: float) -> None:
-        """Let nobody in any more and wait until all are answered; end those that take longer."""
+        """Let nobody in any more and wait until all are answered; those that take longer end in a 503."""
         self.draining = True
-        try:
-            await asyncio.wait_for(self._empty.wait(), seconds)
-        except TimeoutError:
+        if await self._emptied(seconds):
+            return
+        for visit in list(self._visits.values()):
+            visit.cut = ApiError(503, "the server is going down; this answer was cut", code="draining",
+                                 retry_after=RETRY_AFTER)  # fmt: skip
+            visit.abort.set()
+        if not await self._emptied(LAST_WORDS_SECONDS):
             for visit in list(self._visits.values()):
                 if visit.task is not None:
                     visit.task.cancel()
             await self._empty.wait()
+
+    async def _emptied(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._empty.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def sample(
         self, request: SampleRequest, visit: Visit, *, on_token: OnToken | None = None, go_on: bool = True
@@ -127,7 +151,7 @@ class Desk:
         """Several completions of one prompt."""
         if count == 1:
             return [await self.sample(request, visit)]
-        many = await _unless(visit.abort, self.sampler.sample_many(request, count))
+        many = await self._unless_aborted(visit, request, self.sampler.sample_many(request, count))
         dones = [Completion(stop="aborted") for _ in range(count)] if many is None else many
         seeds = [replace(request.params, seed=request.params.seed + draw) for draw in range(count)]
         draws = [replace(request, params=params) for params in seeds]
@@ -140,6 +164,8 @@ class Desk:
         """What was handed back goes on; then it is checked and counted."""
         while go_on and done.stop == "handed_back" and (rest := _rest_of(request, done)) is not None:
             done = joined(done, await self._resumed(rest, visit, on_token))
+        if visit.cut is not None and done.stop == "aborted":
+            raise visit.cut
         _check_whole(request, done)
         self._count(done)
         return done
@@ -165,10 +191,29 @@ class Desk:
             if on_token is not None:
                 on_token(token, logprob)
 
-        done = await _unless(visit.abort, self.sampler.sample(request, on_token=keep))
+        done = await self._unless_aborted(visit, request, self.sampler.sample(request, on_token=keep))
         if done is None:
             part.usage, part.seconds = SampleUsage(len(request.ids), 0, len(part.ids)), time.monotonic() - began
         return part if done is None else done
+
+    async def _unless_aborted(
+        self, visit: Visit, request: SampleRequest, work: Coroutine[Any, Any, Result]
+    ) -> Result | None:
+        """What the sampler says, whole or as far as it came; None when the request was aborted and it says nothing.
+
+        Cancelled with its caller.
+        """
+        task, waits = asyncio.create_task(work), asyncio.create_task(visit.abort.wait())
+        try:
+            await asyncio.wait((task, waits), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done() and isinstance(self.sampler, Aborting) and await self.sampler.abort(request):
+                return await task
+            return await task if task.done() else None
+        finally:
+            waits.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
 
     def _count(self, done: Completion) -> None:
         metrics = self.metrics
@@ -196,19 +241,6 @@ async def together(work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
         return list(await asyncio.gather(*tasks))
     finally:
         await cancelled(tasks)
-
-
-async def _unless(event: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
-    """The result of a coroutine; None when the event comes first, which cancels it. Cancelled with its caller."""
-    task, waits = asyncio.create_task(work), asyncio.create_task(event.wait())
-    try:
-        await asyncio.wait((task, waits), return_when=asyncio.FIRST_COMPLETED)
-        return await task if task.done() else None
-    finally:
-        waits.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 def _rest_of(request: SampleRequest, done: Completion) -> SampleRequest | None:

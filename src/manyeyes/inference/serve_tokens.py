@@ -8,6 +8,7 @@ Fields are those of `core.sampler`; unlike the OpenAI routes, a field that is mi
 Report: App. D (token in, token out).
 """
 
+import base64
 import secrets
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -44,7 +45,7 @@ class Patches(Struct, forbid_unknown_fields=True):
 
 
 class Params(Struct, forbid_unknown_fields=True):
-    """See `SamplingParams`; `schema`: the completion is JSON of it."""
+    """See `SamplingParams`; `schema`: the completion is JSON of it; `never` left out: the marks of media."""
 
     max_new_tokens: Count = 64
     temperature: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
@@ -54,8 +55,9 @@ class Params(Struct, forbid_unknown_fields=True):
     seed: Seed = 0
     stop_ids: list[TokenId] = []
     stop_texts: Annotated[list[StopText], Meta(max_length=16)] = []
-    never: list[TokenId] = []
+    never: list[TokenId] | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] = 0
+    record_routing: bool = False
     schema: dict[str, Any] | None = None
 
 
@@ -119,7 +121,8 @@ def sample_request(asked: Generate, served: Served) -> SampleRequest:
     params = SamplingParams(
         given.max_new_tokens, given.temperature, given.top_p, given.top_k, given.min_p, given.seed,
         frozenset(given.stop_ids) | frozenset(served.tokenizer.stops if constraint else ()),
-        tuple(given.stop_texts), _known(given.never, served), given.top_logprobs, constraint,
+        tuple(given.stop_texts), _never(given.never, served), given.top_logprobs, constraint,
+        given.record_routing,
     )  # fmt: skip
     return SampleRequest(ids, media, params, asked.drawn, asked.priority)
 
@@ -138,12 +141,16 @@ def check_media(ids: NDArray[np.int32], media: Sequence[Media], pad: int) -> Non
 
 
 def completion_json(done: Completion, id: str) -> Json:
-    """A completion on the wire."""
-    return {
+    """A completion on the wire; `routing`, where it was asked for, as the bytes of little-endian uint16."""
+    said = {
         "request_id": id, "ids": done.ids, "logprobs": done.logprobs, "versions": done.versions, "stop": done.stop,
         "logprob_kind": done.logprob_kind, "top": done.top, "usage": done.usage._asdict(),
         "first_seconds": done.first_seconds, "seconds": done.seconds,
     }  # fmt: skip
+    if done.routing is not None:
+        data = base64.b64encode(np.ascontiguousarray(done.routing, "<u2").tobytes()).decode()
+        said["routing"] = {"shape": done.routing.shape, "data": data}
+    return said
 
 
 async def _streamed(http: web.Request, desk: Desk, visit: Visit, request: SampleRequest) -> web.StreamResponse:
@@ -188,7 +195,11 @@ def _picture(item: str | Patches, param: str, served: Served) -> Picture | Media
     return picture_of(item, param, served.media)
 
 
-def _known(ids: Sequence[int], served: Served) -> frozenset[int]:
+def _never(ids: Sequence[int] | None, served: Served) -> frozenset[int]:
+    """As asked; where nothing was said, what would claim a picture that is not there."""
+    if ids is None:
+        tokenizer = served.tokenizer
+        return frozenset([tokenizer.media_begin, tokenizer.media_content, tokenizer.media_end, tokenizer.media_pad])
     wrong = next((token for token in ids if token >= served.tokenizer.n_vocab), None)
     if wrong is not None:
         raise RequestError(f"token id {wrong} in never lies outside 0..{served.tokenizer.n_vocab - 1}")

@@ -57,7 +57,7 @@ class TurnReader:
         self._tokenizer, self._stops = tokenizer, tuple(stops)
         self.state: State = "reasoning" if thinking else "content"
         self.calls = self.reasoning_tokens = 0
-        self.cut = False
+        self.cut = self._ended_in_call = False
         self._text = self._stream()
         self._id: list[str] = []
 
@@ -68,8 +68,8 @@ class TurnReader:
 
     @property
     def cut_in_call(self) -> bool:
-        """Whether a stop text ended it inside a call's arguments: nobody is to make that call."""
-        return self.cut and self.state == "arguments"
+        """Whether a stop text or a stop id ended it inside a call: nobody is to make that call."""
+        return self._ended_in_call or (self.cut and self.state == "arguments")
 
     def add(self, token: int) -> list[Delta]:
         """What a token adds."""
@@ -89,7 +89,8 @@ class TurnReader:
     def _mark(self, token: int) -> list[Delta]:
         tokenizer = self._tokenizer
         if token in tokenizer.stops:
-            said = self.end()
+            said = [*self.end(), *self._words_of_id()]
+            self._ended_in_call = self.state in ("call_id", "arguments")
             self.state = "over"
             return said
         if token == tokenizer.end_think:
@@ -123,6 +124,12 @@ class TurnReader:
         self._id.clear()
         self.calls += 1
         return [Delta("call", "", self.calls - 1, written, function_name(written))]
+
+    def _words_of_id(self) -> list[Delta]:
+        """Of a turn that ends inside a call's id: no call, only text."""
+        written = "".join(self._id)
+        self._id.clear()
+        return [Delta("content", written)] if written else []
 
     def _said(self, text: str) -> list[Delta]:
         if not text or self.state in ("between", "over"):

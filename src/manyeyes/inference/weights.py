@@ -19,9 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from manyeyes.inference.kernels import Kernels, PackedExperts, packed_groups
 from manyeyes.model.backbone import Layer
 from manyeyes.model.feed_forward import FeedForward
-from manyeyes.model.moe import MoE
+from manyeyes.model.moe import Experts, MoE
 from manyeyes.model.multimodal import K25
 from manyeyes.model.rope import Rope
 
@@ -74,12 +75,13 @@ def columns_first(weight: Tensor) -> Tensor:
 class GroupedMatrix:
     """A matrix for each head or expert: x[:, g] → x[:, g] @ weight[g].T."""
 
-    __slots__ = ("packed", "weight_GOI")
+    __slots__ = ("_kernels", "_tiles", "packed", "weight_GOI")
 
-    def __init__(self, weight_GOI: Tensor) -> None:
+    def __init__(self, weight_GOI: Tensor, kernels: Kernels | None = None) -> None:
         self.weight_GOI = columns_first(weight_GOI)
         self.packed: Tensor | None = None
-        if packs(weight_GOI):
+        self._kernels, self._tiles = kernels, None if kernels is None else packed_groups(weight_GOI)
+        if kernels is None and packs(weight_GOI):
             groups, _, n_in = weight_GOI.shape
             flat = weight_GOI.reshape(-1, n_in, 1, 1)
             size = [1, groups * n_in, PACKED_FOR, 1]
@@ -88,11 +90,23 @@ class GroupedMatrix:
     def __call__(self, x_NGI: Tensor) -> Tensor:
         """[N, G, in] → [N, G, out]."""
         rows, groups, n_in = x_NGI.shape
+        if self._kernels is not None and self._tiles is not None and x_NGI.stride(2) == 1:
+            return self._kernels.grouped(x_NGI, self._tiles, x_NGI.new_empty(rows, groups, self.weight_GOI.shape[1]))
         if self.packed is None or rows * groups < FEW_PIXELS:
             return torch.bmm(x_NGI.transpose(0, 1), self.weight_GOI.transpose(1, 2)).transpose(0, 1)
         pixels = x_NGI.reshape(1, rows, 1, groups * n_in).permute(0, 3, 1, 2)
         y = _CONVOLUTION(pixels, self.packed, None, [0, 0], [1, 1], [1, 1], groups, "none", [], "")
         return y.permute(0, 2, 3, 1).view(rows, groups, -1)
+
+    def beside(self, x_NGI: Tensor, more_NGM: Tensor) -> Tensor:
+        """[N, G, out + M]: the product, and what stands beside it."""
+        if self._kernels is None or self._tiles is None or x_NGI.stride(2) != 1:
+            return torch.cat([self(x_NGI), more_NGM], dim=-1)
+        outputs = self.weight_GOI.shape[1]
+        both = x_NGI.new_empty(*x_NGI.shape[:2], outputs + more_NGM.shape[2])
+        self._kernels.grouped(x_NGI, self._tiles, both[..., :outputs])
+        both[..., outputs:] = more_NGM
+        return both
 
 
 @dataclass(slots=True)
@@ -115,25 +129,38 @@ class SwiGlu:
 
 
 @dataclass(slots=True)
+class GroupedExperts:
+    """All routed experts of a layer, gate and up as one, for libraries."""
+
+    gate_up: GroupedMatrix
+    down: GroupedMatrix
+
+    @classmethod
+    def of(cls, module: Experts, dtype: torch.dtype) -> "GroupedExperts":
+        """From the model's module."""
+        gate_up_EJD = torch.cat([module.gate_proj.to(dtype), module.up_proj.to(dtype)], dim=1)
+        return cls(GroupedMatrix(gate_up_EJD), GroupedMatrix(module.down_proj.detach().to(dtype)))
+
+
+@dataclass(slots=True)
 class ExpertWeights:
-    """Router, all routed experts of a layer (gate and up as one), and the shared one."""
+    """Router, all routed experts of a layer, and the shared one."""
 
     gate_ED: Tensor
     bias_E: Tensor
-    gate_up: GroupedMatrix
-    down: GroupedMatrix
+    routed: PackedExperts | GroupedExperts
     shared: SwiGlu
 
     @classmethod
-    def of(cls, module: MoE, dtype: torch.dtype) -> "ExpertWeights":
+    def of(cls, module: MoE, dtype: torch.dtype, kernels: Kernels | None = None) -> "ExpertWeights":
         """From the model's module."""
         bank = module.experts
-        gate_up_EJD = torch.cat([bank.gate_proj.to(dtype), bank.up_proj.to(dtype)], dim=1)
         return cls(
             module.gate.weight.detach().float(),
             module.gate.e_score_correction_bias,
-            GroupedMatrix(gate_up_EJD),
-            GroupedMatrix(bank.down_proj.detach().to(dtype)),
+            GroupedExperts.of(bank, dtype)
+            if kernels is None
+            else PackedExperts.of(kernels, module.gate.weight, bank.gate_proj, bank.up_proj, bank.down_proj),
             SwiGlu.of(module.shared_experts, dtype),
         )
 
@@ -155,7 +182,7 @@ class LayerWeights:
     feed: SwiGlu | ExpertWeights
 
     @classmethod
-    def of(cls, layer: Layer, *, scale: float, dtype: torch.dtype) -> "LayerWeights":
+    def of(cls, layer: Layer, *, scale: float, dtype: torch.dtype, kernels: Kernels | None = None) -> "LayerWeights":
         """From the model's block."""
         attention, config = layer.self_attn, layer.self_attn.config
         kv_a, kv_b = attention.kv_a_proj_with_mqa.weight.to(dtype), attention.kv_b_proj.weight.to(dtype)
@@ -176,36 +203,38 @@ class LayerWeights:
             query=query,
             latent_norm=attention.kv_a_layernorm.weight.detach().float(),
             kv_up=Matrix(kv_b),
-            up_k=GroupedMatrix(up_k_HnC.transpose(1, 2).contiguous()),
-            up_v=GroupedMatrix(up_v_HVC.contiguous()),
+            up_k=GroupedMatrix(up_k_HnC.transpose(1, 2).contiguous(), kernels),
+            up_v=GroupedMatrix(up_v_HVC.contiguous(), kernels),
             out=Matrix(attention.o_proj.weight.to(dtype)),
             feed_norm=layer.post_attention_layernorm.weight.detach().float(),
-            feed=SwiGlu.of(feed, dtype) if isinstance(feed, FeedForward) else ExpertWeights.of(feed, dtype),
+            feed=SwiGlu.of(feed, dtype) if isinstance(feed, FeedForward) else ExpertWeights.of(feed, dtype, kernels),
         )
 
 
 @dataclass(slots=True)
 class Weights:
-    """All that a step reads of the language model."""
+    """All that a step reads of the language model, and the kernels that read it."""
 
     embedding: Tensor
     layers: list[LayerWeights]
     norm: Tensor
     head: Matrix
     rope: Rope
+    kernels: Kernels | None = None
 
     @classmethod
-    def of(cls, model: K25) -> "Weights":
+    def of(cls, model: K25, kernels: Kernels | None = None) -> "Weights":
         """From a model, in its compute format; made anew whenever the weights change."""
         backbone = model.language_model.model
         dtype, scale = model.compute_dtype, backbone.rope.softmax_scale
         with torch.inference_mode():
             return cls(
                 embedding=backbone.embed_tokens.weight.detach(),
-                layers=[LayerWeights.of(layer, scale=scale, dtype=dtype) for layer in _blocks(model)],
+                layers=[LayerWeights.of(layer, scale=scale, dtype=dtype, kernels=kernels) for layer in _blocks(model)],
                 norm=backbone.norm.weight.detach().float(),
                 head=Matrix(model.head_weight.detach().to(dtype)),
                 rope=backbone.rope,
+                kernels=kernels,
             )
 
 

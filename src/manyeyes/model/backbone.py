@@ -11,6 +11,7 @@ Shapes: B rows, T positions, D width, L layers, E experts, H heads.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -37,12 +38,14 @@ class BackboneOutput(NamedTuple):
             `collect`).
         max_logit_LH: fp32, for each layer and head the largest attention logit, exact where it could reach
             `clip_threshold`; below, see `packed_attention.Attended` (`collect` only). -inf where all is padding.
+        routing_BTLK: the experts that the L mixture layers sent each token to (`keep_routing` only).
     """
 
     hidden_BTD: Tensor
     expert_counts_LE: Tensor | None
     aux_loss: Tensor
     max_logit_LH: Tensor | None
+    routing_BTLK: Tensor | None = None
 
 
 class LayerOutput(NamedTuple):
@@ -52,6 +55,7 @@ class LayerOutput(NamedTuple):
     counts_E: Tensor | None
     balance_loss: Tensor | None
     max_logit_H: Tensor | None
+    expert_NK: Tensor | None
 
 
 class Layer(nn.Module):
@@ -65,18 +69,25 @@ class Layer(nn.Module):
         self.mlp = FeedForward(config.hidden_size, config.intermediate_size) if dense else MoE(config)
 
     def forward(
-        self, x_BTD: Tensor, rows: Rows, *, samples: Samples | None, cache: MlaCache | None = None, number: int = 0
+        self,
+        x_BTD: Tensor,
+        rows: Rows,
+        *,
+        samples: Samples | None,
+        cache: MlaCache | None = None,
+        number: int = 0,
+        recorded_NK: Tensor | None = None,
     ) -> LayerOutput:
-        """One block; `number` is this layer's place in the cache."""
+        """One block; `number` is this layer's place in the cache, `recorded_NK` experts to replay (see `MoE`)."""
         attended = self.self_attn(self.input_layernorm(x_BTD), rows, cache=cache, layer=number)
         x_BTD = x_BTD + attended.y_BTD
         normed = self.post_attention_layernorm(x_BTD)
         if isinstance(self.mlp, FeedForward):
             fed = MoEOutput(self.mlp(normed), None, None)
         else:
-            fed = self.mlp(normed.flatten(0, 1), samples=samples)
+            fed = self.mlp(normed.flatten(0, 1), samples=samples, recorded_NK=recorded_NK)
         x_BTD = x_BTD + fed.y_ND.view_as(x_BTD)
-        return LayerOutput(x_BTD, fed.counts_E, fed.balance_loss, attended.max_logit_H)
+        return LayerOutput(x_BTD, fed.counts_E, fed.balance_loss, attended.max_logit_H, fed.expert_NK)
 
 
 class Backbone(nn.Module):
@@ -101,6 +112,8 @@ class Backbone(nn.Module):
         collect: bool = False,
         clip_threshold: float = math.inf,
         cache: MlaCache | None = None,
+        replay_BTLK: Tensor | None = None,
+        keep_routing: bool = False,
     ) -> BackboneOutput:
         """Runs all layers over embedded rows.
 
@@ -111,10 +124,17 @@ class Backbone(nn.Module):
             clip_threshold: QK-Clip's threshold; a bound that could reach it is replaced by the exact maximum.
             cache: keys and values of the past, extended in place. Rows are then one left-aligned sequence each;
                 padding may only follow its end.
+            replay_BTLK: experts of the L mixture layers to replay instead of routing; `UNROUTED` throughout the K of a
+                token and layer lets the router choose.
+            keep_routing: also return where each token was sent.
+
+        Raises:
+            ValueError: `replay_BTLK` has another shape; `cache` is full.
         """
         rows, length = positions_BT.shape
         if cache is not None:
             cache.require_room(length)
+        recorded = self._recorded(replay_BTLK, rows, length)
         spans = spans_of(segments_BT, rows=rows, length=length)
         plan = plan_of(spans, rows=rows, length=length, dtype=x_BTD.dtype)
         threshold = clip_threshold if collect else None
@@ -122,23 +142,43 @@ class Backbone(nn.Module):
         samples = samples_of(spans, segments_BT) if collect else None
         seen: list[LayerOutput] = []
         for number, layer in enumerate(self.layers):
-            out: LayerOutput = layer(x_BTD, layout, samples=samples, cache=cache, number=number)
+            out: LayerOutput = layer(
+                x_BTD, layout, samples=samples, cache=cache, number=number, recorded_NK=recorded[number]
+            )
             x_BTD = out.x_BTD
-            seen.append(out._replace(x_BTD=x_BTD.new_empty(0)))
+            seen.append(out._replace(x_BTD=x_BTD.new_empty(0), expert_NK=out.expert_NK if keep_routing else None))
         if cache is not None:
             n_new = length if segments_BT is None else (segments_BT >= 0).sum(1)
             cache.lengths_B += n_new
         return self._collected(self.norm(x_BTD), seen)
 
+    def _recorded(self, replay_BTLK: Tensor | None, rows: int, length: int) -> Sequence[Tensor | None]:
+        """For each layer the experts to replay, [B * T, K]."""
+        c = self.config
+        if replay_BTLK is None:
+            return [None] * c.num_hidden_layers
+        wanted = (rows, length, c.n_moe_layers, c.num_experts_per_tok)
+        if tuple(replay_BTLK.shape) != wanted:
+            raise ValueError(
+                f"experts to replay must be [rows, tokens, mixture layers, experts a token] = {list(wanted)}, got "
+                f"{list(replay_BTLK.shape)}; were they recorded with another model?"
+            )
+        return [*[None] * c.first_k_dense_replace, *replay_BTLK.flatten(0, 1).unbind(1)]
+
     def _collected(self, hidden_BTD: Tensor, seen: list[LayerOutput]) -> BackboneOutput:
         counts = [s.counts_E for s in seen if s.counts_E is not None]
         logits = [s.max_logit_H for s in seen if s.max_logit_H is not None]
         losses = [s.balance_loss for s in seen if s.balance_loss is not None]
+        chosen = [s.expert_NK for s in seen if s.expert_NK is not None]
         aux = hidden_BTD.new_zeros((), dtype=torch.float32)
         if losses:
             aux = torch.stack(losses).sum() * self.config.aux_loss_alpha
         return BackboneOutput(
-            hidden_BTD, torch.stack(counts) if counts else None, aux, torch.stack(logits) if logits else None
+            hidden_BTD,
+            torch.stack(counts) if counts else None,
+            aux,
+            torch.stack(logits) if logits else None,
+            torch.stack(chosen, 1).unflatten(0, hidden_BTD.shape[:2]) if chosen else None,
         )
 
     def update_router_bias(self, counts_LE: Tensor, rate: float) -> None:

@@ -7,7 +7,11 @@ The bias only chooses. It is no parameter: after a step `update_bias` moves it b
 loss involved). Beside it stands a small sequence-level balance loss, here a mean over samples weighted by their length,
 so that packing does not change it. Counts are returned, never kept in the module.
 
-Report: §4.1 (K2 backbone: 384 experts, 8 active); DeepSeek-V3 §2.1.2; loss-free balancing: Wang et al., 2024.
+Routing replay: tokens go to experts that were recorded elsewhere, weighed by the scores of now, so gradients reach the
+gates of those experts. Counts and balance loss go on to speak of what the router itself would have chosen.
+
+Report: §4.1 (K2 backbone: 384 experts, 8 active); DeepSeek-V3 §2.1.2; loss-free balancing: Wang et al., 2024; routing
+replay: Ma et al., 2025.
 
 Shapes: N tokens, D width, E experts, K experts a token, I expert width, S samples.
 """
@@ -17,6 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from manyeyes.core.trajectory import UNROUTED
 from manyeyes.model.config import TextConfig
 from manyeyes.model.dispatch import combine, dispatch, sort_by_expert
 from manyeyes.model.experts import expert_outputs
@@ -33,11 +38,16 @@ class Choice(NamedTuple):
 
 
 class MoEOutput(NamedTuple):
-    """The layer's output; with `collect`, tokens per expert and the balance loss (0-dim, without its weight)."""
+    """The layer's output; with `collect`, tokens per expert and the balance loss (0-dim, without its weight).
+
+    Attributes:
+        expert_NK: where each token was sent; None where there is no router.
+    """
 
     y_ND: Tensor
     counts_E: Tensor | None
     balance_loss: Tensor | None
+    expert_NK: Tensor | None = None
 
 
 class Samples(NamedTuple):
@@ -88,10 +98,15 @@ class MoE(nn.Module):
         self.experts = Experts(config)
         self.shared_experts = FeedForward(config.hidden_size, config.shared_intermediate_size)
 
-    def forward(self, x_ND: Tensor, *, samples: Samples | None = None) -> MoEOutput:
-        """Args: `samples` asks for counts and balance loss over these samples (padding is counted nowhere)."""
+    def forward(self, x_ND: Tensor, *, samples: Samples | None = None, recorded_NK: Tensor | None = None) -> MoEOutput:
+        """All tokens through their experts.
+
+        Args:
+            samples: asks for counts and balance loss over these samples (padding is counted nowhere).
+            recorded_NK: experts to replay; `UNROUTED` throughout a row lets the router choose.
+        """
         c = self.config
-        choice = route(
+        own = route(
             x_ND,
             self.gate.weight,
             self.gate.e_score_correction_bias,
@@ -99,23 +114,37 @@ class MoE(nn.Module):
             scale=c.routed_scaling_factor,
             normalise=c.norm_topk_prob,
         )
+        choice = own
+        if recorded_NK is not None:
+            choice = replayed(own, recorded_NK, scale=c.routed_scaling_factor, normalise=c.norm_topk_prob)
         routing = sort_by_expert(choice.expert_NK, c.n_routed_experts)
         weight_M = sorted_weights(choice.weight_NK, routing.row_NK).to(x_ND.dtype)
         routed_ND = combine(self.experts(dispatch(x_ND, routing), weight_M, routing.counts_E), routing)
         y_ND = routed_ND + self.shared_experts(x_ND)
         if samples is None:
-            return MoEOutput(y_ND, None, None)
-        return MoEOutput(y_ND, count(choice, samples), balance_loss(choice, samples))
+            return MoEOutput(y_ND, None, None, choice.expert_NK)
+        return MoEOutput(y_ND, count(own, samples), balance_loss(own, samples), choice.expert_NK)
 
 
 def route(x_ND: Tensor, gate_ED: Tensor, bias_E: Tensor, *, top_k: int, scale: float, normalise: bool = True) -> Choice:
     """Chooses `top_k` experts a token by score + bias, weighs them by score alone; all in fp32."""
     score_NE = torch.sigmoid(linear(x_ND.float(), gate_ED))
     expert_NK = (score_NE.detach() + bias_E).topk(top_k, dim=-1, sorted=False).indices
+    return Choice(expert_NK, _weights(score_NE, expert_NK, scale=scale, normalise=normalise), score_NE)
+
+
+def replayed(own: Choice, recorded_NK: Tensor, *, scale: float, normalise: bool = True) -> Choice:
+    """The recorded experts, weighed by the scores of now; rows that are `UNROUTED` keep the router's own."""
+    known_N1 = recorded_NK[:, :1] != UNROUTED
+    expert_NK = torch.where(known_N1, recorded_NK.to(own.expert_NK.dtype), own.expert_NK)
+    return Choice(expert_NK, _weights(own.score_NE, expert_NK, scale=scale, normalise=normalise), own.score_NE)
+
+
+def _weights(score_NE: Tensor, expert_NK: Tensor, *, scale: float, normalise: bool) -> Tensor:
     weight_NK = score_NE.gather(1, expert_NK)
     if normalise:
         weight_NK = weight_NK / (weight_NK.sum(-1, keepdim=True) + 1e-20)
-    return Choice(expert_NK, weight_NK * scale, score_NE)
+    return weight_NK * scale
 
 
 def sorted_weights(weight_NK: Tensor, row_NK: Tensor) -> Tensor:

@@ -53,12 +53,15 @@ class K25(nn.Module):
         collect: bool = False,
         clip_threshold: float = math.inf,
         cache: MlaCache | None = None,
+        replay_BTLK: Tensor | None = None,
+        keep_routing: bool = False,
     ) -> BackboneOutput:
         """Hidden states of rows of ids; `logits` or a chunked loss comes after.
 
         Args:
             positions_BT: by default counted within each segment, after what `cache` holds.
             segments_BT: see `Backbone.forward`.
+            replay_BTLK, keep_routing: see `Backbone.forward`.
             media: fills the runs of `<|media_pad|>` in order; or give `features_MD` from an earlier `encode`.
 
         Raises:
@@ -76,6 +79,8 @@ class K25(nn.Module):
             collect=collect,
             clip_threshold=clip_threshold,
             cache=cache,
+            replay_BTLK=replay_BTLK,
+            keep_routing=keep_routing,
         )
 
     def encode(self, media: MediaBatch) -> Tensor:

@@ -17,7 +17,7 @@ _DIGITS: dict[str, str] = {word: str(value) for value, word in enumerate(_WORDS)
 _ARTICLES = {"a", "an", "the"}
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NOT_WORD = re.compile(r"(?<!\d)\.|\.(?!\d)|[^\w\s.]|_")
-_COUNT = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*|[a-z]+")
+_COUNT = re.compile(r"(?<![\w.,])(?<!^[-−])(?<!\s[-−])\d+(?:[.,]\d+)*|[a-z]+")
 
 
 def normalise_answer(text: str) -> str:

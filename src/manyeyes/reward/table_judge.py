@@ -11,6 +11,7 @@ Report: §5.2 (WideSearch); Wong et al., "WideSearch: Benchmarking Agentic Broad
 """
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -116,7 +117,7 @@ def _objects(reply: str) -> Iterator[dict[str, object]]:
 
 
 def _score(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+    return min(1.0, max(0.0, value)) if isinstance(value, int | float) and math.isfinite(value) else 0.0
 
 
 def _json(values: object) -> str:

@@ -1,6 +1,6 @@
 """From numpy batches to tensors: micro-batches, shifted targets, media.
 
-Shapes: B rows, T tokens, N predicted positions, M media items.
+Shapes: B rows, T tokens, N predicted positions, M media items, L mixture layers, K experts a token.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from manyeyes.core.media import Media
 from manyeyes.core.sample import Sample
+from manyeyes.core.trajectory import UNVERSIONED
 from manyeyes.data.packing import Batch, Pack, unpack
 from manyeyes.model.moonvit3d import MediaBatch
 
@@ -24,6 +25,11 @@ class MicroBatch(NamedTuple):
         targets_BT: the next token.
         vision_BT: True on positions of samples that carry media.
         tokens: positions that belong to a sample.
+        logprobs_BT, advantages_BT, versions_BT: of the next token, like `weights_BT`; 0, 0 and `UNVERSIONED` where a
+            sample ends; None outside of RL.
+        routing_BTLK: int32, the experts that the sampler sent the token *at* each position to; `UNROUTED` where nobody
+            knows.
+        start: its first row's number in the batch.
     """
 
     ids_BT: Tensor
@@ -34,6 +40,11 @@ class MicroBatch(NamedTuple):
     vision_BT: Tensor
     media: MediaBatch | None
     tokens: int
+    logprobs_BT: Tensor | None = None
+    advantages_BT: Tensor | None = None
+    versions_BT: Tensor | None = None
+    routing_BTLK: Tensor | None = None
+    start: int = 0
 
 
 def micro_batches(batch: Batch, rows: int, *, device: torch.device) -> Iterator[MicroBatch]:
@@ -46,9 +57,9 @@ def micro_batches(batch: Batch, rows: int, *, device: torch.device) -> Iterator[
 
 def _micro_batch(batch: Batch, rows: slice, device: torch.device) -> MicroBatch:
     ids, segments = batch.ids_BT[rows], batch.segments_BT[rows]
-    targets, weights = np.zeros_like(ids), np.zeros_like(batch.weights_BT[rows])
+    targets = np.zeros_like(ids)
     targets[:, :-1] = ids[:, 1:]
-    weights[:, :-1] = batch.weights_BT[rows][:, 1:]  # 0 already where a sample begins
+    weights = _of_next(batch.weights_BT[rows], segments)
     arrays = (ids, batch.positions_BT[rows], segments, targets, weights, _vision(batch, rows, segments))
     edges = _media_edges(batch)
     media = batch.media[edges[rows.start] : edges[rows.stop]]
@@ -56,7 +67,33 @@ def _micro_batch(batch: Batch, rows: slice, device: torch.device) -> MicroBatch:
         *(torch.from_numpy(array).to(device) for array in arrays),
         media=media_of(media, device) if media else None,
         tokens=int(np.count_nonzero(segments >= 0)),
+        logprobs_BT=_moved(batch.logprobs_BT, rows, segments, device),
+        advantages_BT=_moved(batch.advantages_BT, rows, segments, device),
+        versions_BT=_moved(batch.versions_BT, rows, segments, device, blank=UNVERSIONED),
+        routing_BTLK=_routing(batch.routing_BTLK, rows, device),
+        start=rows.start,
     )
+
+
+def _of_next(column_BT: np.ndarray, segments_BT: np.ndarray, *, blank: int = 0) -> np.ndarray:
+    """Each position gets what belongs to the next token of its sample."""
+    moved_BT = np.full_like(column_BT, blank)
+    inside_BT = segments_BT[:, 1:] == segments_BT[:, :-1]
+    moved_BT[:, :-1] = np.where(inside_BT, column_BT[:, 1:], moved_BT[:, :-1])
+    return moved_BT
+
+
+def _moved(
+    column_BT: np.ndarray | None, rows: slice, segments_BT: np.ndarray, device: torch.device, *, blank: int = 0
+) -> Tensor | None:
+    if column_BT is None:
+        return None
+    return torch.from_numpy(_of_next(column_BT[rows], segments_BT, blank=blank)).to(device)
+
+
+def _routing(routing_BTLK: np.ndarray | None, rows: slice, device: torch.device) -> Tensor | None:
+    """As int32: torch does little with uint16."""
+    return None if routing_BTLK is None else torch.from_numpy(routing_BTLK[rows].astype(np.int32)).to(device)
 
 
 def _media_edges(batch: Batch) -> list[int]:
@@ -90,7 +127,15 @@ def samples_of(batch: Batch) -> list[Sample]:
             media=batch.media[edges[row] : edges[row + 1]],
             names=batch.names[row],
             media_counts=batch.media_counts[row],
+            logprobs=_row(batch.logprobs_BT, row),
+            advantages=_row(batch.advantages_BT, row),
+            versions=_row(batch.versions_BT, row),
+            routing=_row(batch.routing_BTLK, row),
         )
         for row in range(len(batch.ids_BT))
     ]
     return [sample for row in rows for sample in unpack(row)]
+
+
+def _row(column_BT: np.ndarray | None, row: int) -> np.ndarray | None:
+    return None if column_BT is None else column_BT[row]

@@ -1,0 +1,1 @@
+"""Environments of other people as ours: reasoning-gym, Gymnasium, MCP servers, verifiers."""

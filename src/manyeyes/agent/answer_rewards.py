@@ -1,0 +1,93 @@
+"""Rewards for answers that can be compared: what an answer says at last, and whether it is the truth.
+
+    final_answer("so it is \\\\boxed{42}.")      "42": the last \\\\boxed{}, else the last "Answer:", else the last line
+
+Report: §4.4.2 (outcome rewards); the formats are an open choice here.
+"""
+
+import re
+from fractions import Fraction
+
+from manyeyes.agent.judge import Case, Rewards
+from manyeyes.core.errors import ConfigError
+from manyeyes.reward.answers import exact_match
+
+_LABEL = re.compile(r"\banswer(?: is)?[*_ ]*[:：][*_ ]*([^\n]*)", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?\d{1,40}(?:\.\d{1,40})?(?:/[1-9]\d{0,40})?")
+BOX = "\\boxed{"
+
+
+def final_answer(text: str) -> str:
+    """What a text gives as its answer.
+
+    Example:
+        >>> final_answer("Two.\\n**Answer:** 1/2"), final_answer("I think\\n42"), final_answer("\\\\boxed{x^{2}}")
+        ('1/2', '42', 'x^{2}')
+    """
+    if (boxed := _boxed(text)) is not None:
+        return boxed
+    if labelled := _LABEL.findall(text):
+        return labelled[-1].strip(" *_")
+    return (text.strip().splitlines() or [""])[-1].strip()
+
+
+def same_answer(case: Case) -> float:
+    """1 where the final answer is the truth, or one of several, as words compare; else 0.
+
+    Raises:
+        ConfigError: the task has no truth to compare with.
+    """
+    return exact_match(final_answer(case.outcome.text), _truth(case))
+
+
+def same_number(case: Case) -> float:
+    """1 where the final answer is the number that the truth is, exactly, however it is written; else 0.
+
+    Raises:
+        ConfigError: the truth is no number.
+    """
+    (truth, *more) = [_number(one) for one in _truth(case)]
+    if truth is None or more:
+        raise ConfigError(f"the task {case.task.id!r} needs one number as its truth, got {case.task.truth!r}")
+    return float(_number(final_answer(case.outcome.text)) == truth)
+
+
+def exact() -> Rewards:
+    """A judge for words; for the registry."""
+    return Rewards(correct=same_answer)
+
+
+def number() -> Rewards:
+    """A judge for numbers; for the registry."""
+    return Rewards(correct=same_number)
+
+
+def _boxed(text: str) -> str | None:
+    start = text.rfind(BOX)
+    if start < 0:
+        return None
+    depth = 1
+    for end in range(start + len(BOX), len(text)):
+        depth += {"{": 1, "}": -1}.get(text[end], 0)
+        if depth == 0:
+            return text[start + len(BOX) : end].strip()
+    return None
+
+
+def _truth(case: Case) -> list[str]:
+    truth = case.task.truth
+    if truth is None:
+        raise ConfigError(f"the task {case.task.id!r} has no truth that an answer could be compared with")
+    return [str(one) for one in truth] if isinstance(truth, list | tuple) else [str(truth)]
+
+
+def _number(text: str) -> Fraction | None:
+    found = _NUMBER.fullmatch(text.replace(",", "").strip(" $.\\"))
+    return (
+        Fraction(found[0]) if found and "." not in found[0].partition("/")[0] else _decimal(found[0] if found else "")
+    )
+
+
+def _decimal(text: str) -> Fraction | None:
+    whole, slash, part = text.partition("/")
+    return Fraction(whole) / (Fraction(part) if slash else 1) if whole else None

@@ -1,0 +1,1 @@
+"""The LLM gateway: agents that only speak a standard LLM API leave the same trajectories as those of `agent.loop`."""

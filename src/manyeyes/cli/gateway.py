@@ -1,0 +1,186 @@
+"""Let agents that only speak a standard LLM API take part: OpenAI's chat and responses, Anthropic's messages.
+
+manyeyes gateway --upstream http://127.0.0.1:8000/v1      in front of an OpenAI-compatible endpoint
+manyeyes gateway --model RUN_OR_CHECKPOINT                in front of a trained model, served in this process
+
+Every call is kept token for token. docs/gateway.md lists the routes. Ctrl-C or SIGTERM answers what runs, then ends.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from manyeyes.agent.gateway.config import GatewayConfig
+from manyeyes.agent.gateway.endpoint_pictures import Eyes
+from manyeyes.agent.gateway.endpoint_server import EndpointServer
+from manyeyes.agent.gateway.endpoint_upstream import EndpointUpstream
+from manyeyes.agent.gateway.gateway import Gateway
+from manyeyes.agent.gateway.keys import Keys
+from manyeyes.agent.gateway.sampler_settings import TokenSettings
+from manyeyes.agent.gateway.sampler_upstream import SamplerUpstream
+from manyeyes.agent.gateway.upstream import Upstream
+from manyeyes.cli.locations import MODEL, model_folder
+from manyeyes.core.errors import ConfigError, ManyeyesError
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.core.trajectory import Trajectory
+from manyeyes.core.trajectory_store import TrajectoryStore
+from manyeyes.inference.constraint import Grammars
+from manyeyes.inference.serve_guard import is_loopback
+from manyeyes.inference.serve_prompt import Served
+
+PORT = 8766
+STOPPED = "the gateway was stopped before anybody judged it"
+KEY_VARIABLE = "MANYEYES_UPSTREAM_KEY"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What answers, where the gateway listens, and what it keeps."""
+
+    upstream: Annotated[str, tyro.conf.arg(metavar="URL", help_behavior_hint="")] = ""
+    """Base address of an OpenAI-compatible endpoint; its key is read from MANYEYES_UPSTREAM_KEY."""
+    upstream_model: Annotated[str, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = ""
+    """What the endpoint calls its model; the name that a client uses when left out."""
+    upstream_ids: bool = True
+    """Ask the endpoint for token ids, as vLLM tells them; without ids no sample can be trained on."""
+    vocabulary: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """The endpoint's checkpoint folder: says how pictures become tokens. Samples with pictures are masked without."""
+    model: Annotated[str, tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="")] = ""
+    """A run (path or name) or a checkpoint folder, instead of --upstream; "last" is the last finished run."""
+    host: str = "127.0.0.1"
+    """127.0.0.1 is this machine alone; any other address needs --token-file."""
+    port: int = PORT
+    """0 for a free one."""
+    token_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Holds the gateway's token; one is made and printed when left out."""
+    store: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
+    """Keep the trajectory of every session that ends; they are read with `manyeyes rollouts`."""
+    temperature: float = 1.0
+    """Of requests that do not say."""
+    top_p: float = 1.0
+    """Of requests that do not say."""
+    context_tokens: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
+    """With --model: prompt and answer together at most; what the model and the cache can hold when left out."""
+    cache_tokens: int = 131_072
+    """With --model: tokens that are kept, of all requests and of prompts that may come again."""
+    most_calls: int = 1024
+    """Answered or waiting at once; more are told to come again."""
+    drain_seconds: float = 30.0
+    """For calls under way, when it is stopped."""
+    device: str = "auto"
+    """With --model: cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
+
+
+def main(options: Options) -> int:
+    """Listen until it is stopped; returns the exit status."""
+    if bool(options.upstream) == bool(options.model):
+        raise ConfigError("name what answers: --upstream URL for an endpoint, or --model RUN for a trained model")
+    config = GatewayConfig(
+        options.host, options.port, most_calls=options.most_calls, drain_seconds=options.drain_seconds
+    )
+    token = _given_token(options)
+    return _runner()(_serve(options, config, token))
+
+
+async def _serve(options: Options, config: GatewayConfig, token: str | None) -> int:
+    async with AsyncExitStack() as stack:
+        upstream = _endpoint(options) if options.upstream else await _engine(options, stack)
+        keep = _keeper(options, stack)
+        gateway = await stack.enter_async_context(Gateway(upstream, config=config, token=token, on_finished=keep))
+        await _until_stopped(gateway, token_told=token is not None)
+    return 0
+
+
+async def _until_stopped(gateway: Gateway, *, token_told: bool) -> None:
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    print(f"{gateway.upstream.name} answers at {gateway.url}/s/SESSION/v1 (Anthropic: {gateway.url}/s/SESSION)")
+    print("token: that of --token-file" if token_told else f"token: {gateway.token}", flush=True)
+    with suppress(NotImplementedError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(NotImplementedError):
+            loop.remove_signal_handler(number)
+    print(f"stopping; {gateway.desk.open} calls are under way", flush=True)
+    await gateway.drain()
+    for session in [one for one in gateway.sessions if one.parent is None]:
+        judged = session.capture.whole.reward is not None
+        try:
+            gateway.sessions.end(session, "stopped", "" if judged else STOPPED)
+        except ManyeyesError as error:
+            print(f"session {session.id} was not kept: {error}", flush=True)
+
+
+def _endpoint(options: Options) -> Upstream:
+    eyes = None
+    if options.vocabulary is not None:
+        from manyeyes.model.checkpoint_folder import read_config
+
+        folder = options.vocabulary
+        eyes = Eyes(read_config(folder).rules, Tokenizer.load(folder).media_pad)
+    server = EndpointServer(
+        options.upstream, options.upstream_model, os.environ.get(KEY_VARIABLE, ""), ids=options.upstream_ids
+    )
+    return EndpointUpstream(server, eyes=eyes)
+
+
+async def _engine(options: Options, stack: AsyncExitStack) -> Upstream:
+    folder = model_folder("" if options.model == "last" else options.model)
+    grammars = Grammars(Tokenizer.load(folder))
+    # What the user typed is checked by now: loading torch takes seconds.
+    from manyeyes.cli.device import chosen_device
+    from manyeyes.inference.async_engine import AsyncEngine
+    from manyeyes.inference.conversation import Assistant
+    from manyeyes.inference.engine_config import EngineConfig
+
+    sizes = EngineConfig(
+        cache_tokens=options.cache_tokens, max_context=options.context_tokens, max_queue=options.most_calls
+    )
+    loaded = Assistant.load(folder, device=chosen_device(options.device))
+    engine = await stack.enter_async_context(AsyncEngine(loaded.model, loaded.tokenizer, sizes))
+    name = folder.absolute().parent.name if folder.name == MODEL else folder.absolute().name
+    served = Served(name, loaded.tokenizer, loaded.model.config.rules, engine.context, grammars)
+    settings = TokenSettings(temperature=options.temperature, top_p=options.top_p)
+    return SamplerUpstream(engine, served, settings)
+
+
+def _keeper(options: Options, stack: AsyncExitStack) -> Callable[[Trajectory], object] | None:
+    if options.store is None:
+        return None
+    store = TrajectoryStore(options.store, mode="append")
+    stack.callback(store.close)
+    return store.append
+
+
+def _given_token(options: Options) -> str | None:
+    """The token of --token-file; None when one is to be made.
+
+    Raises:
+        ConfigError: the file cannot be read or holds no token, or other machines could come without one.
+    """
+    if options.token_file is None:
+        if not is_loopback(options.host):
+            raise ConfigError(f"--host {options.host} is open to other machines: name a --token-file as well")
+        return None
+    try:
+        token = options.token_file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not ASCII"
+        raise ConfigError(f"--token-file {options.token_file}: cannot be read ({why})") from None
+    return Keys(token).token
+
+
+def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    return uvloop.run

@@ -1,0 +1,350 @@
+// Loops of a decode step that libraries are not made for: few rows an expert or head, one query over blocks, short norms.
+//
+// `kernels.py` compiles this file for the machine at hand and says what each function is given. Vectors are those of
+// GCC and Clang, wide as 16 floats, whatever the machine's own are. Sums have a fixed order: however many threads work,
+// and whatever else is in the batch, a row's numbers are the same.
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+typedef float Wide __attribute__((vector_size(64), aligned(4), may_alias));
+typedef int32_t WideInt __attribute__((vector_size(64)));
+
+static const int WIDE = 16;        // floats of a vector
+static const int TILE = 2 * WIDE;  // outputs of a packed tile
+static const int AHEAD = 2048;     // floats: tiles lie behind each other, and come from memory
+static const int MOST = 12;        // rows at a time: 24 sums and what they read fill the registers of AVX-512
+static const int HEADS = 4;        // heads at a time
+
+static inline Wide load(const float* at) { return *(const Wide*)at; }
+static inline void store(float* at, Wide value) { *(Wide*)at = value; }
+static inline Wide all(float value) { return value - Wide{}; }
+
+// e^x for x <= 0 within 2 units in the last place; below -87 it is e^-87, and no number stays no number.
+static inline Wide exponential(Wide x) {
+    x = x < -87.0f ? all(-87.0f) : x;
+    WideInt whole = __builtin_convertvector(x * 1.44269504f - 0.5f, WideInt);
+    Wide n = __builtin_convertvector(whole, Wide);
+    Wide r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    Wide p = all(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return p * (Wide)((whole + 127) << 23);
+}
+
+typedef float Half __attribute__((vector_size(32)));
+typedef float Quarter __attribute__((vector_size(16)));
+
+static inline Half halved(Wide x) {
+    return __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7) +
+           __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+static inline Quarter quartered(Wide x) {
+    Half half = halved(x);
+    return __builtin_shufflevector(half, half, 0, 1, 2, 3) + __builtin_shufflevector(half, half, 4, 5, 6, 7);
+}
+
+static inline float total(Wide x) {
+    Quarter four = quartered(x);
+    return (four[0] + four[1]) + (four[2] + four[3]);
+}
+
+// The sums of four vectors.
+static inline Quarter totals(Wide a, Wide b, Wide c, Wide d) {
+    Quarter p = quartered(a), q = quartered(b), r = quartered(c), t = quartered(d);
+    Quarter pq = __builtin_shufflevector(p, q, 0, 4, 2, 6) + __builtin_shufflevector(p, q, 1, 5, 3, 7);
+    Quarter rt = __builtin_shufflevector(r, t, 0, 4, 2, 6) + __builtin_shufflevector(r, t, 1, 5, 3, 7);
+    return __builtin_shufflevector(pq, rt, 0, 1, 4, 5) + __builtin_shufflevector(pq, rt, 2, 3, 6, 7);
+}
+
+// ---- Experts
+
+// y[R, TILE] = x[R, inner] @ tile[inner, TILE]; x lies turned: [inner, R].
+template <int R>
+static void rows_of_tile(int64_t inner, const float* tile, const float* turned, float* y, int64_t stride) {
+    Wide sum[R][2] = {};
+    for (int64_t i = 0; i < inner; i++) {
+        __builtin_prefetch(tile + i * TILE + AHEAD);
+        __builtin_prefetch(tile + i * TILE + AHEAD + WIDE);
+        Wide first = load(tile + i * TILE), second = load(tile + i * TILE + WIDE);
+#pragma GCC unroll 12
+        for (int r = 0; r < R; r++) {
+            float value = turned[i * R + r];
+            sum[r][0] += value * first;
+            sum[r][1] += value * second;
+        }
+    }
+    for (int r = 0; r < R; r++) {
+        store(y + r * stride, sum[r][0]);
+        store(y + r * stride + WIDE, sum[r][1]);
+    }
+}
+
+typedef void (*RowsOfTile)(int64_t, const float*, const float*, float*, int64_t);
+static const RowsOfTile ROWS[MOST + 1] = {
+    nullptr,         rows_of_tile<1>, rows_of_tile<2>, rows_of_tile<3>,  rows_of_tile<4>,  rows_of_tile<5>, rows_of_tile<6>,
+    rows_of_tile<7>, rows_of_tile<8>, rows_of_tile<9>, rows_of_tile<10>, rows_of_tile<11>, rows_of_tile<12>,
+};
+
+// How many of the rows from `first` on are taken at a time: nearly equal parts of at most MOST.
+static inline int64_t taken(int64_t rows, int64_t first) {
+    int64_t parts = (rows - first + MOST - 1) / MOST;
+    return (rows - first + parts - 1) / parts;
+}
+
+// y[rows, outputs] = x @ packed; a tile is read once for all rows.
+static void product(int64_t rows, int64_t inner, int64_t outputs, const float* packed, const float* turned, float* y) {
+    for (int64_t at = 0; at < outputs; at += TILE)
+        for (int64_t first = 0, r; first < rows; first += r) {
+            r = taken(rows, first);
+            ROWS[r](inner, packed + at * inner, turned + first * inner, y + first * outputs + at, outputs);
+        }
+}
+
+extern "C" void experts(int64_t tokens, int64_t width, int64_t hidden, int64_t count, int64_t each, int64_t outputs,
+                        const float* x, const int64_t* expert, const float* weight, const float* gate_up,
+                        const float* down, float* out, int threads) {
+    // hidden: of an expert, padded to half tiles, so that gate and up fill whole tiles; outputs: width padded to tiles.
+    int64_t routed = tokens * each;
+    int64_t* start = (int64_t*)calloc(count + 1, sizeof(int64_t));
+    int64_t* order = (int64_t*)malloc(routed * sizeof(int64_t));
+    float* said = (float*)malloc(routed * outputs * sizeof(float));
+    for (int64_t m = 0; m < routed; m++) start[expert[m] + 1]++;
+    for (int64_t e = 0; e < count; e++) start[e + 1] += start[e];
+    int64_t* next = (int64_t*)malloc(count * sizeof(int64_t));
+    memcpy(next, start, count * sizeof(int64_t));
+    for (int64_t m = 0; m < routed; m++) order[next[expert[m]]++] = m;
+#pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)
+    for (int64_t e = 0; e < count; e++) {
+        int64_t rows = start[e + 1] - start[e];
+        if (!rows) continue;
+        const int64_t* mine = order + start[e];
+        float* turned = (float*)malloc(rows * (width + 3 * hidden) * sizeof(float));
+        float *both = turned + rows * width, *inside = both + rows * 2 * hidden;
+        for (int64_t first = 0, r; first < rows; first += r) {
+            r = taken(rows, first);
+            for (int64_t i = 0; i < r; i++) {
+                const float* from = x + mine[first + i] / each * width;
+                for (int64_t d = 0; d < width; d++) turned[first * width + d * r + i] = from[d];
+            }
+        }
+        product(rows, width, 2 * hidden, gate_up + e * 2 * hidden * width, turned, both);
+        for (int64_t first = 0, r; first < rows; first += r) {
+            r = taken(rows, first);
+            for (int64_t i = 0; i < r; i++) {
+                float* pair = both + (first + i) * 2 * hidden;
+                float by = weight[mine[first + i]];
+                for (int64_t d = 0; d < hidden; d += WIDE) {
+                    Wide gate = load(pair + d);
+                    Wide size = gate < 0.0f ? gate : -gate, e_size = exponential(size);
+                    Wide one = all(1.0f), share = gate < 0.0f ? e_size / (one + e_size) : one / (one + e_size);
+                    store(pair + d, gate * share * load(pair + hidden + d) * by);
+                }
+                for (int64_t d = 0; d < hidden; d++) inside[first * hidden + d * r + i] = pair[d];
+            }
+        }
+        // What the expert says of its rows stands together, in their order.
+        product(rows, hidden, outputs, down + e * hidden * outputs, inside, said + start[e] * outputs);
+        free(turned);
+    }
+    int64_t* place = (int64_t*)malloc(routed * sizeof(int64_t));
+    for (int64_t m = 0; m < routed; m++) place[order[m]] = m;
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int64_t n = 0; n < tokens; n++)
+        for (int64_t k = 0; k < each; k++) {
+            const float* from = said + place[n * each + k] * outputs;
+            for (int64_t d = 0; d < width; d++) out[n * width + d] += from[d];
+        }
+    free(place), free(next), free(said), free(order), free(start);
+}
+
+// ---- Router
+
+extern "C" void route(int64_t tokens, int64_t width, int64_t count, int64_t padded, int64_t each, int64_t normalise,
+                      const float* x, const float* gate, const float* bias, float scale, int64_t* expert,
+                      float* weight) {
+    float *turned = (float*)malloc(MOST * (width + 2 * padded) * sizeof(float)), *scores = turned + MOST * width;
+    for (int64_t first = 0, r; first < tokens; first += r) {
+        r = tokens - first < MOST ? tokens - first : MOST;
+        for (int64_t i = 0; i < r; i++)
+            for (int64_t d = 0; d < width; d++) turned[d * r + i] = x[(first + i) * width + d];
+        for (int64_t at = 0; at < padded; at += TILE) ROWS[r](width, gate + at * width, turned, scores + at, padded);
+        for (int64_t i = 0; i < r; i++) {
+            float *score = scores + i * padded, *key = scores + (MOST + i) * padded, sum = 0.0f;
+            for (int64_t e = 0; e < padded; e += WIDE) {
+                Wide logit = load(score + e), one = all(1.0f), size = exponential(logit < 0.0f ? logit : -logit);
+                store(score + e, logit < 0.0f ? size / (one + size) : one / (one + size));
+            }
+            for (int64_t e = 0; e < count; e++) key[e] = score[e] + bias[e];
+            int64_t* chosen = expert + (first + i) * each;
+            float* share = weight + (first + i) * each;
+            for (int64_t k = 0; k < each; k++) {
+                int64_t best = k;  // where no score is a number, any will do
+                float most = -__builtin_inff();
+                for (int64_t e = 0; e < count; e++)
+                    if (key[e] > most) most = key[e], best = e;
+                key[best] = -__builtin_inff();
+                chosen[k] = best, share[k] = score[best], sum += score[best];
+            }
+            for (int64_t k = 0; k < each; k++) share[k] = (normalise ? share[k] / (sum + 1e-20f) : share[k]) * scale;
+        }
+    }
+    free(turned);
+}
+
+// ---- A matrix for each head: y[:, g] = x[:, g] @ matrix[g]
+
+extern "C" void grouped(int64_t rows, int64_t groups, int64_t inner, int64_t outputs, int64_t padded, int64_t x_row,
+                        int64_t x_group, int64_t y_row, int64_t y_group, const float* x, const float* packed, float* y,
+                        int threads) {
+    int64_t tiles = padded / TILE;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        float* turned = (float*)malloc(rows * (inner + TILE) * sizeof(float));
+        float* said = turned + rows * inner;
+        int64_t group = -1;
+#pragma omp for schedule(static)
+        for (int64_t part = 0; part < groups * tiles; part++) {
+            int64_t at = part % tiles * TILE, some = outputs - at < TILE ? outputs - at : TILE;
+            if (group != part / tiles) {
+                group = part / tiles;
+                for (int64_t first = 0, r; first < rows; first += r) {
+                    r = taken(rows, first);
+                    for (int64_t i = 0; i < r; i++) {
+                        const float* from = x + (first + i) * x_row + group * x_group;
+                        for (int64_t d = 0; d < inner; d++) turned[first * inner + d * r + i] = from[d];
+                    }
+                }
+            }
+            for (int64_t first = 0, r; first < rows; first += r) {
+                r = taken(rows, first);
+                float* to = y + first * y_row + group * y_group + at;
+                const float *tile = packed + (group * padded + at) * inner, *from = turned + first * inner;
+                if (some == TILE) {
+                    ROWS[r](inner, tile, from, to, y_row);
+                    continue;
+                }
+                ROWS[r](inner, tile, from, said, TILE);
+                for (int64_t i = 0; i < r; i++) memcpy(to + i * y_row, said + i * TILE, some * sizeof(float));
+            }
+        }
+        free(turned);
+    }
+}
+
+// ---- Attention of one query a row
+
+// N vectors of the mixed latents, of HEADS heads.
+template <int N>
+static void mix(int64_t length, int64_t width, int64_t block_tokens, const float* latents, const int64_t* blocks,
+                const float* p, float* mixed, int64_t stride) {
+    Wide sum[HEADS][N] = {};
+    for (int64_t first = 0, block = 0; first < length; first += block_tokens, block++) {
+        const float* at = latents + blocks[block] * block_tokens * width;
+        int64_t stop = first + block_tokens < length ? first + block_tokens : length;
+        for (int64_t t = first; t < stop; t++, at += width) {
+            Wide value[N];
+            for (int n = 0; n < N; n++) value[n] = load(at + n * WIDE);
+            for (int h = 0; h < HEADS; h++)
+                for (int n = 0; n < N; n++) sum[h][n] += p[t * HEADS + h] * value[n];
+        }
+    }
+    for (int h = 0; h < HEADS; h++)
+        for (int n = 0; n < N; n++) store(mixed + h * stride + n * WIDE, sum[h][n]);
+}
+
+static void attend_heads(int64_t width, int64_t values, int64_t block_tokens, int64_t length, const float* query,
+                         const float* latents, const int64_t* blocks, float* mixed, float* p) {
+    int64_t whole = width / WIDE * WIDE, filled = (length + 3) / 4 * 4;
+    Quarter most = Quarter{} - __builtin_inff();
+    for (int64_t first = 0, block = 0; first < length; first += block_tokens, block++) {
+        const float* key = latents + blocks[block] * block_tokens * width;
+        int64_t stop = first + block_tokens < length ? first + block_tokens : length;
+        const float* next = stop < length ? latents + blocks[block + 1] * block_tokens * width : key;
+        for (int64_t t = first; t < stop; t++, key += width, next += width) {
+            for (int64_t c = 0; c < width; c += WIDE) __builtin_prefetch(next + c);
+            Wide sum[HEADS] = {};
+            for (int64_t c = 0; c < whole; c += WIDE) {
+                Wide k = load(key + c);
+                for (int h = 0; h < HEADS; h++) sum[h] += k * load(query + h * width + c);
+            }
+            Quarter score = totals(sum[0], sum[1], sum[2], sum[3]);
+            for (int64_t c = whole; c < width; c++)
+                for (int h = 0; h < HEADS; h++) score[h] += key[c] * query[h * width + c];
+            memcpy(p + t * HEADS, &score, sizeof(score));
+            most = score > most ? score : most;
+        }
+    }
+    for (int64_t i = length * HEADS; i < filled * HEADS; i++) p[i] = -__builtin_inff();
+    Wide highest, sums = {};
+    for (int i = 0; i < WIDE; i++) highest[i] = most[i % HEADS];
+    for (int64_t i = 0; i < filled * HEADS; i += WIDE) {
+        Wide e = exponential(load(p + i) - highest);
+        if (i + WIDE > length * HEADS)
+            for (int64_t j = length * HEADS - i; j < WIDE; j++) e[j] = 0.0f;
+        store(p + i, e);
+        sums += e;
+    }
+    float share[HEADS];
+    for (int h = 0; h < HEADS; h++) share[h] = 1.0f / (sums[h] + sums[h + 4] + sums[h + 8] + sums[h + 12]);
+    int64_t c = 0;
+    for (; c + 3 * WIDE <= values; c += 3 * WIDE) mix<3>(length, width, block_tokens, latents + c, blocks, p, mixed + c, values);
+    for (; c + WIDE <= values; c += WIDE) mix<1>(length, width, block_tokens, latents + c, blocks, p, mixed + c, values);
+    for (int h = 0; h < HEADS; h++) {
+        for (int64_t v = c; v < values; v++) {
+            float sum = 0.0f;
+            for (int64_t t = 0; t < length; t++)
+                sum += p[t * HEADS + h] * latents[(blocks[t / block_tokens] * block_tokens + t % block_tokens) * width + v];
+            mixed[h * values + v] = sum;
+        }
+        for (int64_t v = 0; v < values; v++) mixed[h * values + v] *= share[h];
+    }
+}
+
+extern "C" void attend(int64_t rows, int64_t heads, int64_t width, int64_t values, int64_t block_tokens,
+                       int64_t most_blocks, const float* query, const float* latents, const int64_t* blocks,
+                       const int64_t* length, float* mixed, int threads) {
+    int64_t groups = (heads + HEADS - 1) / HEADS;
+#pragma omp parallel for collapse(2) schedule(dynamic) num_threads(threads) if (threads > 1)
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t group = 0; group < groups; group++) {
+            int64_t head = group * HEADS, own = heads - head < HEADS ? heads - head : HEADS;
+            const float* from = query + (row * heads + head) * width;
+            float* to = mixed + (row * heads + head) * values;
+            int64_t padded = own < HEADS ? HEADS * (width + values) : 0;
+            float* p = (float*)malloc((((length[row] + 3) / 4 * 4) * HEADS + padded) * sizeof(float));
+            float *some = p + (length[row] + 3) / 4 * 4 * HEADS, *said = some + HEADS * width;
+            if (padded) {  // a part of a group: heads of zeros fill it
+                memset(some, 0, padded * sizeof(float));
+                memcpy(some, from, own * width * sizeof(float));
+            }
+            attend_heads(width, values, block_tokens, length[row], padded ? some : from, latents,
+                         blocks + row * most_blocks, padded ? said : to, p);
+            if (padded) memcpy(to, said, own * values * sizeof(float));
+            free(p);
+        }
+}
+
+// ---- Norm
+
+extern "C" void rms_norm(int64_t rows, int64_t width, int64_t stride, const float* x, const float* weight, float eps,
+                         float* y, int64_t y_stride) {
+    for (int64_t n = 0; n < rows; n++) {
+        const float* from = x + n * stride;
+        float* to = y + n * y_stride;
+        int64_t whole = width / WIDE * WIDE;
+        Wide squares = {};
+        for (int64_t d = 0; d < whole; d += WIDE) squares += load(from + d) * load(from + d);
+        float sum = total(squares);
+        for (int64_t d = whole; d < width; d++) sum += from[d] * from[d];
+        float by = 1.0f / __builtin_sqrtf(sum / (float)width + eps);
+        for (int64_t d = 0; d < width; d++) to[d] = from[d] * by * weight[d];
+    }
+}

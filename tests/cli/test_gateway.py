@@ -1,0 +1,62 @@
+"""`manyeyes gateway`: what is refused before anything is loaded, and a model that answers until it is stopped."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from manyeyes.cli.flags import parsed
+from manyeyes.cli.gateway import Options, main
+from manyeyes.core.errors import ManyeyesError
+from manyeyes.core.trajectory_store import TrajectoryStore
+
+COMMAND = "from manyeyes.cli import gateway; from manyeyes.cli.flags import parsed; import sys; " \
+          "sys.exit(gateway.main(parsed(gateway.Options, sys.argv[1:], command='manyeyes gateway', about='')))"  # fmt: skip
+
+
+def test_the_whole_command_keeps_what_a_black_box_samples(random_model, tmp_path) -> None:
+    arguments = ["--model", str(random_model), "--port", "0", "--device", "cpu", "--store", str(tmp_path / "kept")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        first, token = process.stdout.readline(), process.stdout.readline().removeprefix("token: ").strip()
+        found = re.search(r"answers at (\S+)/s/SESSION/v1", first)
+        assert found, process.stderr and process.stderr.read()
+        body = {"model": "any", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}
+        headers = {"X-Api-Key": token, "Content-Type": "application/json"}
+        asked = urllib.request.Request(f"{found[1]}/s/box-1/v1/messages", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            assert json.load(answer)["usage"]["output_tokens"] == 5
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0 and "stopping; 0 calls are under way" in out and err == ""
+    finally:
+        process.kill()
+    with TrajectoryStore(tmp_path / "kept", mode="read") as store:
+        whole = store.get("box-1")
+    assert len(whole.nodes[0].sampled) == 5 and whole.stop == "stopped" and "stopped before" in whole.masked
+
+
+@pytest.mark.parametrize(
+    "arguments, why",
+    [
+        ([], "name what answers"),
+        (["--upstream", "http://x/v1", "--model", "y"], "name what answers"),
+        (["--upstream", "http://x/v1", "--host", "0.0.0.0"], "--token-file"),
+        (["--upstream", "http://x/v1", "--port", "70000"], "a port lies between"),
+        (["--upstream", "http://x/v1", "--token-file", "/nowhere/token"], "cannot be read"),
+        (["--upstream", "http://x/v1", "--vocabulary", "/nowhere"], "nowhere"),
+        (["--model", "/nowhere/run"], "no run"),
+    ],
+)
+def test_what_is_refused(arguments, why) -> None:
+    with pytest.raises(ManyeyesError, match=re.escape(why)):
+        main(parsed(Options, arguments, command="manyeyes gateway", about=""))
