@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manyeyes.agent.answer_rewards import exact, final_answer, number, same_answer, same_number
+from manyeyes.agent.answer_rewards import exact, number, same_answer, same_number
 from manyeyes.agent.judge import Case
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.core.errors import ConfigError
+from manyeyes.reward.final_answer import final_answer
 
 
 def case(text: str, truth: object) -> Case:

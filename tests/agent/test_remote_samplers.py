@@ -14,7 +14,7 @@ from PIL import Image
 
 from manyeyes.agent.remote_errors import NotAllowed, Unreachable
 from manyeyes.agent.remote_manyeyes import ManyeyesSampler
-from manyeyes.agent.remote_media import collapsed, frame, runs_of
+from manyeyes.agent.remote_media import collapsed, runs_of
 from manyeyes.agent.remote_policy import Carry
 from manyeyes.agent.remote_sampler import RemoteSampler, stop_of
 from manyeyes.agent.remote_sglang import SglangSampler
@@ -23,7 +23,7 @@ from manyeyes.agent.remote_weights import sglang_from_disk, sglang_from_tensors,
 from manyeyes.agent.remote_wire import Server, refused
 from manyeyes.agent.token_chat import TokenChat
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.media import Grid, Media, MediaRules, Picture, image_visual
+from manyeyes.core.media import Grid, Media, MediaRules, Picture, frame_of, image_visual
 from manyeyes.core.messages import user
 from manyeyes.core.sampler import (
     Completion,
@@ -406,7 +406,7 @@ def test_a_picture_that_is_put_together_again_is_cut_into_the_same_patches() -> 
     rules = MediaRules(patch_size=8)
     pixels = np.random.default_rng(0).integers(0, 255, (37, 90, 3), np.uint8)
     cut = image_visual(Picture.of(pixels), rules).media()
-    again = image_visual(Picture.of(frame(cut)), rules).media()
+    again = image_visual(Picture.of(frame_of(cut)), rules).media()
     assert cut.grid == again.grid and np.array_equal(cut.patches, again.patches)
 
 
@@ -423,7 +423,7 @@ def test_sglang_gets_each_picture_whole_and_one_token_for_it() -> None:
     assert body["input_ids"] == [5, PAD, 6, PAD, 7]
     for url, item in zip(body["image_data"], PICTURES, strict=True):
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.removeprefix("data:image/png;base64,")))))
-        assert np.array_equal(pixels, frame(item)) and pixels.shape == (item.grid.h * 8, item.grid.w * 8, 3)
+        assert np.array_equal(pixels, frame_of(item)) and pixels.shape == (item.grid.h * 8, item.grid.w * 8, 3)
 
 
 def test_vllm_renders_each_picture_once_and_its_features_stand_where_ours_do() -> None:

@@ -15,8 +15,12 @@ from manyeyes.cli.gateway import Options, main
 from manyeyes.core.errors import ManyeyesError
 from manyeyes.core.trajectory_store import TrajectoryStore
 
-COMMAND = "from manyeyes.cli import gateway; from manyeyes.cli.flags import parsed; import sys; " \
-          "sys.exit(gateway.main(parsed(gateway.Options, sys.argv[1:], command='manyeyes gateway', about='')))"  # fmt: skip
+COMMAND = "\n".join([
+    "import sys",
+    "from manyeyes.cli import gateway",
+    "from manyeyes.cli.flags import parsed",
+    "sys.exit(gateway.main(parsed(gateway.Options, sys.argv[1:], command='manyeyes gateway', about='')))",
+])  # fmt: skip
 
 
 def test_the_whole_command_keeps_what_a_black_box_samples(random_model, tmp_path) -> None:

@@ -49,7 +49,7 @@ def test_no_code_earns_nothing_and_runs_nowhere(text):
 
 
 def test_a_count_of_other_tests_is_no_verdict():
-    for run in (runner(4, total=3), runner(5), runner(-1)):
+    for run in (runner(2, total=3), runner(4, total=3), runner(5), runner(-1)):
         with pytest.raises(JudgeError, match="count of 4 tests"):
             asyncio.run(code_reward(RIGHT, TESTS, run))
     with pytest.raises(ConfigError, match="at least one"):

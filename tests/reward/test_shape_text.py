@@ -36,6 +36,12 @@ def test_numbers_that_the_format_does_not_know_are_wrong_predictions(number):
     assert grounding_reward(f"[{number}, 0, 1, 1]", []) == pointing_reward(f"({number}, 0)", []) == 0
 
 
+@pytest.mark.parametrize("box", ["[0.1, 0.1, 0.1, 0.5]", "[0.1, 0.5, 0.2, 0.5]", "[0.5, 0.1, 0.2, 0.5]"])
+def test_a_box_without_area_is_a_wrong_prediction(box):
+    assert written_boxes(box) == ([], 1) and read_boxes(box).invalid == 1
+    assert grounding_reward(box, []) == 0
+
+
 @pytest.mark.parametrize("words", ["[left, top, right, bottom]", "(first, second)", "[1, 2, 3]", "0.1, 0.2, 0.3, 0.4"])
 def test_words_and_other_lists_are_no_shapes(words):
     assert written_boxes(words) == written_points(words) == ([], 0)

@@ -1,7 +1,5 @@
 """Rewards for answers that can be compared: what an answer says at last, and whether it is the truth.
 
-    final_answer("so it is \\\\boxed{42}.")      "42": the last \\\\boxed{}, else the last "Answer:", else the last line
-
 Report: §4.4.2 (outcome rewards); the formats are an open choice here.
 """
 
@@ -11,24 +9,9 @@ from fractions import Fraction
 from manyeyes.agent.judge import Case, Rewards
 from manyeyes.core.errors import ConfigError
 from manyeyes.reward.answers import exact_match
+from manyeyes.reward.final_answer import final_answer
 
-_LABEL = re.compile(r"\banswer(?: is)?[*_ ]*[:：][*_ ]*([^\n]*)", re.IGNORECASE)
 _NUMBER = re.compile(r"[-+]?\d{1,40}(?:\.\d{1,40})?(?:/[1-9]\d{0,40})?")
-BOX = "\\boxed{"
-
-
-def final_answer(text: str) -> str:
-    """What a text gives as its answer.
-
-    Example:
-        >>> final_answer("Two.\\n**Answer:** 1/2"), final_answer("I think\\n42"), final_answer("\\\\boxed{x^{2}}")
-        ('1/2', '42', 'x^{2}')
-    """
-    if (boxed := _boxed(text)) is not None:
-        return boxed
-    if labelled := _LABEL.findall(text):
-        return labelled[-1].strip(" *_")
-    return (text.strip().splitlines() or [""])[-1].strip()
 
 
 def same_answer(case: Case) -> float:
@@ -60,18 +43,6 @@ def exact() -> Rewards:
 def number() -> Rewards:
     """A judge for numbers; for the registry."""
     return Rewards(correct=same_number)
-
-
-def _boxed(text: str) -> str | None:
-    start = text.rfind(BOX)
-    if start < 0:
-        return None
-    depth = 1
-    for end in range(start + len(BOX), len(text)):
-        depth += {"{": 1, "}": -1}.get(text[end], 0)
-        if depth == 0:
-            return text[start + len(BOX) : end].strip()
-    return None
 
 
 def _truth(case: Case) -> list[str]:

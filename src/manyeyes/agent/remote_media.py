@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from manyeyes.core.media import Media
+from manyeyes.core.media import Media, frame_of
 from manyeyes.core.sampler import RequestError
 
 
@@ -26,15 +26,6 @@ class Run(NamedTuple):
 
     start: int
     length: int
-
-
-def frame(media: Media, index: int = 0) -> NDArray[np.uint8]:
-    """One frame, padded as the model sees it: uint8 [H, W, 3]."""
-    _, rows, columns = media.grid
-    side = media.patches.shape[-1]
-    patches = media.patches[index * rows * columns : (index + 1) * rows * columns]
-    grid = patches.reshape(rows, columns, 3, side, side).transpose(0, 3, 1, 4, 2)
-    return np.ascontiguousarray(grid.reshape(rows * side, columns * side, 3))
 
 
 def png_url(media: Media) -> str:
@@ -49,7 +40,7 @@ def png_url(media: Media) -> str:
             "as pictures, or use the embedded engine or a manyeyes server"
         )
     buffer = io.BytesIO()
-    Image.fromarray(frame(media)).save(buffer, format="PNG", compress_level=1)
+    Image.fromarray(frame_of(media)).save(buffer, format="PNG", compress_level=1)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

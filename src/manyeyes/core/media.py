@@ -26,7 +26,7 @@ from manyeyes.core.video import Clip
 
 __all__ = [
     "MAX_PIXELS", "Clip", "Grid", "Media", "MediaError", "MediaReadError", "MediaRules", "Picture", "Pixels", "Resize",
-    "TimedVisual", "Visual", "image_plan", "image_visual", "sample_frames", "timestamp", "video_visuals",
+    "TimedVisual", "Visual", "frame_of", "image_plan", "image_visual", "sample_frames", "timestamp", "video_visuals",
 ]  # fmt: skip
 
 
@@ -218,6 +218,15 @@ def timestamp(seconds: float) -> str:
     """
     whole = datetime.fromtimestamp(seconds, tz=UTC).strftime("%H:%M:%S")
     return f"{whole}.{int((seconds % 1) * 1000):03d}"
+
+
+def frame_of(media: "Media", index: int = 0) -> Pixels:
+    """One frame as the model sees it, padding included: uint8 [H, W, 3]."""
+    _, rows, columns = media.grid
+    side = media.patches.shape[-1]
+    patches = media.patches[index * rows * columns : (index + 1) * rows * columns]
+    grid = patches.reshape(rows, columns, 3, side, side).transpose(0, 3, 1, 4, 2)
+    return np.ascontiguousarray(grid.reshape(rows * side, columns * side, 3))
 
 
 def _chunk(clip: Clip, indices: Sequence[int], plan: Resize, rules: MediaRules) -> TimedVisual:

@@ -19,6 +19,8 @@ class Endpoint:
         tells: how its tokens are told; "spelt": inside log-probabilities, as older servers do.
         bodies: requests, as they came.
         status, words: of a refusal.
+        thought: what it calls thoughts.
+        odd_line: of its streams.
         cut: break off a stream in its middle.
         then: awaited before an answer.
     """
@@ -26,6 +28,7 @@ class Endpoint:
     def __init__(self, tells: Tells = "ids") -> None:
         self.tells, self.bodies, self.keys = tells, [], []
         self.status, self.words, self.cut, self.url = 200, "", False, ""
+        self.thought, self.odd_line = "reasoning_content", b""
         self.then: Callable[[], Any] | None = None
         self.prompt = [1, 2, 3]
 
@@ -45,7 +48,7 @@ class Endpoint:
         return await self._streamed(http, asked) if asked.get("stream") else self._whole(asked)
 
     def _whole(self, asked: dict[str, Any]) -> web.Response:
-        message = {"role": "assistant", "content": "abc", "reasoning_content": "hm", "odd": [1]}
+        message = {"role": "assistant", "content": "abc", self.thought: "hm", "odd": [1]}
         if asked.get("tools"):
             function = {"name": "zoom", "arguments": '{"x": 1}'}
             message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
@@ -64,6 +67,8 @@ class Endpoint:
             end = "stop" if at == 2 else None
             chunks.append({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": end,
                                         **self._tokens(at, at + 1)}]})  # fmt: skip
+        if self.odd_line:
+            await response.write(b"data: " + self.odd_line + b"\n\n")
         for number, chunk in enumerate(chunks):
             if self.cut and number == 2:
                 http.transport.abort()  # pyright: ignore[reportOptionalMemberAccess]

@@ -235,3 +235,24 @@ def test_a_client_that_leaves_finds_the_endpoints_answer() -> None:
             assert [node.masked for node in place.gateway.trajectory("s").nodes] == ["", ""]
 
     run(work)
+
+
+def test_an_endpoint_that_speaks_otherwise() -> None:
+    """Thoughts under their newer name, null inside a schema, lines that are no JSON."""
+
+    async def work() -> None:
+        async with endpoint() as there, listening(to(there.url)) as place:
+            there.thought = "reasoning"
+            tool = {"name": "zoom", "input_schema": {"type": "object", "properties": {"x": {"default": None}}}}
+            asked = ANTHROPIC | {"tools": [tool], "thinking": {"type": "enabled", "budget_tokens": 9}}
+            _, said = await place.post("/s/s/v1/messages", asked)
+            assert said["content"][0]["thinking"] == "hm"
+            assert there.bodies[-1]["tools"][0]["function"]["parameters"] == tool["input_schema"]
+            there.odd_line = b"not json"
+            text = await streamed(place, PATH, BODY)
+            assert "data: not json" in text and text.endswith("data: [DONE]\n\n")
+            assert "form that is not known" in place.gateway.trajectory("s").nodes[-1].masked
+            status, said = await place.post("/s/s/v1/messages", ANTHROPIC | {"stream": True})
+            assert status == 502 and "no chat completion" in said["error"]["message"]
+
+    run(work)

@@ -628,3 +628,18 @@ def test_an_answer_that_must_fit_a_schema() -> None:
             assert status == 400 and said["error"]["code"] == "unsupported_schema"
 
     run(work)
+
+
+def test_a_session_names_its_parent_where_it_may() -> None:
+    async def work() -> None:
+        async with listening(over(sampler([turn("a")] * 9))) as place:
+            place.gateway.begin(Wanted("root"))
+            parent = {"X-Manyeyes-Parent": "root"}
+            assert (await place.post("/s/kid/v1/messages", ANTHROPIC, headers=parent))[0] == 200
+            key = parent | {"X-Api-Key": place.gateway.key_of("stranger"), "Authorization": ""}
+            assert (await place.post("/v1/messages", ANTHROPIC, headers=key))[0] == 200
+            whole = place.gateway.trajectory("root")
+            assert [agent.name for agent in whole.agents] == ["main", "main/0"] and len(whole.nodes) == 1
+            assert len(place.gateway.trajectory("stranger").nodes) == 1, "a key speaks for its own session alone"
+
+    run(work)

@@ -192,3 +192,38 @@ def test_what_is_kept_for_retries_is_bounded() -> None:
             assert 1 <= len(repeats._calls) <= 5
 
     run(work)
+
+
+def test_a_client_that_hangs_up_behind_the_last_word_has_heard_it() -> None:
+    async def work() -> None:
+        fake = sampler(lambda request: turn("word " * 20))
+        async with listening(over(fake)) as place:
+            body = BODY | {"stream": True}
+            for _ in range(20):
+                async with place.http.post(place.gateway.url + PATH, json=body) as answer:
+                    async for line in answer.content:
+                        if b"[DONE]" in line:
+                            answer.close()
+                            break
+            await settled(lambda: not any(call.readers for call in place.gateway.desk.calls))
+            assert [node.masked for node in place.gateway.trajectory("s").nodes] == [""] * 20
+
+    run(work)
+
+
+def test_who_goes_on_from_an_answer_has_it() -> None:
+    """Whatever became of the connection that it came by."""
+
+    async def work() -> None:
+        fake, goes = held()
+        async with listening(over(fake)) as place:
+            await left(place)
+            goes.set()
+            await settled(lambda: place.gateway.desk.open == 0)
+            assert place.gateway.trajectory("s").nodes[0].masked
+            told = {"role": "assistant", "content": "answer 1 " + "x" * 20}
+            more = [*BODY["messages"], told, {"role": "user", "content": "more"}]
+            await place.post(PATH, BODY | {"messages": more})
+            assert [node.masked for node in place.gateway.trajectory("s").nodes] == ["", ""]
+
+    run(work)

@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manyeyes.agent.budget import Limits
 from manyeyes.agent.judge import JudgeFailed, Verdict
+from manyeyes.agent.rollouts.concurrency import EngineSample
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.ctx import RolloutCtx
 from manyeyes.agent.rollouts.failures import AttemptFailed
@@ -22,12 +24,12 @@ from manyeyes.agent.rollouts.manager import QueueFull, RolloutManager
 from manyeyes.agent.rollouts.snapshot import ROLLOUTS, group_lines, snapshots
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.sampler import Overloaded, SampleRequest, SamplerError, TooLong
+from manyeyes.core.sampler import Overloaded, SampleRequest, SamplerError, SamplingParams, TooLong
 from manyeyes.core.trajectory import Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
 
 from ..virtual_time import run_virtually
-from .worlds import FOREVER, Quick, Turns, hang, request
+from .worlds import FOREVER, GIVEN, Quick, Turns, hang, request
 
 FAST = RolloutConfig(attempt_seconds=100.0, model_seconds=20.0, tool_seconds=10.0, judge_seconds=5.0, burst=1000)
 
@@ -59,8 +61,6 @@ def test_a_group_comes_out_whole_in_order_and_token_for_token() -> None:
 
 
 def test_what_is_sent_is_the_whole_stream_and_every_turn_of_every_attempt_has_its_own_seed() -> None:
-    from manyeyes.core.sampler import SamplingParams
-
     sampler = Quick()
     run(one_group(Turns(2, params=SamplingParams(max_new_tokens=8, temperature=1.0)), sampler=sampler))
     again = Quick()
@@ -68,6 +68,19 @@ def test_what_is_sent_is_the_whole_stream_and_every_turn_of_every_attempt_has_it
     assert sorted(map(len, (one.ids for one in sampler.requests))) == [3, 3, 6, 6]
     seeds = {one.params.seed for one in sampler.requests}
     assert len(seeds) == 4 and seeds == {one.params.seed for one in again.requests}
+
+
+def test_the_experts_of_each_token_stand_in_the_node_that_it_belongs_to() -> None:
+    class Routed(Quick):
+        async def sample(self, request: SampleRequest, *, on_token: Any = None) -> Any:
+            completion = await super().sample(request)
+            ids = np.concatenate((request.ids, np.array(completion.ids, np.int32)))
+            completion.routing = np.repeat(ids.astype(np.uint16), 2).reshape(-1, 1, 2)
+            return completion
+
+    group = run(one_group(Turns(3), sampler=Routed(), size=1))
+    for node in group.trajectories[0].nodes:
+        assert node.routing is not None and node.routing[:, 0, 0].tolist() == node.ids.tolist()
 
 
 def test_infrastructure_is_tried_again_and_the_environment_is_not() -> None:
@@ -169,10 +182,55 @@ def test_what_hung_and_ends_after_all_does_not_end_twice() -> None:
     assert (seen.finished, seen.failed, seen.retries) == (2, 0, 1)
 
 
+def test_an_attempt_that_does_not_want_to_hear_that_it_is_cancelled_ends_all_the_same() -> None:
+    class Deaf:
+        turns = 0
+
+        async def run(self, ctx: RolloutCtx) -> Outcome:
+            while True:
+                try:
+                    await ctx.sample(GIVEN, params=SamplingParams(max_new_tokens=4))
+                    self.turns += 1
+                    await ctx.waiting("tool", asyncio.sleep(1.0))
+                except asyncio.CancelledError:
+                    if self.turns > 1000:
+                        raise
+
+    async def work() -> tuple[Group, float, int]:
+        episode = Deaf()
+        async with RolloutManager({"live": Quick()}) as manager:
+            manager.submit(request(0, episode, 1))
+            await asyncio.sleep(10.0)
+            manager.cancel("0")
+            turns = episode.turns
+            group = await manager.next_group()
+            assert group is not None and turns == episode.turns
+            episode.turns = 10_000
+            return group, manager.snapshot().seconds, turns
+
+    group, seconds, turns = run(work())
+    assert group.failures == {"cancelled": 1} and seconds < 20.0 and turns > 5
+
+
 def test_time_for_the_whole_attempt_runs_out() -> None:
     config = RolloutConfig(attempt_seconds=5.0, infra_retries=0)
     group, seconds = run_virtually(one_group(Turns(1, hang), config=config))
     assert group.failures == {"timeout": 2} and 5.0 <= seconds < 7.0
+
+
+def test_an_end_that_was_swallowed_once_is_a_timeout_all_the_same() -> None:
+    async def deed(ctx: RolloutCtx, turn: int) -> None:
+        for _ in range(3):
+            try:
+                await asyncio.sleep(FOREVER)
+            except asyncio.CancelledError:
+                if turn > 1:
+                    raise
+                return
+
+    config = RolloutConfig(attempt_seconds=5.0, tool_seconds=FOREVER, infra_retries=0)
+    group, seconds = run_virtually(one_group(Turns(3, deed), config=config))
+    assert group.failures == {"timeout": 2} and seconds < 7.0
 
 
 def test_the_hang_report_names_the_frame() -> None:
@@ -403,6 +461,56 @@ def test_stale_groups_are_void_and_running_ones_are_ended() -> None:
     first, third = run(work())
     assert [group.stale for group in first] == [True, True] and not any(group.complete for group in first)
     assert third.request.id == "2"
+
+
+def test_a_resumed_run_starts_no_burst_of_groups() -> None:
+    async def work() -> int:
+        config = RolloutConfig(batch=2, max_staleness=1, tool_seconds=FOREVER)
+        async with RolloutManager({"live": Quick()}, config=config) as manager:
+            manager.resume_at(50)
+            for number in range(20):
+                manager.submit(request(number, Turns(1, hang), 3))
+            await asyncio.sleep(1.0)
+            return manager.snapshot().running
+
+    assert run(work()) == 2 * 2 * 3
+
+
+def test_an_adaptive_cap_grows_while_nobody_objects_and_shrinks_when_the_engines_do() -> None:
+    async def slow(ctx: RolloutCtx, turn: int) -> None:
+        await asyncio.sleep(1.0)
+
+    async def work() -> tuple[int, int, int]:
+        config = RolloutConfig(most_running=400, adaptive=True, burst=100)
+        async with RolloutManager({"live": Quick()}, config=config) as manager:
+            for number in range(100):
+                manager.submit(request(number, Turns(9, slow), 16))
+            first = manager.snapshot().concurrency_cap
+            await asyncio.sleep(12.0)
+            grown = manager.snapshot().concurrency_cap
+            manager.take_engine_sample(EngineSample(running=100, queued=90, preempted=3))
+            return first, grown, manager.snapshot().concurrency_cap
+
+    first, grown, shrunk = run(work())
+    assert first == 100 and first < grown <= 400 and shrunk < grown
+
+
+def test_a_run_folder_that_cannot_be_written_is_said_at_once_and_a_full_disk_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="can be written"):
+        RolloutManager({"live": Quick()}, folder=tmp_path / "file")
+
+    async def work() -> Any:
+        async with RolloutManager({"live": Quick()}, folder=tmp_path / "run") as manager:
+            assert manager._log is not None
+            for name in manager._log._files:
+                manager._log._files[name] = open("/dev/full", "ab", buffering=0)
+            manager.submit(request(0, Turns(1), 2))
+            (group,) = await groups_of(manager)
+            assert group.complete
+            return manager.snapshot()
+
+    assert run(work()).dropped_records >= 1
 
 
 def test_snapshots_and_groups_lie_in_the_run_folder(tmp_path: Path) -> None:

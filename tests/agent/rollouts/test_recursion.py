@@ -119,16 +119,41 @@ def test_a_child_may_not_outlive_its_parent_whatever_it_is_allowed() -> None:
     assert short < main and long == main
 
 
-def test_cancelling_reaches_agents_whose_parents_do_not_wait_for_them() -> None:
-    class Detached:
+class Detached:
+    """Starts agents and does not wait for them."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    async def run(self, ctx: RolloutCtx) -> Outcome:
+        leaf = Tree(0, 0, leaf=FOREVER)
+        self.tasks = [asyncio.create_task(ctx.spawn(Task("x", ""), leaf, role="r", policy="live")) for _ in "abc"]
+        await ctx.waiting("tool", asyncio.sleep(self.seconds))
+        return Outcome("done", "")
+
+
+def test_time_of_children_is_time_of_their_parent() -> None:
+    class OneByOne:
         async def run(self, ctx: RolloutCtx) -> Outcome:
-            leaf = Tree(0, 0, leaf=FOREVER)
-            self.tasks = [asyncio.create_task(ctx.spawn(Task("x", ""), leaf, role="r", policy="live")) for _ in "abc"]
-            await ctx.waiting("tool", asyncio.sleep(FOREVER))
+            for _ in range(9):
+                await ctx.spawn(Task("x", ""), Tree(0, 0, leaf=10.0), role="r", policy="live")
             return Outcome("done", "")
 
+    config = RolloutConfig(attempt_seconds=25.0, infra_retries=0, tool_seconds=FOREVER)
+    trajectory, seconds = run_virtually(one(OneByOne(), config, {"live": Quick()}))
+    assert trajectory.masked.startswith("timeout") and 25.0 <= seconds < 27.0
+
+
+def test_agents_end_with_those_that_started_them() -> None:
+    episode = Detached(1.0)
+    trajectory, _ = run_virtually(one(episode, RolloutConfig(), {"live": Quick()}))
+    assert [span.stop for span in trajectory.agents] == ["done", "cancelled", "cancelled", "cancelled"]
+    assert all(task.cancelled() for task in episode.tasks)
+
+
+def test_cancelling_reaches_agents_whose_parents_do_not_wait_for_them() -> None:
     async def work() -> tuple[Trajectory, list[bool]]:
-        episode = Detached()
+        episode = Detached(FOREVER)
         async with RolloutManager({"live": Quick()}) as manager:
             manager.submit(request(0, episode, 1))
             await asyncio.sleep(1.0)

@@ -1,8 +1,10 @@
 """The text loop as an attempt: turns become nodes, everything else events, and sub-agents are part of the world."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from manyeyes.agent.budget import Limits
@@ -12,16 +14,18 @@ from manyeyes.agent.environment import Ctx, Environment
 from manyeyes.agent.fakes import Scripted
 from manyeyes.agent.judge import Case, Rewards
 from manyeyes.agent.rollouts.config import RolloutConfig
+from manyeyes.agent.rollouts.ctx import RolloutCtx
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.agent.rollouts.manager import RolloutManager
-from manyeyes.agent.task import Task
+from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.token_chat import TokenChat
 from manyeyes.agent.toolset import Functions
 from manyeyes.core.fakes import FakeSampler
 from manyeyes.core.media import MediaRules
-from manyeyes.core.messages import Message, ToolCall, assistant
+from manyeyes.core.messages import Message, ToolCall, assistant, user
 from manyeyes.core.sampler import SampleRequest
 from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.core.trajectory import UNROUTED
 
 from ..test_token_chat import picture, said
 from ..virtual_time import run_virtually
@@ -71,6 +75,36 @@ def test_turns_are_nodes_that_say_what_the_sampler_saw() -> None:
     tools = [event for event in trajectory.events if event.kind == "tool"]
     assert [event.node for event in tools] == [0, 1]
     assert tools[0].data["result"]["parts"][0]["image"].startswith("data:image/png;base64,")
+
+
+def test_a_turn_whose_parent_is_of_another_attempt_is_a_root_with_all_of_it() -> None:
+    """Conversations that read the same share their turns in a chat; a trajectory holds all that its agent saw."""
+
+    async def work() -> list[Group]:
+        model, _ = chat(lambda asked: said(assistant("yes", reasoning="")))
+        first = await model.complete([user("do it")])
+        assert first.sampled is not None
+        routing = np.arange(len(first.sampled.added) + len(first.sampled.ids), dtype=np.uint16).reshape(-1, 1, 1)
+
+        class Goes:
+            async def run(self, ctx: RolloutCtx) -> Outcome:
+                reply = await ctx.chat().complete([user("do it"), first.message, user("again")])
+                assert reply.sampled is not None and reply.sampled.parent is first.sampled
+                length = len(reply.sampled.added) + len(reply.sampled.ids)
+                ctx.answered(replace(reply, sampled=replace(reply.sampled, routing=routing[:1].repeat(length, 0))))
+                return Outcome("done", "")
+
+        async with RolloutManager({"live": model}) as manager:
+            manager.submit(request(0, Goes(), 1))
+            groups = [group async for group in manager.results()]
+        (node,) = groups[0].trajectories[0].nodes
+        seen = len(first.sampled.stream)
+        assert node.parent == -1 and node.ids[:seen].tolist() == first.sampled.stream.tolist()
+        assert node.routing is not None and len(node.routing) == len(node.ids)
+        assert (node.routing[:seen] == UNROUTED).all() and (node.routing[seen:] == 0).all()
+        return groups
+
+    assert run_virtually(work())[0][0].complete
 
 
 def test_a_restart_is_another_branch_and_an_event() -> None:

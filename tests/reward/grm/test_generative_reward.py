@@ -258,6 +258,7 @@ def test_a_group_is_ranked_by_its_comparisons(pairing, calls):
     assert len(grader.asked) == calls and scores[3] == 1 and scores[4] == 0
     if pairing == "all":
         assert scores == [0.25, 0.75, 0.5, 1.0, 0.0]
+    assert [one.parts["good"] for one in found] == scores
     assert sum(len(one.transcripts) for one in found) == calls
 
 

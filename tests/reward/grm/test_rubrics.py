@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.messages import TextPart
+from manyeyes.reward.grm import quotation
 from manyeyes.reward.grm.on_verified import on_verified
 from manyeyes.reward.grm.pairing import mean_wins, pairs_of
 from manyeyes.reward.grm.quotation import mark_for
@@ -81,6 +82,15 @@ def test_what_is_no_share_is_refused(wrong):
     for given_two in ((wrong, 0.5), (0.5, wrong)):
         with pytest.raises(ConfigError, match="from 0 to 1"):
             on_verified(*given_two)
+
+
+@pytest.mark.parametrize("digit", "0123456789abcdef")
+def test_a_mark_that_stands_in_a_text_is_drawn_again(digit, monkeypatch):
+    monkeypatch.setattr(quotation, "MARK_DIGITS", 1)
+    others = "0123456789abcdef".replace(digit, "")
+    assert mark_for([TextPart(others[:7]), TextPart(others[7:])], seed=1, name="t") == digit
+    with pytest.raises(ValueError, match="another seed"):
+        mark_for([TextPart("0123456789abcdef")], seed=1, name="t")
 
 
 @given(st.text(), st.text())

@@ -147,6 +147,7 @@ class Capture:
 
     def _node(self, heard: Heard, prompt: NDArray[np.int32], agent: int, at: float) -> int:
         place = self._streams.place(prompt, heard.media)
+        self._owed.discard(place.parent)  # who goes on from an answer has it, whatever became of the connection
         depth = self._depth.get(place.parent, 0)
         fork = heard.fork or ("retold" if heard.told > depth else "")
         given = prompt[place.seen :]

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from manyeyes.agent.gate import Gate
-from manyeyes.agent.gateway.chat_dialect import ChatDialect
+from manyeyes.agent.gateway.chat_dialect import DONE, ChatDialect
 from manyeyes.agent.gateway.config import GatewayConfig
 from manyeyes.agent.gateway.dialect import Answer, Ask, Dialect, Json, Telling, Voice
 from manyeyes.agent.gateway.metrics import GatewayMetrics
@@ -217,7 +217,7 @@ class _Begun:
 
 
 def _last(dialect: Dialect, ask: Ask, answer: Answer, id: str, voice: _Begun | None) -> bytes:
-    """What is told at the end; an endpoint's own stream has ended itself."""
+    """What is told at the end, at once with the tape's own: a client that has it has heard everything."""
     if voice is None:
         return dialect.whole(ask, answer, id)
-    return b"" if ask.fields is not None else voice.end(answer.usage)
+    return DONE if ask.fields is not None else voice.end(answer.usage)

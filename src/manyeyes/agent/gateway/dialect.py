@@ -24,7 +24,6 @@ from manyeyes.inference.serve_wire import ChatRequest, read
 Json = dict[str, Any]
 Fields = dict[str, msgspec.Raw]
 """The top of a JSON object, its values as they were written."""
-NOBODY_LISTENS = "the client left before its answer was whole"
 
 
 @dataclass(slots=True, eq=False)

@@ -14,13 +14,14 @@ from msgspec import Raw
 from manyeyes.agent.gateway.dialect import Answer, Ask, Fields, Heard, Json, Telling
 from manyeyes.agent.gateway.endpoint_pictures import Eyes
 from manyeyes.agent.gateway.endpoint_server import EndpointServer, error_of
-from manyeyes.agent.gateway.endpoint_wire import Ear, asked_for, events, message_of, stripped, wanted
+from manyeyes.agent.gateway.endpoint_wire import NONSENSE, Ear, answer_of, asked_for, chunk_of, events, stripped, wanted
 from manyeyes.agent.gateway.session import Session
 from manyeyes.agent.gateway.texts import Texts
 from manyeyes.inference.serve_errors import ApiError
 
 _ENCODE = msgspec.json.Encoder().encode
 _MESSAGES = msgspec.json.Decoder(list[Raw]).decode
+NO_CHAT = "the endpoint's answer is no chat completion"
 CHANGED = "the weights changed while this was sampled, and the endpoint does not say whose each token is"
 UNSEEN = "pictures were shown, and the gateway was given no vocabulary that says how they become tokens"
 
@@ -66,10 +67,10 @@ class EndpointCall:
         if self._raw:
             return Answer(body=stripped(body, ids=self._ids, logprobs=self._logprobs))
         try:
-            choice, usage = message_of(body)
+            choice, usage = answer_of(body)
             return Answer(choice if self._logprobs else choice | {"logprobs": None}, usage)
-        except (msgspec.DecodeError, KeyError, IndexError, TypeError):
-            raise ApiError(502, "the endpoint's answer is no chat completion", code="upstream_nonsense") from None
+        except NONSENSE:
+            raise ApiError(502, NO_CHAT, code="upstream_nonsense") from None
 
     async def streamed(self, response: aiohttp.ClientResponse) -> Answer:
         """An answer in pieces."""
@@ -82,25 +83,26 @@ class EndpointCall:
                 usage = self._piece(data, said) or usage
         finally:
             await self._heard(said.message)
-        if self._raw:
-            self._telling.raw(b"data: [DONE]\n\n")
-        elif not self._ear.finish:
+        if not self._raw and not self._ear.finish:
             raise ApiError(502, "the endpoint broke off in the middle of its answer", code="upstream_cut")
         return Answer({}, usage)
 
     def _piece(self, data: bytes, said: "_Assembled") -> Json:
-        chunk = msgspec.json.decode(data)
+        """Tell a piece of a stream; returns what it says of usage."""
+        chunk: Json = {"choices": []}
+        try:
+            chunk = chunk_of(data)
+        except NONSENSE:
+            if not self._raw:  # else the client may know what it is
+                raise ApiError(502, NO_CHAT, code="upstream_nonsense") from None
         if "error" in chunk:
             raise error_of(502, chunk)
-        pieces = chunk.get("choices") or []
-        for piece in pieces:
-            said.add(piece.get("delta") or {})
+        for piece in chunk["choices"]:
+            said.add(piece["delta"])
         if self._raw:
             self._telling.raw(b"data: " + stripped(data, ids=self._ids, logprobs=self._logprobs) + b"\n\n")
-        elif pieces:
-            self._telling.pieces(
-                [{"delta": {}, **p} if self._logprobs else {"delta": {}, **p, "logprobs": None} for p in pieces]
-            )
+        elif chunk["choices"]:
+            self._telling.pieces([p if self._logprobs else {**p, "logprobs": None} for p in chunk["choices"]])
         return chunk.get("usage") or {}
 
     async def _heard(self, message: Callable[[], bytes]) -> None:
@@ -142,7 +144,7 @@ class _Assembled:
         self._calls: dict[int, Json] = {}
 
     def add(self, delta: Json) -> None:
-        for name in ("reasoning_content", "reasoning", "content"):
+        for name in ("reasoning_content", "content"):
             if delta.get(name):
                 self._texts.setdefault(name, []).append(delta[name])
         for piece in delta.get("tool_calls") or ():

@@ -27,6 +27,8 @@ from manyeyes.agent.remote_errors import Unreachable
 from manyeyes.inference.serve_errors import ApiError
 
 _ENCODE = msgspec.json.Encoder().encode
+SCHEMAS = ("parameters", "schema")
+"""Fields of a request in which null means something."""
 _MESSAGES = msgspec.json.Decoder(list[Raw]).decode
 CHANGED = "the weights changed while this was sampled, and the endpoint does not say whose each token is"
 UNSEEN = "pictures were shown, and the gateway was given no vocabulary that says how they become tokens"
@@ -121,7 +123,8 @@ def _fields(ask: Ask) -> Fields:
 
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
+        kept = {key: inner for key, inner in value.items() if inner is not None}
+        return {key: inner if key in SCHEMAS else _without_none(inner) for key, inner in kept.items()}
     return [_without_none(inner) for inner in value] if isinstance(value, list) else value
 
 

@@ -60,6 +60,8 @@ _READ = msgspec.json.Decoder(Said).decode
 _FIELDS = msgspec.json.Decoder(Fields).decode
 _CHOICES = msgspec.json.Decoder(list[Fields]).decode
 _ENCODE = msgspec.json.Encoder().encode
+NONSENSE = (msgspec.DecodeError, UnicodeDecodeError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
+"""What comes of reading an answer that has another form."""
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError)
 
 
@@ -175,7 +177,26 @@ async def events(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
             raise Unreachable(f"the endpoint sent a line of more than {LONGEST_LINE:,} bytes")
 
 
-def message_of(body: bytes) -> Any:
-    """The choice and usage of a whole answer."""
+def answer_of(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The choice and the usage of a whole answer. Raises one of NONSENSE."""
     said = msgspec.json.decode(body)
-    return said["choices"][0], said.get("usage") or {}
+    choice = {"finish_reason": "stop", **said["choices"][0]}
+    choice["message"] = _with_thought(choice["message"])
+    return choice, said.get("usage") or {}
+
+
+def chunk_of(data: bytes) -> dict[str, Any]:
+    """A piece of a stream, its choices each with a delta. Raises one of NONSENSE."""
+    chunk = msgspec.json.decode(data)
+    chunk["choices"] = [
+        {**piece, "delta": _with_thought(piece.get("delta") or {})} for piece in chunk.get("choices") or ()
+    ]
+    return chunk
+
+
+def _with_thought(message: dict[str, Any]) -> dict[str, Any]:
+    """Thoughts under one name: newer servers say `reasoning`."""
+    thought = message.get("reasoning")
+    if isinstance(thought, str) and not message.get("reasoning_content"):
+        return {**message, "reasoning_content": thought}
+    return message

@@ -16,6 +16,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from aiohttp import web
 
@@ -29,7 +30,7 @@ from manyeyes.agent.gateway.dialect import Dialect
 from manyeyes.agent.gateway.door import Door, refusal
 from manyeyes.agent.gateway.keys import Keys, checked_name
 from manyeyes.agent.gateway.metrics import GatewayMetrics
-from manyeyes.agent.gateway.repeats import key_of
+from manyeyes.agent.gateway.repeats import Call, key_of
 from manyeyes.agent.gateway.responses_dialect import ResponsesDialect
 from manyeyes.agent.gateway.routes import Route, route_of
 from manyeyes.agent.gateway.session import Session
@@ -245,13 +246,9 @@ class Gateway:
                 raise
         self.desk.come(call)
         try:
-            response = await told(http, call, dialect)
+            return await told(http, call, dialect, partial(_received, call, session))
         finally:
             self.desk.leave(call)
-        if not call.failed:
-            call.received = True
-            session.capture.received(call.node)
-        return response
 
     async def _count(self, session: Session, body: bytes) -> web.Response:
         ask = AnthropicDialect().read_count(body)
@@ -277,3 +274,8 @@ class Gateway:
         while True:
             await asyncio.sleep(min(SWEEP_SECONDS, max(1.0, self.config.idle_seconds / 2)))
             self.sessions.expire()
+
+
+def _received(call: Call, session: Session) -> None:
+    call.received = True
+    session.capture.received(call.node)

@@ -120,7 +120,7 @@ class Repeats:
                 continue
             late = self._clock() - call.ended > self._seconds
             if not late and self._kept <= self._most and (ended <= KEPT_ANSWERS or not call.received):
-                break
+                continue
             old.append(key)
             self._kept, ended = self._kept - call.tape.size, ended - 1
         for key in old:

@@ -147,13 +147,14 @@ class SamplerUpstream:
         return SamplerCall(ask.chat, self.served, self.settings, self._conversations(session), session.sampling)
 
     def _conversations(self, session: Session) -> Conversations:
-        """Of a session, made when it is first asked for."""
+        """Of a tree of sessions, made when they are first asked for."""
         if session.said is None:
+            seed = session.root.seed
             modes = {
                 thinking: Conversation(segments, self.settings.history, self.settings.matching)
                 for thinking, segments in self._segments.items()
             }
-            session.said = Conversations(modes, self.settings.seed if session.seed is None else session.seed)
+            session.said = Conversations(modes, self.settings.seed if seed is None else seed)
         return session.said
 
 

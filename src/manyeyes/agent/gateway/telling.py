@@ -1,4 +1,4 @@
-"""`told`: a call's tape to a client, whole or as it comes; returns when the client has been sent all of it.
+"""`told`: a call's tape to a client, whole or as it comes; it returns when the client has been sent all of it.
 
 A line without content goes out while a stream waits. Whoever reads nothing for WRITE_SECONDS is dropped.
 
@@ -6,7 +6,7 @@ Report: none.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -17,27 +17,33 @@ from manyeyes.inference.serve_guard import HEADERS
 from manyeyes.inference.serve_stream import PING_SECONDS, WRITE_SECONDS
 
 
-async def told(http: web.BaseRequest, call: Call, dialect: Dialect) -> web.StreamResponse:
+async def told(http: web.BaseRequest, call: Call, dialect: Dialect, received: Callable[[], None]) -> web.StreamResponse:
     """Send an answer.
+
+    Args:
+        received: is called when all of it is sent; a client may close the connection right behind its last word.
 
     Raises:
         ApiError: there is none.
         ConnectionError: the client is gone, or reads nothing.
     """
-    return await (_streamed(http, call, dialect) if call.stream else _whole(http, call))
+    return await (_streamed(http, call, dialect, received) if call.stream else _whole(http, call, received))
 
 
-async def _whole(http: web.BaseRequest, call: Call) -> web.StreamResponse:
+async def _whole(http: web.BaseRequest, call: Call, received: Callable[[], None]) -> web.StreamResponse:
     await call.tape.finished()
     _raise(call)
     headers = {"X-Request-Id": call.id, **HEADERS}
     response = web.Response(body=call.tape.content, content_type="application/json", headers=headers)
     await _sent(http, response.prepare(http))
     await _sent(http, response.write_eof())
+    received()
     return response
 
 
-async def _streamed(http: web.BaseRequest, call: Call, dialect: Dialect) -> web.StreamResponse:
+async def _streamed(
+    http: web.BaseRequest, call: Call, dialect: Dialect, received: Callable[[], None]
+) -> web.StreamResponse:
     headers = {"Content-Type": "text/event-stream", "X-Accel-Buffering": "no", "X-Request-Id": call.id, **HEADERS}
     response = web.StreamResponse(headers=headers)
     async for pieces in call.tape.read(PING_SECONDS):
@@ -47,6 +53,8 @@ async def _streamed(http: web.BaseRequest, call: Call, dialect: Dialect) -> web.
     if not response.prepared:
         _raise(call)
         await _sent(http, response.prepare(http))
+    if not call.failed:
+        received()
     await _sent(http, response.write_eof())
     return response
 

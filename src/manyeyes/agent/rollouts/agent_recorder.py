@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manyeyes.agent.chat_model import ModelError, Reply, Stop
 from manyeyes.agent.context import Shown
@@ -19,7 +20,7 @@ from manyeyes.agent.rollouts.agent_family import AgentFamily
 from manyeyes.agent.rollouts.past import keep_picture
 from manyeyes.agent.token_chat_sampled import Sampled
 from manyeyes.core.messages import Message
-from manyeyes.core.trajectory import NOBODY, Event, Node
+from manyeyes.core.trajectory import NOBODY, UNROUTED, Event, Node
 
 
 class AgentRecorder(AgentFamily):
@@ -106,5 +107,15 @@ class AgentRecorder(AgentFamily):
             np.concatenate((before, sampled.ids)), len(before), sampled.logprobs, sampled.versions, parent, self.number,
             media, sampled.logprob_kind, "length" if reply.stop == "length" else "stop", sampled.fork,
             sampled.malformed, at=self.asked_at, seconds=reply.seconds or self.seconds - self.asked_at,
+            routing=_routing(sampled, len(before)),
         )  # fmt: skip
         known[sampled] = self.add(node)
+
+
+def _routing(sampled: Sampled, before: int) -> NDArray[np.uint16] | None:
+    """Of all ids of a node, `before` of which stand before what was sampled."""
+    known = sampled.routing
+    if known is None or before == len(sampled.added):
+        return known
+    unknown = np.full((before - len(sampled.added), *known.shape[1:]), UNROUTED, np.uint16)
+    return np.concatenate((unknown, known))

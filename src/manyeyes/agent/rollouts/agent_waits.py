@@ -6,8 +6,9 @@ Report: App. D.
 """
 
 import asyncio
+import inspect
 from collections.abc import Awaitable
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from manyeyes.agent.rollouts.attempt import Attempt
 from manyeyes.agent.rollouts.deadline_wheel import NEVER
 from manyeyes.agent.rollouts.failures import Overdue
 from manyeyes.agent.rollouts.host import Host
-from manyeyes.agent.rollouts.line import Line
+from manyeyes.agent.rollouts.line import GRACE, Line
 from manyeyes.agent.rollouts.past import AgentPast
 from manyeyes.agent.rollouts.ticker import RATE
 from manyeyes.agent.task import Outcome, Task
@@ -103,6 +104,8 @@ class AgentWaits:
         Raises:
             Overdue: it took too long.
         """
+        if self.attempt.called_off:
+            await self.ends(work)
         line = self.here()
         outer = line.enter(kind, self.host.tool_ticks if ticks is None else ticks)
         try:
@@ -154,13 +157,18 @@ class AgentWaits:
         cancelling = task.cancelling()
         line = self.line = Line(self.host.times, task, limit=self.limit, hung=self._hung)
         try:
-            return await episode.run(self)
+            outcome = await episode.run(self)
+            if self.children:
+                await self._end_children()
+            return outcome
         except asyncio.CancelledError:
             if line.timed_out(cancelling):
                 raise Overdue("the end of the agent", self.seconds, line.frames) from None
             raise
         finally:
             line.close()
+            for child in self.children or ():
+                child.call_off()
 
     @property
     def is_over(self) -> bool:
@@ -185,6 +193,23 @@ class AgentWaits:
                 line.watch()
                 if line.task is not None and not line.task.cancelling():
                     line.task.cancel()
+
+    async def ends(self, work: Any = None) -> NoReturn:
+        """The attempt was called off: nothing is begun any more, whatever an episode makes of its cancellation."""
+        if inspect.iscoroutine(work):
+            work.close()
+        await asyncio.sleep(0.1)  # for an episode that does not want to hear, and the loop that it is in
+        raise asyncio.CancelledError(self.attempt.called_off)
+
+    async def _end_children(self) -> None:
+        """End what it started and did not wait for."""
+        left = [child for child in self.children or () if not child.is_over]
+        lines = [line for child in left for one in child.family for line in one.lines]
+        tasks = {line.task for line in lines if line.task is not None}
+        for child in left:
+            child.call_off()
+        if tasks:
+            await self.waiting("spawn", asyncio.wait(tasks), ticks=GRACE)
 
     # --- machinery ---
 

@@ -53,6 +53,8 @@ class RolloutCtx(AgentRecorder):
             SamplerError: it failed again and again.
             Overdue: it took too long.
         """
+        if self.attempt.called_off:
+            await self.ends()
         if self.past is not None and self.past.completions:
             return self._known_completion(given, media)
         at, branch = self.seconds, self.branch
@@ -61,10 +63,12 @@ class RolloutCtx(AgentRecorder):
             params = replace(params, seed=self.turn_seed())
         request = SampleRequest(prompt, self.media + media, params, 0, self.attempt.priority)
         completion = await sampled_to_the_end(self, request)
+        routing = completion.routing if completion.routing is None else completion.routing[len(prompt) - len(given) :]
         node = Node(
             np.concatenate((given, np.array(completion.ids, np.int32))), len(given),
             np.array(completion.logprobs, np.float32), versions_of(completion), self.tip, self.number, media,
             completion.logprob_kind, completion.stop, at=at, seconds=completion.seconds or self.seconds - at,
+            routing=routing,
         )  # fmt: skip
         self.add(node)
         branch.append(node.ids)

@@ -104,7 +104,7 @@ class Delivery:
         """
         if keep:
             self._keep(trajectory)
-        self._into_group(attempt, trajectory, cause)
+        self._into_group(attempt, trajectory, cause, naturally=cause != "cancelled")
 
     def known(self, attempt: Attempt) -> bool:
         """Whether an earlier run has made an attempt, whose trajectory is put into its group then."""
@@ -113,7 +113,7 @@ class Delivery:
             return False
         self._stats.resumed += 1
         cause = trajectory.masked.partition(":")[0] if trajectory.stop in ("failed", "cancelled") else ""
-        self._into_group(attempt, trajectory, cause)
+        self._into_group(attempt, trajectory, cause, naturally=False)  # reading them all at once would hold up the rest
         return True
 
     def call_off(self, group: OpenGroup, why: str) -> None:
@@ -141,10 +141,10 @@ class Delivery:
             if gate is not None and oldest and gate.too_old(min(oldest)):
                 self.call_off(group, STALE)
 
-    def _into_group(self, attempt: Attempt, trajectory: Trajectory, cause: str) -> None:
+    def _into_group(self, attempt: Attempt, trajectory: Trajectory, cause: str, *, naturally: bool) -> None:
         group: OpenGroup = attempt.group
         group.running.pop(attempt.number, None)
-        self._admission.ended(naturally=cause != "cancelled")
+        self._admission.ended(naturally=naturally)
         group.put(attempt.number, trajectory, cause)
         try:
             self._count(trajectory, cause)

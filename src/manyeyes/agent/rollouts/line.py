@@ -53,12 +53,13 @@ class Line(Deadline):
         frames: where the last wait that took too long was.
     """
 
-    __slots__ = ("_hung", "_times", "fired", "frames", "kind", "limit", "since", "task")
+    __slots__ = ("_cancels", "_hung", "_times", "fired", "frames", "kind", "limit", "since", "task")
 
     def __init__(
         self, times: Timekeeping, task: "asyncio.Task[Any]", *, limit: int, hung: "Callable[[Line], None]"
     ) -> None:
         self.due = self.filed = NEVER
+        self._cancels = 0
         self._times, self._hung = times, hung
         self.task: asyncio.Task[Any] | None = task
         self.kind, self.limit, self.since, self.fired, self.frames = "", limit, times.clock(), 0, ""
@@ -91,7 +92,7 @@ class Line(Deadline):
         if not self._is_mine(outer):
             return False
         self.fired = 0
-        return self.task is not None and self.task.uncancel() <= outer[3]
+        return self._taken_back() <= outer[3]
 
     def leave(self, outer: Outer, *, free: bool = False) -> None:
         """The wait is over, however.
@@ -105,10 +106,10 @@ class Line(Deadline):
         stats.waiting[self.kind] -= 1
         if self.fired and not free and self._is_mine(outer) and self.task is not None:
             self.fired = 0  # it ended all the same
-            self.task.uncancel()
+            self._taken_back()
         kind, limit, fired, _ = outer
-        if free and limit < NEVER:
-            limit += int((now - self.since) * RATE)
+        if free and kind and limit < NEVER:
+            limit = min(limit + int((now - self.since) * RATE), self.limit)
         if kind:
             stats.waiting[kind] += 1
         self.kind, self.limit, self.since, self.fired = kind, limit, now, self.fired or fired
@@ -123,7 +124,16 @@ class Line(Deadline):
         """
         if self.task is None or self.fired != self.limit:
             return False
-        return self.task.uncancel() <= cancelling
+        while self._cancels > 1:  # those that were swallowed on the way
+            self._taken_back()
+        return self._taken_back() <= cancelling
+
+    def _taken_back(self) -> int:
+        """Take a cancellation of ours back; returns how many of others are left."""
+        if self.task is None or not self._cancels:
+            return 0
+        self._cancels -= 1
+        return self.task.uncancel()
 
     def _is_mine(self, outer: Outer) -> bool:
         return self.fired != 0 and self.fired == self.limit != outer[1]
@@ -143,6 +153,7 @@ class Line(Deadline):
         frames = awaiting(self.task)
         self.frames, self.fired = (frames[-1] if frames else ""), self.limit
         self.task.cancel()
+        self._cancels += 1
         self.watch()
 
     def watch(self) -> None:

@@ -230,10 +230,14 @@ class RolloutManager:
         checkpoint.check_captured(self.models)
         found = checkpoint.read(folder)
         self._pasts |= found.attempts
-        self.host.version = self._delivery.version = found.version if version is None else version
-        if self._admission.staleness is not None:
-            self._admission.staleness.resume(self.host.version)
+        self.resume_at(found.version if version is None else version)
         return len(found.attempts)
+
+    def resume_at(self, version: int) -> None:
+        """Begin where an interrupted run stopped: what was trained on until then counts as accepted."""
+        self.host.version = self._delivery.version = version
+        if self._admission.staleness is not None:
+            self._admission.staleness.resume(version)
 
     # --- what it is doing ---
 

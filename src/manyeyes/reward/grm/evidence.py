@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from manyeyes.core.media import Media
+from manyeyes.core.media import Media, frame_of
 from manyeyes.core.messages import ImagePart, Message, Part, TextPart, VideoPart
 from manyeyes.core.picture import Picture, Pixels
 from manyeyes.core.tokenizer import Tokenizer
@@ -77,10 +77,7 @@ def _harmless(parts: Sequence[Part]) -> Iterator[Part]:
 
 def picture_of(media: Media) -> Picture:
     """What a model saw, its first frame; padding included."""
-    _, rows, columns = media.grid
-    side = media.patches.shape[-1]
-    grid = media.patches[: rows * columns].reshape(rows, columns, 3, side, side).transpose(0, 3, 1, 4, 2)
-    return Picture.of(np.ascontiguousarray(grid.reshape(rows * side, columns * side, 3)))
+    return Picture.of(frame_of(media))
 
 
 def _turn(trajectory: Trajectory, node: Node, tokenizer: Tokenizer) -> Iterator[Part]:

@@ -1,0 +1,78 @@
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manyeyes.agent.fakes import FakeEndpoint
+from manyeyes.cli.main import main
+from manyeyes.core.messages import assistant
+from manyeyes.core.trajectory_store import TrajectoryStore
+
+
+@contextmanager
+def endpoint() -> Iterator[FakeEndpoint]:
+    """An endpoint that serves from a thread of its own, because the command has an event loop of its own."""
+    loop, ready, found = asyncio.new_event_loop(), threading.Event(), list[Any]()
+
+    async def serve() -> None:
+        async with FakeEndpoint(lambda messages: assistant("Answer: 3"), key="") as fake:
+            found.append(fake)
+            found.append(stop := asyncio.Event())
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert ready.wait(60)
+    try:
+        yield found[0]
+    finally:
+        loop.call_soon_threadsafe(found[1].set)
+        thread.join()
+
+
+def ran(*words: str) -> int:
+    return main(["rollout", *words])
+
+
+def test_environments_are_listed(capsys) -> None:
+    assert ran() == 0
+    assert "puzzles" in (out := capsys.readouterr().out) and "coding" in out
+
+
+def test_attempts_are_judged_and_kept_and_not_made_twice(capsys, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with endpoint() as fake:
+        words = ["puzzles", "--endpoint", fake.url, "--model", "m", "--tasks", "3", "--attempts", "2"]
+        assert ran(*words, "--folder", str(run)) == 0
+        out = capsys.readouterr().out
+        assert "mean reward" in out and "of 6, 0 failed" in out and fake.served == 6
+        with TrajectoryStore(run / "trajectories", mode="read") as store:
+            assert len(store) == 6
+            assert all(store.get(name).reward is not None for name in store.names())
+        assert ran(*words, "--folder", str(run)) == 0  # goes on, and has nothing left to do
+        assert "of 6, 0 failed" in capsys.readouterr().out and fake.served == 6
+        assert ran(*words, "--folder", str(run), "--seed", "1") == 2
+        assert "was begun with --seed 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["puzzels", "--model", "x"], "did you mean 'puzzles'"),
+        (["puzzles"], "name a model"),
+        (["puzzles", "--endpoint", "ftp://x", "--model", "m"], "must begin with http"),
+        (["puzzles", "--endpoint", "http://127.0.0.1:9"], "needs --model"),
+        (["puzzles", "--model", "nowhere"], "no run 'nowhere'"),
+        (["puzzles", "--endpoint", "http://127.0.0.1:9", "--model", "m", "--tasks", "0"], "--tasks must be"),
+        (["puzzles", "--endpoint", "http://127.0.0.1:9", "--model", "m", "--source", "x.jsonl"], "x.jsonl"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_is_made(capsys, tmp_path, monkeypatch, words, told) -> None:
+    monkeypatch.setenv("MANYEYES_RUNS", str(tmp_path))
+    assert ran(*words) == 2
+    assert told in capsys.readouterr().err and not list(tmp_path.iterdir())
