@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": "convert a checkpoint between fp32, bf16 and INT4 in the official layout",
     "reproduce": "run an experiment of the report at a small scale",
     "swarm": "give a task to a swarm of agents on any OpenAI-compatible endpoint; `swarm demo` needs none",
+    "gateway": "let agents that only speak a standard LLM API take part: dialects of OpenAI and Anthropic",
     "rollout": "run an environment with a model: many attempts at once, judged and kept",
     "rollouts": "look at a rollout run: a page, its trajectories token by token, checks, exports",
     "doctor": "say what works on this machine, and how to mend what does not",

@@ -79,10 +79,15 @@ class Node:
 
     def __post_init__(self) -> None:
         sampled = len(self.ids) - self.given
-        if sampled < 0 or len(self.logprobs) != sampled or len(self.versions) != sampled:
+        if not 0 <= self.given <= len(self.ids) or len(self.logprobs) != sampled or len(self.versions) != sampled:
             raise TrajectoryError(
                 f"a node of {len(self.ids)} ids, {self.given} of them given, needs {sampled} log-probabilities and "
                 f"versions, got {len(self.logprobs)} and {len(self.versions)}"
+            )
+        if self.routing is not None and (self.routing.ndim != 3 or len(self.routing) != len(self.ids)):
+            raise TrajectoryError(
+                f"routing of a node of {len(self.ids)} ids must be [{len(self.ids)}, layers, experts a token], got "
+                f"{list(self.routing.shape)}"
             )
 
     @property
@@ -251,26 +256,35 @@ class Trajectory:
         node = self.nodes[number]
         return not (self.masked or node.masked) and self.agents[node.agent].policy == "live"
 
-    def to_samples(self, advantage: float | Sequence[float] = 0.0) -> list[Sample]:
+    def to_samples(self, advantage: float | Sequence[float] | NDArray[np.floating] = 0.0) -> list[Sample]:
         """What the trainer learns from: a sample for each branch that holds a sampled token of its own.
 
         Args:
             advantage: of the whole rollout, or of each agent by number.
+
+        Raises:
+            TrajectoryError: there are more or fewer advantages than agents.
         """
-        of_agent = list(advantage) if isinstance(advantage, Sequence) else [advantage] * len(self.agents)
+        of_agent = np.asarray(advantage, np.float32)
+        if of_agent.ndim and of_agent.shape != (len(self.agents),):
+            raise TrajectoryError(
+                f"{self.name}: give one advantage, or one for each of its {len(self.agents)} agents; got "
+                f"{list(of_agent.shape)}"
+            )
+        agent_of_node = np.array([node.agent for node in self.nodes], np.int64)
+        of_node = np.broadcast_to(of_agent, len(self.agents))[agent_of_node]
         done: set[int] = set()
         samples = []
         for leaf in self.leaves:
             fresh = [n for n in self.branch(leaf) if n not in done and self.trainable(n) and len(self.nodes[n].sampled)]
             if fresh:
                 done.update(fresh)
-                samples.append(self._sample(leaf, frozenset(fresh), of_agent))
+                samples.append(self._sample(leaf, fresh, of_node))
         return samples
 
-    def _sample(self, leaf: int, fresh: frozenset[int], of_agent: Sequence[float]) -> Sample:
+    def _sample(self, leaf: int, fresh: list[int], of_node: NDArray[np.float32]) -> Sample:
         path = self.path(leaf)
-        of_node = np.array([of_agent[node.agent] for node in self.nodes], np.float32)
-        learns = path.sampled & np.isin(path.nodes, list(fresh)) & np.isfinite(path.logprobs)
+        learns = path.sampled & np.isin(path.nodes, fresh) & np.isfinite(path.logprobs)
         learns[0] = False  # nothing stands before the first id that it could be predicted from
         return Sample(
             path.ids,

@@ -13,6 +13,8 @@ from manyeyes.core.out_of_space import out_of_space
 from manyeyes.core.trajectory_segments import TrajectoryStoreError
 
 BLOBS = "blobs"
+MOST_KNOWN = 2**16
+"""Names that are remembered as written, so that the disk is not asked; a run of any length holds no more."""
 
 
 class Blobs:
@@ -26,6 +28,7 @@ class Blobs:
         self.folder = folder / BLOBS
         self._known: set[str] = set()
         self._unsynced: list[Path] = []
+        self._noting, self._syncing = threading.Lock(), threading.Lock()
 
     def keep(self, name: str, content: Callable[[], bytes]) -> None:
         """Write a blob unless it is there.
@@ -36,7 +39,7 @@ class Blobs:
         if name in self._known:
             return
         path = self.path(name)
-        if not path.exists():
+        if not _is_whole(path):
             part = path.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}.part")
             try:
                 part.write_bytes(content())
@@ -44,7 +47,10 @@ class Blobs:
             except OSError as error:
                 part.unlink(missing_ok=True)
                 raise unwritable(path, error) from error
-            self._unsynced.append(path)
+            with self._noting:
+                self._unsynced.append(path)
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
         self._known.add(name)
 
     def read(self, name: str) -> bytes:
@@ -70,10 +76,22 @@ class Blobs:
         return self.folder / name
 
     def sync(self) -> None:
-        """Wait until what was written lies on the disk."""
-        pending, self._unsynced = self._unsynced, []
-        for path in [*pending, self.folder] if pending else []:
-            sync_path(path)
+        """Wait until what was written lies on the disk; what the disk refused is tried again the next time."""
+        with self._syncing:  # who comes second must not go on before the first is done
+            with self._noting:
+                pending = list(self._unsynced)
+            for path in [*pending, self.folder] if pending else []:
+                sync_path(path)
+            with self._noting:
+                del self._unsynced[: len(pending)]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether it is there; a power failure may leave its name alone, and no blob is empty."""
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def sync_path(path: Path) -> None:

@@ -25,6 +25,7 @@ HEADER = _FIELDS.size + _CRC.size
 PIECE = 2**22
 """Bytes that are checked at once."""
 LONGEST_SUMMARY = 2**24
+"""Bytes; a header that says more is damaged."""
 
 
 class TrajectoryStoreError(ManyeyesError):
@@ -178,18 +179,34 @@ def body(folder: Path, place: Place) -> tuple[memoryview, memoryview]:
     """
     path = segment_path(folder, place.segment)
     with opened(path) as file:
-        try:
-            frame = header(file, place)
-        except ValueError as error:
-            raise TrajectoryStoreError(f"{path}: {error} at byte {place.offset:,}") from error
-        if frame is None:
-            raise TrajectoryStoreError(f"{path}: ends before byte {place.offset:,}; the store is incomplete")
+        frame = _told(file, place, path)
         file.seek(frame.body)
         data = file.read(frame.arrays + frame.head)
     if crc32(data) != frame.crc:
         raise TrajectoryStoreError(f"{path}: the checksum of the trajectory at byte {place.offset:,} is wrong")
     view = memoryview(data)
     return view[: frame.arrays], view[frame.arrays :]
+
+
+def frame_at(folder: Path, place: Place) -> Frame:
+    """What a frame's own header says.
+
+    Raises:
+        TrajectoryStoreError: it is not there, or damaged.
+    """
+    path = segment_path(folder, place.segment)
+    with opened(path) as file:
+        return _told(file, place, path)
+
+
+def _told(file: BinaryIO, place: Place, path: Path) -> Frame:
+    try:
+        frame = header(file, place)
+    except ValueError as error:
+        raise TrajectoryStoreError(f"{path}: {error} at byte {place.offset:,}") from error
+    if frame is None:
+        raise TrajectoryStoreError(f"{path}: ends before byte {place.offset:,}; the store is incomplete")
+    return frame
 
 
 def opened(path: Path) -> BinaryIO:

@@ -35,8 +35,8 @@ from manyeyes.core.trajectory_segments import (
     Scan,
     TrajectoryStoreError,
     body,
+    frame_at,
     framed,
-    header,
     segment_numbers,
     segment_path,
 )
@@ -105,7 +105,7 @@ class TrajectoryStore:
 
         Raises:
             TrajectoryStoreError: one of that name is there, or the disk is full or gone; nothing of it is kept.
-            WireError: its events hold something that is no JSON.
+            WireError: its events hold something that is no JSON, or its names are too long for a list.
         """
         summary, line = summary_line(summary_of(trajectory, stored=self._now()))
         content = written(trajectory, self._blobs.keep)
@@ -148,14 +148,9 @@ class TrajectoryStore:
         """What a list shows of a trajectory.
 
         Raises:
-            TrajectoryStoreError: there is none of that name.
+            TrajectoryStoreError: there is none of that name, or it was damaged.
         """
-        place = self._place(name)
-        with segment_path(self.folder, place.segment).open("rb") as file:
-            frame = header(file, place)
-        if frame is None:
-            raise TrajectoryStoreError(f"{self.folder}: {name} is cut short; the store is incomplete")
-        return _SUMMARIES.decode(frame.summary)
+        return _SUMMARIES.decode(frame_at(self.folder, self._place(name)).summary)
 
     def __contains__(self, name: object) -> bool:
         with self._lock:
@@ -227,7 +222,8 @@ class TrajectoryStore:
 
     def close(self) -> None:
         """Leave the store; what was appended lies on the disk."""
-        writer, self._writer = self._writer, None
+        with self._lock:  # nobody is in the middle of a frame
+            writer, self._writer = self._writer, None
         try:
             if writer is not None:
                 writer.close()

@@ -13,6 +13,8 @@ from manyeyes.core.trajectory import AgentSpan, Trajectory
 
 LONGEST_REASON = 8192
 """Characters."""
+LONGEST_LINE = 2**20
+"""Bytes of a summary: lists hold many of them."""
 
 
 class WireError(ManyeyesError):
@@ -82,8 +84,18 @@ def summary_line(summary: TrajectorySummary) -> tuple[TrajectorySummary, bytes]:
     """A summary as bytes, and as those bytes say it: a lone surrogate in a text becomes a question mark.
 
     Raises:
-        WireError: the name holds one; it must be what is asked for later.
+        WireError: the name holds one; it must be what is asked for later. Or names are so long that it is no summary.
     """
+    sound, line = _encoded(summary)
+    if len(line) > LONGEST_LINE:
+        raise WireError(
+            f"{sound.name[:80]}: names of task, environment and rewards fill {len(line):,} bytes, at most "
+            f"{LONGEST_LINE:,} may be; shorten them"
+        )
+    return sound, line
+
+
+def _encoded(summary: TrajectorySummary) -> tuple[TrajectorySummary, bytes]:
     try:
         return summary, _ENCODE(summary)
     except UnicodeEncodeError:

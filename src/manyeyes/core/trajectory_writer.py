@@ -70,7 +70,6 @@ class SegmentWriter:
             self._next_segment()
         place = self.end
         self._write(frame)
-        self.end = Place(place.segment, place.offset + len(frame))
         return place
 
     def sync_soon(self, *, now: bool = False) -> None:
@@ -98,9 +97,12 @@ class SegmentWriter:
         try:
             while done < len(frame):
                 done += os.write(self._file, frame[done:] if done else frame)
-        except OSError as error:
+            self.end = Place(self.end.segment, self.end.offset + len(frame))
+        except BaseException as error:  # Ctrl-C too: the next frame must not stand behind a piece of this one
             os.ftruncate(self._file, self.end.offset)
-            raise unwritable(segment_path(self.folder, self.end.segment), error) from error
+            if isinstance(error, OSError):
+                raise unwritable(segment_path(self.folder, self.end.segment), error) from error
+            raise
 
     def _next_segment(self) -> None:
         """A segment that others follow lies on the disk whole: only the last one may end in a piece of a frame."""

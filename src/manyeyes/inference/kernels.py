@@ -59,7 +59,7 @@ class Kernels:
         self, x_ND: Tensor, gate_1tDT: Tensor, bias_E: Tensor, *, top_k: int, scale: float, normalise: bool
     ) -> tuple[Tensor, Tensor]:
         """Experts and their weights, as `model.moe.route` chooses them."""
-        x_ND, (rows, width) = x_ND.contiguous(), x_ND.shape
+        x_ND, bias_E, (rows, width) = x_ND.contiguous(), bias_E.float(), x_ND.shape
         expert_NK, weight_NK = torch.empty(rows, top_k, dtype=torch.int64), torch.empty(rows, top_k)
         self._route(
             *_sizes(rows, width, len(bias_E), gate_1tDT.shape[1] * TILE, top_k, normalise),
@@ -115,7 +115,8 @@ class PackedExperts:
     def of(
         cls, kernels: Kernels, router_ED: Tensor, gate_EID: Tensor, up_EID: Tensor, down_EDI: Tensor
     ) -> "PackedExperts":
-        """From the model's matrices."""
+        """From the model's matrices, in whatever format they are kept: the loops read fp32."""
+        router_ED, gate_EID, up_EID, down_EDI = (m.float() for m in (router_ED, gate_EID, up_EID, down_EDI))
         hidden, outputs = _padded(gate_EID.shape[1], WIDE), _padded(down_EDI.shape[1], TILE)
         more = hidden - gate_EID.shape[1]
         both = torch.cat([F.pad(gate_EID, (0, 0, 0, more)), F.pad(up_EID, (0, 0, 0, more))], dim=1)

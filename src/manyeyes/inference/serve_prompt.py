@@ -109,7 +109,7 @@ def chat_prompt(request: ChatRequest, served: Served) -> ChatPrompt:
     Raises:
         ApiError, ManyeyesError: what is wrong with it.
     """
-    _check(request)
+    check_chat(request)
     thinking = thinks(request)
     served.refuse_many(len(request.messages), "messages")
     messages = messages_of(request.messages, served.media)
@@ -125,7 +125,7 @@ def chat_prompt(request: ChatRequest, served: Served) -> ChatPrompt:
     params = sampling_params(
         request, served.tokenizer, room=room, said=_said(served.tokenizer, thinking=thinking, calls=calls != "none"),
         top_logprobs=(request.top_logprobs or 0) if request.logprobs else 0,
-        constraint=_constraint(request, messages, served, thinking=thinking),
+        constraint=turn_constraint(request, messages, served, thinking=thinking),
     )  # fmt: skip
     media = tuple(visual.media() for visual in rendered.visuals)
     return ChatPrompt(SampleRequest(rendered.ids, media, params), thinking, calls != "none")
@@ -169,7 +169,8 @@ def text_ids(text: str, tokenizer: Tokenizer, *, begin: bool) -> np.ndarray:
     return np.array([*([tokenizer.bos] if begin else []), *tokenizer.encode(text)], np.int32)
 
 
-def _check(request: ChatRequest) -> None:
+def check_chat(request: ChatRequest) -> None:
+    """Raises ApiError for fields that contradict each other."""
     for name in ("functions", "function_call"):
         if getattr(request, name) is not None:
             raise bad(f"{name} is of an old form of the API: use tools and tool_choice", name)
@@ -202,7 +203,7 @@ def _said(tokenizer: Tokenizer, *, thinking: bool, calls: bool) -> frozenset[int
     return frozenset([*tokenizer.stops, *(marks if calls else ()), *([tokenizer.end_think] if thinking else ())])
 
 
-def _constraint(
+def turn_constraint(
     request: ChatRequest, messages: list[Message], served: Served, *, thinking: bool
 ) -> Callable[[], Constraint] | None:
     """The grammar of the turn; None where it may be anything."""

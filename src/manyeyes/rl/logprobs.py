@@ -152,17 +152,55 @@ def chosen_logprobs(
     hidden_ND: Tensor, head_VD: Tensor, *, targets_N: Tensor, source: SampledFrom, chunk: int = CHUNK
 ) -> Tensor:
     """log p of one target a row: fp32 [N]."""
+    return chosen(hidden_ND, head_VD, targets_N=targets_N, source=source, chunk=chunk).logprobs_N
+
+
+class Chosen(NamedTuple):
+    """Of one target a row.
+
+    Attributes:
+        logprobs_N: fp32.
+        entropy_N: fp32, of the row's distribution in nats, without gradient; 0 where nobody asked.
+    """
+
+    logprobs_N: Tensor
+    entropy_N: Tensor
+
+
+def chosen(
+    hidden_ND: Tensor,
+    head_VD: Tensor,
+    *,
+    targets_N: Tensor,
+    source: SampledFrom,
+    chunk: int = CHUNK,
+    entropy: bool = False,
+) -> Chosen:
+    """log p of one target a row, and how undecided the row is."""
     never = torch.tensor(sorted(source.never), dtype=torch.int64, device=hidden_ND.device)
+    shared = (head_VD, never, source.temperature, entropy)
     found = [
-        checkpoint(_chosen, *rows, head_VD, never, source.temperature, use_reentrant=False, preserve_rng_state=False)
+        checkpoint(_chosen, *rows, *shared, use_reentrant=False, preserve_rng_state=False)
         if torch.is_grad_enabled()
-        else _chosen(*rows, head_VD, never, source.temperature)
+        else _chosen(*rows, *shared)
         for rows in zip(hidden_ND.split(chunk), targets_N.long().split(chunk), strict=True)
     ]
-    return torch.cat(found)
+    return Chosen(*(torch.cat(column) for column in zip(*found, strict=True)))
 
 
-def _chosen(hidden_nD: Tensor, target_n: Tensor, head_VD: Tensor, never: Tensor, temperature: float) -> Tensor:
+def _chosen(
+    hidden_nD: Tensor, target_n: Tensor, head_VD: Tensor, never: Tensor, temperature: float, entropy: bool
+) -> tuple[Tensor, Tensor]:
     scores_nV = linear(hidden_nD, head_VD).float().index_fill(1, never, -torch.inf)
     below_nV = scores_nV - scores_nV.detach().amax(1, keepdim=True)  # a tiny temperature must not overflow
-    return (below_nV / temperature).log_softmax(1).gather(1, target_n[:, None])[:, 0]
+    log_p_nV = (below_nV / temperature).log_softmax(1)
+    log_p_n = log_p_nV.gather(1, target_n[:, None])[:, 0]
+    return log_p_n, _entropy(log_p_nV.detach()) if entropy else torch.zeros_like(log_p_n.detach())
+
+
+def _entropy(log_p_nV: Tensor) -> Tensor:
+    return -(log_p_nV.exp() * log_p_nV.clamp_min(_FAR)).sum(1)
+
+
+_FAR = -1e4
+"""A log-probability whose exp is 0 and which, unlike -inf, can be multiplied by that."""

@@ -158,7 +158,8 @@ def measure_batch(
         raise DataError(
             "the batch carries no log-probabilities and versions of a sampler, so there is nothing to compare"
         )
-    place_T = places((batch.versions_BT != UNVERSIONED).ravel(), batch.positions_BT.ravel())
+    sampled_BT = (batch.versions_BT != UNVERSIONED) | (batch.weights_BT != 0)  # nobody may know a version
+    place_T = places(sampled_BT.ravel(), batch.positions_BT.ravel())
     return measure(
         logprobs_trainer_BT.ravel(),
         batch.logprobs_BT.ravel(),

@@ -26,6 +26,8 @@ LONGEST_TEXT = 20_000
 """Characters of a text in an event."""
 MOST_ENTRIES, DEEPEST = 2000, 40
 """Of a list or object in an event."""
+ROWS = 2
+"""So deep lie an outline's own lists: agents, nodes, events and what they consist of. None of them is cut."""
 _VALUE_TYPE = np.dtype("<f4")
 
 
@@ -33,11 +35,14 @@ def outline(run: ShownRollouts, store: TrajectoryStore, name: str) -> dict[str, 
     """All but the tokens; plain JSON.
 
     Raises:
-        TrajectoryStoreError: there is none of that name, or it was damaged.
+        TrajectoryStoreError: there is none of that name, or it was damaged; or its forest is broken.
     """
     whole = store.get(name, pictures=False)
-    place = run.group_of(name)
     tokenizer = run.tokenizer
+    findings = check_trajectory(whole, _rules(tokenizer))
+    if broken := [finding for finding in findings if finding.check == "forest"]:
+        raise TrajectoryStoreError(f"it cannot be drawn. {broken[0]}")
+    place = run.group_of(name)
     values, problem = _values(run, whole)
     return shown({
         "name": whole.name,
@@ -62,7 +67,7 @@ def outline(run: ShownRollouts, store: TrajectoryStore, name: str) -> dict[str, 
         ],
         "events": [event._asdict() for event in whole.events],
         "values": list(values),
-        "findings": [*map(str, check_trajectory(whole, _rules(tokenizer))), *([problem] if problem else [])],
+        "findings": [*map(str, findings), *([problem] if problem else [])],
         "media_pad": tokenizer.media_pad if tokenizer else None,
     }) | {"texts": _texts(whole, tokenizer)}  # fmt: skip
 
@@ -117,7 +122,9 @@ def shown(value: Any, *, depth: int = 0) -> Any:
         pairs = list(value.items())[:MOST_ENTRIES]
         return {shown(str(key), depth=depth + 1): shown(one, depth=depth + 1) for key, one in pairs}
     if isinstance(value, list | tuple):
-        return [shown(one, depth=depth + 1) for one in value]
+        more = len(value) - MOST_ENTRIES if depth > ROWS else 0
+        said = [shown(one, depth=depth + 1) for one in (value[:MOST_ENTRIES] if more > 0 else value)]
+        return [*said, f"… ({more:,} more)"] if more > 0 else said
     return shown(str(value))
 
 

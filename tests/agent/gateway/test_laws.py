@@ -331,5 +331,5 @@ def from_blocks(blocks: Chat) -> dict[str, Any]:
     return clean(said)
 
 
-Harness.TestCase.settings = settings(max_examples=25, stateful_step_count=18)
+Harness.TestCase.settings = settings(max_examples=16, stateful_step_count=16)
 test_nodes_are_what_the_engine_saw = Harness.TestCase

@@ -1,18 +1,25 @@
 """Agents that start agents: thousands of them, cancelled at once, and counted as the swarm counts them."""
 
 import asyncio
+import random
+from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from manyeyes.agent.budget import Limits
 from manyeyes.agent.environment import Ctx, Environment
 from manyeyes.agent.fakes import Scripted
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.ctx import RolloutCtx
+from manyeyes.agent.rollouts.failures import AttemptFailed
 from manyeyes.agent.rollouts.group import Group
+from manyeyes.agent.rollouts.hang_report import awaiting
 from manyeyes.agent.rollouts.manager import RolloutManager
 from manyeyes.agent.rollouts.spans import steps
 from manyeyes.agent.run import AgentRun
@@ -20,7 +27,7 @@ from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import Functions
 from manyeyes.core.journal import Journal, read
 from manyeyes.core.messages import Message, ToolCall, assistant
-from manyeyes.core.sampler import SamplingParams
+from manyeyes.core.sampler import SampleRequest, SamplingParams
 from manyeyes.core.trajectory import Trajectory
 from manyeyes.swarm.critical_steps import StepCounter
 
@@ -250,3 +257,82 @@ def test_critical_steps_are_those_of_the_swarm(agents: int, turns: int, level: i
     trajectory, _ = run_virtually(as_a_rollout())
     found = steps(trajectory)
     assert (found.critical, found.total) == (counter.critical, counter.total) and found.total > 1
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=30, deadline=None)
+def test_in_any_storm_of_trees_suspensions_and_cancellations_all_of_them_end_once(seed: int) -> None:
+    draw = random.Random(seed)
+    released = asyncio.Event()
+
+    class Stormy:
+        """Does anything at all, and starts agents that do."""
+
+        async def run(self, ctx: RolloutCtx) -> Outcome:
+            for _ in range(draw.randint(1, 3)):
+                await ctx.sample(GIVEN, params=PARAMS)
+                await ctx.waiting("tool", self.deed(ctx))
+            return Outcome("done", "")
+
+        async def deed(self, ctx: RolloutCtx) -> None:
+            match draw.random():
+                case x if x < 0.4 and ctx.depth < 3:
+                    spawns = (
+                        ctx.spawn(Task("x", "", limits=Limits(seconds=draw.choice([5.0, FOREVER]))), self, role="r")
+                        for _ in range(draw.randint(1, 3))
+                    )
+                    await asyncio.gather(*spawns)
+                case x if x < 0.45:
+                    raise AttemptFailed(draw.choice(["bad_task", "tool"]), "by plan")
+                case x if x < 0.5:
+                    await asyncio.sleep(FOREVER)
+                case x if x < 0.53:
+                    raise asyncio.CancelledError
+                case x if x < 0.55:
+                    while not released.is_set():
+                        with suppress(asyncio.CancelledError):
+                            await released.wait()
+                case _:
+                    await asyncio.sleep(draw.expovariate(1.0))
+
+    async def before(asked: SampleRequest) -> None:
+        await asyncio.sleep(draw.expovariate(2.0))
+
+    async def disturbs(manager: RolloutManager) -> None:
+        while True:
+            await asyncio.sleep(draw.expovariate(0.3))
+            manager.cancel(str(draw.randrange(12)))
+            await manager.suspend()
+            await asyncio.sleep(draw.expovariate(1.0))
+            await manager.go_on()
+
+    async def work() -> None:
+        config = RolloutConfig(
+            most_running=9, tool_seconds=3.0, model_seconds=6.0, infra_retries=1, attempt_seconds=60.0
+        )
+        sampler = Quick(before=before)
+        async with RolloutManager({"live": sampler, "frozen": sampler}, config=config) as manager:
+            for number in range(12):
+                manager.submit(request(number, Stormy(), draw.randint(1, 3)))
+            disturbing = asyncio.create_task(disturbs(manager))
+            groups = [group async for group in manager.results()]
+            disturbing.cancel()
+            await asyncio.wait([disturbing])
+            seen = manager.snapshot()
+            names = Counter(trajectory.name for group in groups for trajectory in group.trajectories)
+            assert len(groups) == 12 and set(names.values()) == {1} and len(names) == seen.submitted
+            assert seen.finished + seen.failed + seen.cancelled == seen.submitted
+            assert not any(seen.waiting_for.values()) and seen.running == seen.queued == 0
+            assert all(trajectory.stop for group in groups for trajectory in group.trajectories)
+            released.set()
+            await asyncio.sleep(1.0)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not others, [awaiting(task) for task in others]
+
+    async def to_the_end() -> None:
+        try:
+            await work()
+        finally:
+            released.set()  # or nobody could end what does not end by itself
+
+    run_virtually(to_the_end())

@@ -46,6 +46,8 @@ SESSION, PARENT = "X-Manyeyes-Session", "X-Manyeyes-Parent"
 AGENT, ROLE = "X-Manyeyes-Agent", "X-Manyeyes-Role"
 """Headers that a harness may send; paths and keys say the same for those that cannot."""
 LONGEST_ROLE = 128
+GONE = 499
+"""As others log a client that left."""
 SWEEP_SECONDS = 30.0
 """Between two looks for sessions that nobody uses."""
 
@@ -206,6 +208,8 @@ class Gateway:
                 return self.control.health()
             self._door.check(http)
             return await self._routed(http, route, dialect)
+        except ConnectionError:
+            return web.Response(status=GONE)  # to nobody
         except Exception as error:  # the boundary: nothing but an answer goes to a client
             return refusal(api_error(error), dialect)
 

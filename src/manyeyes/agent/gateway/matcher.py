@@ -8,7 +8,7 @@ What is found takes the message's place, so that its ids are sent as they were s
 reasoning, white space at the ends, how the JSON of tool arguments is written, and the ids of calls; results are told
 under the ids that were sampled.
 
-Report: App. D (token in, token out); the levels are what harnesses do to messages (facts: drift).
+Report: App. D (token in, token out).
 """
 
 import hashlib

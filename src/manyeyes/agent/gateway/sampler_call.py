@@ -23,9 +23,7 @@ from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.serve_choice import ChatChoice
 from manyeyes.inference.serve_errors import bad
 from manyeyes.inference.serve_messages import messages_of, texts_of, tools_of
-from manyeyes.inference.serve_prompt import Served, thinks
-from manyeyes.inference.serve_prompt import _check as check_chat
-from manyeyes.inference.serve_prompt import _constraint as turn_constraint
+from manyeyes.inference.serve_prompt import Served, check_chat, thinks, turn_constraint
 from manyeyes.inference.serve_wire import ChatRequest
 
 

@@ -45,6 +45,8 @@ class AgentCalls(AgentWaits):
 
     async def call(self, toolset: Toolset, call: ToolCall, *, position: int) -> ToolResult:
         """See `Ctx.call`. A call that takes too long, or that fails, has a result, too."""
+        if self.attempt.is_over:
+            await self.ends()
         place = f"{self.turns - 1}.{position}"
         if self.past is not None and (known := self._known_result(toolset, call, place)) is not None:
             return known

@@ -33,6 +33,8 @@ class AgentFamily(AgentCalls):
 
         An agent that may start no more, and one that fails, are outcomes with the stop "error".
         """
+        if self.attempt.is_over:
+            await self.ends()
         if refusal := self._refusal():
             return Outcome("error", "", refusal)
         making = MAKING.get()
@@ -109,7 +111,8 @@ class AgentFamily(AgentCalls):
             limit=min(self.limit, self._limit_of(task)),
         )  # fmt: skip
         child.budget = self.budget
-        self.children = [one for one in self.children or () if not one.is_over]
+        self.forget_children()
+        self.children = self.children or []
         self.children.append(child)
         return child
 

@@ -104,7 +104,7 @@ class AgentWaits:
         Raises:
             Overdue: it took too long.
         """
-        if self.attempt.called_off:
+        if self.attempt.is_over:
             await self.ends(work)
         line = self.here()
         outer = line.enter(kind, self.host.tool_ticks if ticks is None else ticks)
@@ -169,11 +169,22 @@ class AgentWaits:
             line.close()
             for child in self.children or ():
                 child.call_off()
+            self.forget_children()
 
     @property
     def is_over(self) -> bool:
         """Whether it has lived."""
         return self.line is not None and self.line.task is None
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing of it or below it is left."""
+        return self.is_over and not self.lines and all(child.is_gone for child in self.children or ())
+
+    def forget_children(self) -> None:
+        """Let go of those that are gone."""
+        if self.children:
+            self.children = [child for child in self.children if not child.is_gone] or None
 
     @property
     def lines(self) -> list[Line]:
@@ -195,7 +206,7 @@ class AgentWaits:
                     line.task.cancel()
 
     async def ends(self, work: Any = None) -> NoReturn:
-        """The attempt was called off: nothing is begun any more, whatever an episode makes of its cancellation."""
+        """The attempt is over: nothing is begun any more, whatever an episode makes of its cancellation."""
         if inspect.iscoroutine(work):
             work.close()
         await asyncio.sleep(0.1)  # for an episode that does not want to hear, and the loop that it is in

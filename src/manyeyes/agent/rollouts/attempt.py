@@ -35,11 +35,12 @@ class Attempt:
         tries: retries, by kind of failure.
         failures: events of tries that failed.
         main: the `RolloutCtx` of its main agent.
+        resting: whether its task rests before it tries again.
     """
 
     __slots__ = (
         "agents", "began", "called_off", "ended", "failures", "group", "main", "name", "nodes", "number", "oldest",
-        "past", "priority", "seed", "task", "trajectory", "tries", "verdict",
+        "past", "priority", "resting", "seed", "task", "trajectory", "tries", "verdict",
     )  # fmt: skip
 
     def __init__(self, group: Any, number: int, *, name: str, seed: int, priority: int) -> None:
@@ -49,9 +50,14 @@ class Attempt:
         self.main: Any = None
         self.began = 0.0
         self.agents, self.oldest = 1, -1
-        self.called_off, self.ended = "", False
+        self.called_off, self.ended, self.resting = "", False, False
         self.verdict: Verdict | None = None
         self.nodes: dict[Sampled, int] | None = None
         self.past: dict[str, AgentPast] = FRESH
         self.tries: Counter[str] | None = None
         self.failures: list[Event] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing must be begun in it any more."""
+        return self.ended or self.called_off != ""

@@ -50,7 +50,7 @@ class AttemptRunner:
             config.infra_retries, config.data_retries, config.infra_retries_of_run, config.data_retries_of_run
         )
         self.live: dict[str, Attempt] = {}
-        self.left: set[asyncio.Task[None]] = set()
+        self.left: set[asyncio.Task[Any]] = set()
         self._limit = ticks(config.attempt_seconds)
 
     def start(self, attempt: Attempt, past: Suspended | None = None) -> None:
@@ -63,42 +63,32 @@ class AttemptRunner:
         attempt.task = asyncio.get_running_loop().create_task(self._live(attempt, past))
 
     def call_off(self, attempt: Attempt, why: str) -> None:
-        """Cancel an attempt and all of its agents; those that have not begun end when they do."""
-        if attempt.ended or attempt.called_off:
+        """Cancel an attempt and all of its agents; one that has not begun ends when it does."""
+        if attempt.is_over:
             return
         attempt.called_off = why
-        if attempt.main is not None and not attempt.main.is_over:
+        if attempt.main is not None:
             attempt.main.call_off()
-        elif attempt.main is not None and attempt.task is not None:
+        elif attempt.resting and attempt.task is not None:
             attempt.task.cancel()
 
     def hung(self, agent: RolloutCtx, line: Line) -> None:
-        """A task of an attempt does not end: leave it to itself."""
+        """A task of an attempt does not end: leave it to itself, and try again where that may be."""
         attempt, task = agent.attempt, line.task
-        if attempt.ended or task is None:
+        if task is None or attempt.ended:
             return
         frames = awaiting(task)
-        attempt.ended = True
-        for one in {task, attempt.task} - {None}:
-            self.left.add(one)
-            one.add_done_callback(self.left.discard)
-            one.cancel()
-        for one in agent.attempt.main.family:
-            for each in one.lines:
-                each.abandon()
-        if self.host.pool is not None:
-            self.host.pool.take_back(attempt.name)
-        fresh = _successor(attempt)
+        self._leave(attempt.task)
+        fresh = self._successor(attempt)
+        hang = Event("hang", agent.seconds, line.seconds, agent.number, agent.tip, {"frames": frames})
+        failed = AttemptFailed("hang", f"does not end although it was cancelled, in {frames[-1] if frames else '?'}")
+        if not attempt.called_off and self._may_again(fresh, failed):
+            self.start(fresh)
+            return
         fresh.trajectory = _as_it_is(attempt)
-        fresh.trajectory.events.append(
-            Event("hang", agent.seconds, line.seconds, agent.number, agent.tip, {"frames": frames})
-        )
+        fresh.trajectory.events.append(hang)
         if attempt.called_off:
             self._end(fresh, "cancelled", attempt.called_off)
-            return
-        failed = AttemptFailed("hang", f"does not end although it was cancelled, in {frames[-1] if frames else '?'}")
-        if self._may_again(fresh, failed):
-            self.start(fresh)
         else:
             self._end(fresh, failed.cause, str(failed))
 
@@ -107,7 +97,9 @@ class AttemptRunner:
         try:
             await self._tries(attempt, past)
         except Exception as error:
-            self._end(attempt, "environment_bug", f"{type(error).__name__} at the end of the attempt: {error}")
+            newest = self.live.get(attempt.name, attempt)
+            if newest.task is asyncio.current_task():
+                self._end(newest, "environment_bug", f"{type(error).__name__}: {error}")
             raise
 
     async def _tries(self, attempt: Attempt, past: Suspended | None) -> None:
@@ -118,7 +110,8 @@ class AttemptRunner:
             if not self._may_again(attempt, failed):
                 self._end(attempt, failed.cause, str(failed))
                 return
-            if failed.cause != "environment_bug" or not isinstance(failed.__cause__, Drifted):
+            attempt = self._successor(attempt)
+            if not isinstance(failed.__cause__, Drifted):
                 await self._rest(attempt, pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -143,10 +136,9 @@ class AttemptRunner:
         request = attempt.group.request
         now = self.host.clock()
         if attempt.past is FRESH:
-            attempt.began, attempt.agents, attempt.oldest, attempt.nodes = now, 1, -1, None
+            attempt.began = now
             name = getattr(request.episode, "name", "") or ""
             attempt.trajectory = Trajectory(attempt.name, request.task.id, name, [AgentSpan(task=request.task.id)])
-        attempt.verdict = None
         limit = int(attempt.began * RATE) + self._limit
         ctx = attempt.main = RolloutCtx(
             self.host, attempt, request.task, agent=MAIN, number=0, policy="live", depth=0, limit=limit
@@ -191,9 +183,8 @@ class AttemptRunner:
         self._end(attempt, "cancelled", attempt.called_off)
         return None
 
-    def _anew(self, attempt: Attempt, drifted: Drifted) -> AttemptFailed | None:
+    def _anew(self, attempt: Attempt, drifted: Drifted) -> AttemptFailed:
         """It cannot be replayed: it is run from its beginning, which is no retry."""
-        attempt.past = FRESH
         self._note(attempt, "environment_bug", str(drifted))
         failed = AttemptFailed("environment_bug", str(drifted))
         failed.__cause__ = drifted
@@ -222,10 +213,41 @@ class AttemptRunner:
 
     async def _rest(self, attempt: Attempt, seconds: float) -> None:
         """Before another try; who is called off meanwhile ends at its beginning."""
+        attempt.resting = True
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
             attempt.called_off = attempt.called_off or "its task was cancelled"
+        finally:
+            attempt.resting = False
+
+    def _successor(self, attempt: Attempt) -> Attempt:
+        """The same attempt from its beginning; what does not end of the old one is none of it any more."""
+        attempt.ended = True
+        self._abandon(attempt)
+        fresh = Attempt(attempt.group, attempt.number, name=attempt.name, seed=attempt.seed, priority=attempt.priority)
+        fresh.tries, fresh.failures, fresh.began, fresh.task = (
+            attempt.tries, attempt.failures, attempt.began, attempt.task
+        )  # fmt: skip
+        fresh.called_off = attempt.called_off
+        self.live[fresh.name] = attempt.group.running[fresh.number] = fresh
+        return fresh
+
+    def _abandon(self, attempt: Attempt) -> None:
+        """Leave all that still runs of it to itself."""
+        if self.host.pool is not None:
+            self.host.pool.take_back(attempt.name)
+        for agent in attempt.main.family if attempt.main is not None else ():
+            for line in agent.lines:
+                self._leave(line.task)
+                line.abandon()
+
+    def _leave(self, task: "asyncio.Task[Any] | None") -> None:
+        """A task that has to end by itself."""
+        if task is not None and not task.done() and task is not asyncio.current_task():
+            self.left.add(task)
+            task.add_done_callback(self.left.discard)
+            task.cancel()
 
     def _end(self, attempt: Attempt, cause: Cause, why: str) -> None:
         """It did not end as it should."""
@@ -244,21 +266,14 @@ class AttemptRunner:
 
     def _over(self, attempt: Attempt, trajectory: Trajectory, cause: Cause | None) -> None:
         attempt.ended = True
+        if attempt.main is not None and attempt.main.children:
+            self._abandon(attempt)
         if attempt.failures:
             trajectory.events[:0] = attempt.failures
         self.live.pop(attempt.name, None)
         if cause != "cancelled":
             self._breaking(cause)
         self._ended(attempt, trajectory, cause)
-
-
-def _successor(attempt: Attempt) -> Attempt:
-    """The same attempt without the task that hangs."""
-    fresh = Attempt(
-        attempt.group, attempt.number, name=attempt.name, seed=attempt.seed, priority=attempt.priority
-    )  # fmt: skip
-    fresh.tries, fresh.failures, fresh.began = attempt.tries, attempt.failures, attempt.began
-    return fresh
 
 
 def _as_it_is(attempt: Attempt) -> Trajectory:

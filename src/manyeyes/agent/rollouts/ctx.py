@@ -53,7 +53,7 @@ class RolloutCtx(AgentRecorder):
             SamplerError: it failed again and again.
             Overdue: it took too long.
         """
-        if self.attempt.called_off:
+        if self.attempt.is_over:
             await self.ends()
         if self.past is not None and self.past.completions:
             return self._known_completion(given, media)

@@ -12,6 +12,11 @@ export class Details {
     box.append(this.chosen, this.rollout);
   }
 
+  forget() {
+    this.chosen.replaceChildren();
+    this.rollout.replaceChildren();
+  }
+
   begin(forest) {
     const { outline } = this.forest = forest;
     this.chosen.replaceChildren();
@@ -66,7 +71,7 @@ export class Details {
     };
     const entry = forest.outline.texts && forest.outline.texts[id];
     this.choose(section(`Token ${token - node.start} of turn ${node.number}`, facts({
-      id: String(id), bytes: entry ? JSON.stringify(entry[0]) : "", is: drawn < 0 ? "given" : node.trainable ? "sampled, trained on" : "sampled, not trained on", ...values,
+      id: String(id), bytes: entry ? JSON.stringify(entry[0]) : "", is: drawn < 0 ? "given" : forest.learns(drawn, node) ? "sampled, trained on" : "sampled, not trained on", ...values,
     })));
   }
 

@@ -55,6 +55,11 @@ export class Forest {
     return place < 0 ? -1 : node.drawn + place;
   }
 
+  // Whether a sampled token carries loss: the first one of a stream has nothing before it, others nobody knows.
+  learns(drawn, node) {
+    return node.trainable && Number.isFinite(this.logprobs[drawn]) && !(node.parent < 0 && !node.given && drawn === node.drawn);
+  }
+
   // Of the whole rollout, unless the trainer kept one for each token.
   get advantage() {
     const { reward, group } = this.outline;

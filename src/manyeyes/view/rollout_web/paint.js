@@ -23,7 +23,7 @@ function mask(forest) {
       const [trained, frozen, masked, unknown] = kinds().map(([, colour]) => colour);
       if (forest.outline.masked || node.masked) return masked;
       if (forest.agents[node.agent].policy === "frozen") return frozen;
-      return Number.isNaN(forest.logprobs[drawn]) ? unknown : trained;
+      return forest.learns(drawn, node) ? trained : unknown;
     },
     legend: () => [...kinds().map(([words, colour]) => [colour, words]), ["transparent", "given: no colour"]],
   };

@@ -32,6 +32,7 @@ export class Viewer {
   async open(name) {
     if (name === this.opened) return this.lay();
     const begun = performance.now(), turn = this.turn = {};
+    this.forget();  // what cannot be opened must not stand under another's name
     const { outline, arrays } = await trajectory(name);
     if (turn !== this.turn) return;
     this.forest = new Forest(outline, arrays);
@@ -48,6 +49,17 @@ export class Viewer {
     this.tree.frame();
     this.stream.frame();
     requestAnimationFrame(() => requestAnimationFrame(() => { this.milliseconds = performance.now() - begun; }));
+  }
+
+  forget() {
+    this.forest = null;
+    this.opened = "";
+    this.rows = [];
+    this.tree.show([]);
+    this.stream.show([]);
+    this.details.forget();
+    for (const id of ["stream", "forest-count"]) setText(byId(id), "");
+    byId("legend").replaceChildren();
   }
 
   choose(place) {

@@ -1,0 +1,163 @@
+"""`learn_rl`: one forward and backward pass of an objective over a batch of rollouts.
+
+    for each micro-batch:   states (routing replayed or not) → log pi of learned tokens → objective / N → backward
+
+As `train.objectives.learn_language`: it leaves the gradient of the whole step in `.grad`, and N is known before the
+first micro-batch. The same pass yields what the mismatch report and QK-Clip need.
+
+Report: §4.4.2, Eq. 1. Shapes: B rows, T positions, N learned tokens, S sequences, L layers, E experts, H heads.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from manyeyes.core.errors import DataError
+from manyeyes.data.packing import Batch
+from manyeyes.model.backbone import BackboneOutput
+from manyeyes.model.multimodal import K25
+from manyeyes.rl.learned_tokens import LearnedTokens
+from manyeyes.rl.logprobs import BatchLogprobs, Chosen, SampledFrom, TrainerLogprobs, chosen
+from manyeyes.rl.objective import Objective
+from manyeyes.rl.observed import Observed
+from manyeyes.rl.routing_replay import require_replayable, states
+from manyeyes.rl.token_count import TokenCount
+from manyeyes.train.batches import MicroBatch, micro_batches
+
+
+class LearnedRl(NamedTuple):
+    """What one forward and backward pass over a whole batch gave.
+
+    Attributes:
+        parts: "loss" is what was minimised; "policy", "squared", "masked", ... are the objective's, "balance" the
+            experts', "entropy" the mean over learned tokens in nats. All but "entropy" add up over ranks.
+        expert_counts_LE, max_logit_LH: as in `train.objectives.Learned`.
+        found: the trainer's log-probabilities and routing, for `mismatch.measure_batch`.
+    """
+
+    parts: dict[str, float]
+    expert_counts_LE: Tensor | None
+    max_logit_LH: Tensor | None
+    found: BatchLogprobs
+
+
+def learn_rl(
+    model: K25,
+    batch: Batch,
+    objective: Objective,
+    *,
+    count: TokenCount,
+    source: SampledFrom,
+    micro_rows: int,
+    clip_threshold: float,
+    device: torch.device,
+    replay: bool = False,
+    proximal_BT: NDArray[np.float32] | None = None,
+) -> LearnedRl:
+    """Backward included; gradients add to what is there.
+
+    Args:
+        count: of the whole step, over all ranks.
+        source: the distribution that tokens were sampled from.
+        replay: whether tokens are sent to the experts that the sampler recorded.
+        proximal_BT: the trainer's log-probabilities before the first step on this batch (`batch_logprobs`); those of
+            now when left out, as is right on the first.
+
+    Raises:
+        DataError: the batch has no log-probabilities or advantages; a log-ratio is not finite; nothing to replay.
+            Gradients are then incomplete: clear them.
+    """
+    if batch.weights_BT.any() and (batch.logprobs_BT is None or batch.advantages_BT is None):
+        raise DataError("RL needs the sampler's log-probabilities and advantages, and this batch has none of them")
+    if replay and batch.weights_BT.any():
+        require_replayable(batch, model.config.text)
+    seen, found, learned = Observed(), BatchLogprobs.empty(batch, model.config.text), 0
+    for part in micro_batches(batch, micro_rows, device=device):
+        out = _states(model, part, replay, clip_threshold)
+        at_N = part.weights_BT.flatten().nonzero().flatten()
+        said = _said(model, part, at_N, out, source)
+        tokens = _tokens(part, at_N, said.logprobs_N, proximal_BT)
+        _require_finite(tokens, batch, part, at_N)
+        loss = objective(tokens, count)
+        balance = out.aux_loss * (part.tokens / max(count.positions, 1))
+        total = loss.value + balance
+        if total.requires_grad:
+            (total * count.averaged_over).backward()
+        found.put(part, TrainerLogprobs(_spread(said.logprobs_N, at_N, part), out.routing_BTLK))
+        learned += len(at_N)
+        seen.add({"loss": total, "balance": balance, "entropy": said.entropy_N.sum()} | loss.figures, out)
+    if not seen.sums and count.tokens:
+        _join_in(model)
+    return LearnedRl(_parts(seen.figures, learned), seen.counts_LE, seen.max_logit_LH, found)
+
+
+def _states(model: K25, part: MicroBatch, replay: bool, clip_threshold: float) -> BackboneOutput:
+    collect = next(model.language_model.parameters()).requires_grad
+    return states(model, part, replay=replay, keep_routing=True, collect=collect, clip_threshold=clip_threshold)
+
+
+def _said(model: K25, part: MicroBatch, at_N: Tensor, out: BackboneOutput, source: SampledFrom) -> Chosen:
+    hidden_ND, targets_N = out.hidden_BTD.flatten(0, 1)[at_N], part.targets_BT.flatten()[at_N]
+    return chosen(hidden_ND, model.head_weight, targets_N=targets_N, source=source, entropy=True)
+
+
+def _tokens(
+    part: MicroBatch, at_N: Tensor, logprobs_N: Tensor, proximal_BT: NDArray[np.float32] | None
+) -> LearnedTokens:
+    def column(column_BT: Tensor | None) -> Tensor:
+        assert column_BT is not None  # learn_rl has asked
+        return column_BT.flatten()[at_N]
+
+    row_B1 = torch.arange(len(part.ids_BT), device=part.ids_BT.device)[:, None]
+    sample_BT = row_B1 * part.ids_BT.shape[1] + part.segments_BT  # a row has no more samples than tokens
+    samples_S, sequence_N = sample_BT.flatten()[at_N].unique(return_inverse=True)
+    return LearnedTokens(
+        logprobs_N=logprobs_N,
+        sampled_N=column(part.logprobs_BT),
+        advantages_N=column(part.advantages_BT),
+        weights_N=column(part.weights_BT),
+        sequence_N=sequence_N,
+        sequences=len(samples_S),
+        proximal_N=logprobs_N.detach() if proximal_BT is None else column(_of_next(proximal_BT, part)),
+    )
+
+
+def _of_next(proximal_BT: NDArray[np.float32], part: MicroBatch) -> Tensor:
+    """Like `MicroBatch.logprobs_BT`: at each position what belongs to the next token."""
+    rows = proximal_BT[part.start : part.start + len(part.ids_BT)]
+    return torch.from_numpy(np.roll(rows, -1, axis=1)).to(part.ids_BT.device)
+
+
+def _spread(values_N: Tensor, at_N: Tensor, part: MicroBatch) -> Tensor:
+    values_N = values_N.detach()
+    return values_N.new_zeros(part.ids_BT.numel()).index_put((at_N,), values_N).view_as(part.ids_BT)
+
+
+def _require_finite(tokens: LearnedTokens, batch: Batch, part: MicroBatch, at_N: Tensor) -> None:
+    """One NaN would spread over all weights."""
+    wrong_N = ~tokens.log_ratio_N.detach().isfinite()
+    if not bool(wrong_N.any()):
+        return
+    place = int(at_N[wrong_N][0])
+    row, column = divmod(place, part.ids_BT.shape[1])
+    name = batch.names[part.start + row][int(part.segments_BT[row, column])]
+    first = int(wrong_N.nonzero()[0])
+    raise DataError(
+        f"{int(wrong_N.sum())} of {len(wrong_N)} learned tokens have a log-ratio that is not finite, the first in "
+        f"{name} (trainer {float(tokens.logprobs_N[first])}, sampler {float(tokens.sampled_N[first])}); either the "
+        "weights have diverged, or `source` forbids ids that the sampler could choose. Clear the gradients"
+    )
+
+
+def _join_in(model: K25) -> None:
+    """A rank without a sample goes backward too: others wait for its gradients, which are 0."""
+    anchors = [parameter.flatten()[0] for parameter in model.parameters() if parameter.requires_grad]
+    (torch.stack(anchors).sum() * 0.0).backward()
+
+
+def _parts(figures: Mapping[str, float], learned: int) -> dict[str, float]:
+    return dict(figures) | {"entropy": figures.get("entropy", 0.0) / max(learned, 1)}
