@@ -168,10 +168,10 @@ def _ratios(rows: Sequence[dict[str, Any]]) -> Iterator[Goal]:
         return
     most = max((tasks for name, tasks in cpu if name == TOKENS.name), default=0)
     if ours := cpu.get((TOKENS.name, most)):
-        what = f"CPU of a turn, {VERIFIERS.name} over {TOKENS.name} in process at {most:,}"
+        what = f"CPU of a turn, {VERIFIERS.name} : {TOKENS.name} made in process, {most:,}"
         yield Goal(what, 50, round(theirs / ours, 1), at_most=False)
     if ours := cpu.get((HTTP.name, BESIDE.tasks)):
-        yield Goal(f"CPU of a turn, {VERIFIERS.name} over {HTTP.name}", 10, round(theirs / ours, 1), at_most=False)
+        yield Goal(f"CPU of a turn, {VERIFIERS.name} : {HTTP.name}", 10, round(theirs / ours, 1), at_most=False)
 
 
 def entries(asked: argparse.Namespace) -> dict[str, list[Entry]]:

@@ -90,3 +90,25 @@ def test_a_node_that_names_what_is_not_there_is_refused(wrong) -> None:
 def test_a_node_needs_a_logprob_for_each_sampled_id() -> None:
     with pytest.raises(TrajectoryError, match="needs 2"):
         Node(np.zeros(3, np.int32), 1, np.zeros(1, np.float32), np.zeros(2, np.int32))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 2), (4, 3, 2), (3, 6)])
+def test_routing_has_a_row_for_each_id(shape: tuple[int, ...]) -> None:
+    """On disk a node's routing has no length of its own: another one would shift those behind it."""
+    with pytest.raises(TrajectoryError, match=r"must be \[3, layers"):
+        node([1], [2, 3], routing=np.zeros(shape, np.uint16))
+
+
+def test_as_many_are_given_as_there_are() -> None:
+    with pytest.raises(TrajectoryError, match="-1 of them given"):
+        Node(np.zeros(1, np.int32), -1, np.zeros(2, np.float32), np.zeros(2, np.int32))
+
+
+@pytest.mark.parametrize("advantage", [[0.5, -2.0, 9.0], (0.5, -2.0, 9.0), np.array([0.5, -2.0, 9.0])])
+def test_advantages_come_as_any_list_of_one_for_each_agent(advantage) -> None:
+    whole = grown([(-1, [1], [2, 3], 0, False), (-1, [4], [5], 1, False)])
+    assert [sample.advantages.tolist() for sample in whole.to_samples(advantage)] == [[0.0, 0.5, 0.5], [0.0, -2.0]]
+    assert whole.to_samples(np.float32(2.0))[0].advantages.tolist() == [0.0, 2.0, 2.0]
+    for wrong in (advantage[:2], [advantage], np.ones(1), []):
+        with pytest.raises(TrajectoryError, match="one for each of its 3 agents"):
+            whole.to_samples(wrong)

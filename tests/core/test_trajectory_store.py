@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -12,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from manyeyes.core import trajectory_blobs
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.media import Grid, Media
 from manyeyes.core.trajectory import Event, Node, Trajectory
+from manyeyes.core.trajectory_blobs import Blobs
 from manyeyes.core.trajectory_index import INDEX, TrajectoryIndex
 from manyeyes.core.trajectory_segments import segment_path
 from manyeyes.core.trajectory_store import TrajectoryStore, TrajectoryStoreError, Wanted
@@ -322,6 +325,112 @@ def test_what_no_text_can_hold_does_not_stop_a_run(tmp_path: Path) -> None:
         assert store.get("odd").masked == said.masked and store.get("odd").rewards == said.rewards
         with pytest.raises(WireError, match="UTF-8"):
             store.append(made("\ud800"))
+
+
+def test_names_too_long_for_a_list_are_refused_and_harm_nothing(tmp_path: Path) -> None:
+    """A header of that length would count as damage ever after."""
+    with TrajectoryStore(tmp_path) as store:
+        with pytest.raises(WireError, match="at most 1,048,576"):
+            store.append(made("long", task="t" * 2**24))
+        store.append(made("after"))
+    (tmp_path / INDEX).unlink()
+    assert names(tmp_path) == ["after"]
+
+
+def test_a_summary_that_was_damaged_is_told(tmp_path: Path) -> None:
+    fill(tmp_path, 1)
+    path = segment_path(tmp_path, 0)
+    data = path.read_bytes()
+    with TrajectoryStore(tmp_path, mode="read") as store:
+        for harmed, words in ((data[:30], "ends before byte 0"), (b"x" + data[1:], "no trajectory begins")):
+            path.write_bytes(harmed)
+            with pytest.raises(TrajectoryStoreError, match=words):
+                store.summary("t/0/0")
+        path.unlink()
+        with pytest.raises(TrajectoryStoreError, match="incomplete"):
+            store.summary("t/0/0")
+
+
+def test_a_picture_whose_name_alone_outlived_a_power_failure_is_written_again(tmp_path: Path) -> None:
+    said = "page " * 5000
+    with TrajectoryStore(tmp_path) as store:
+        store.append(made("a", events=[Event("tool", data={"result": said})]))
+    (blob,) = (tmp_path / "blobs").iterdir()
+    blob.write_bytes(b"")
+    with TrajectoryStore(tmp_path) as store:
+        store.append(made("b", events=[Event("tool", data={"result": said})]))
+        assert store.get("a").events[0].data == store.get("b").events[0].data == {"result": said}
+
+
+def test_a_blob_that_the_disk_refused_is_waited_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    blobs, name = Blobs(tmp_path), "a" * 64
+    blobs.folder.mkdir()
+    blobs.keep(name, lambda: b"picture")
+    with monkeypatch.context() as patch:
+        patch.setattr(trajectory_blobs, "sync_path", broken)
+        with pytest.raises(OSError, match="Input/output"):
+            blobs.sync()
+    synced: list[Path] = []
+    monkeypatch.setattr(trajectory_blobs, "sync_path", synced.append)
+    blobs.sync()
+    blobs.sync()
+    assert synced == [blobs.path(name), blobs.folder]
+
+
+def test_names_of_blobs_are_not_remembered_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trajectory_blobs, "MOST_KNOWN", 3)
+    blobs = Blobs(tmp_path)
+    blobs.folder.mkdir()
+    for number in range(10):
+        blobs.keep(f"{number:064x}", lambda: b"text")
+        assert len(blobs._known) <= 3
+    blobs.keep(f"{0:064x}", lambda: pytest.fail("it is on the disk"))
+
+
+def test_a_write_that_was_interrupted_leaves_no_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+
+    def interrupted(file: int, data: bytes) -> int:
+        real(file, data[:20])
+        raise KeyboardInterrupt
+
+    with TrajectoryStore(tmp_path) as store:
+        store.append(made("a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                store.append(made("b"))
+        store.append(made("c"))
+    (tmp_path / INDEX).unlink()
+    assert names(tmp_path) == ["a", "c"]
+
+
+def test_nobody_writes_into_a_store_that_was_closed_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`close` waits for the frame that is being written, and the next append is refused."""
+    store, real = TrajectoryStore(tmp_path), os.write
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(file: int, data: bytes) -> int:
+        begun.set()
+        assert go_on.wait(30)
+        return real(file, data)
+
+    monkeypatch.setattr(os, "write", slow)
+    with ThreadPoolExecutor(2) as pool:
+        appended = pool.submit(store.append, made("a"))
+        assert begun.wait(30)
+        closed = pool.submit(store.close)
+        with pytest.raises(TimeoutError):
+            closed.result(0.05)
+        go_on.set()
+        appended.result()
+        closed.result()
+    with pytest.raises(TrajectoryStoreError, match="is closed"):
+        store.append(made("b"))
+    assert names(tmp_path) == ["a"]
 
 
 def test_there_must_be_a_store_to_read(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Compiled loops give what PyTorch gives, for sizes that fill no vector, and where there is no compiler it is told."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,9 @@ from manyeyes.inference.engine import Engine
 from manyeyes.inference.engine_config import EngineConfig
 from manyeyes.inference.kernels import Kernels, PackedExperts, compiled, packed_groups
 from manyeyes.model.moe import route
+from manyeyes.model.multimodal import build
 
-from .small_model import finished, mixed, small_model
+from .small_model import finished, mixed, small_config, small_model
 from .test_engine import GREEDY, ROOMY
 
 
@@ -89,6 +92,34 @@ def test_experts_say_the_same_whatever_is_beside_them_and_however_many_threads_w
     inner = F.silu(torch.einsum("nd,nkid->nki", x, gate[expert])) * torch.einsum("nd,nkid->nki", x, up[expert])
     expected = torch.einsum("nki,nkdi,nk->nd", inner, down[expert], weight)
     torch.testing.assert_close(said[0], expected, atol=2e-2, rtol=1e-4)
+
+
+def test_weights_kept_in_another_format_are_read_as_what_they_are(kernels: Kernels) -> None:
+    """The loops are handed addresses: half as many bytes would be read beyond their end."""
+    model = build(small_config(), dtype=torch.bfloat16, compute_dtype=torch.float32)
+    assert model.head_weight.dtype == torch.bfloat16
+    plain = Engine(model, dataclasses.replace(ROOMY, compiled=False))
+    for one, other in zip(finished(Engine(model, ROOMY), mixed(GREEDY)), finished(plain, mixed(GREEDY)), strict=True):
+        assert one.ids == other.ids
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
+    x, gate, bias = torch.randn(5, 40), torch.randn(37, 40), torch.randn(37, dtype=torch.bfloat16)
+    expert, _ = kernels.route(x, packed_groups(gate[None]), bias, top_k=3, scale=1.0, normalise=True)
+    wide, _ = kernels.route(x, packed_groups(gate[None]), bias.float(), top_k=3, scale=1.0, normalise=True)
+    assert torch.equal(expert, wide)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_no_rows_are_no_work(kernels: Kernels, threads: int) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    gate, down = torch.randn(3, 5, 7), torch.randn(3, 7, 5)
+    packed, nothing = PackedExperts.of(kernels, torch.randn(3, 7), gate, gate, down), torch.empty(0, 7)
+    expert, weight = kernels.route(nothing, packed.router, torch.zeros(3), top_k=3, scale=1.0, normalise=True)
+    assert expert.shape == weight.shape == (0, 3)
+    assert packed.add(nothing, expert, weight, torch.empty(0, 7)).shape == (0, 7)
+    assert kernels.grouped(torch.empty(0, 3, 5), packed_groups(down), torch.empty(0, 3, 7)).shape == (0, 3, 7)
+    assert kernels.rms_norm(nothing, torch.ones(7), 1e-5).shape == (0, 7)
+    torch.set_num_threads(before)
 
 
 def test_norms_of_slices(kernels: Kernels) -> None:

@@ -65,6 +65,11 @@ def test_groups_are_named(rewards: list, kind: str) -> None:
     assert advantages_of(rewards).kind == kind
 
 
+def test_rewards_of_any_size_do_not_fail() -> None:
+    for rule in (AdvantageRule(), AdvantageRule("leave_one_out"), AdvantageRule(scale="std")):
+        assert advantages_of([1.7e308, 1.7e308, 1.0], rule).kind == "told"
+
+
 def test_equal_rewards_give_exactly_nothing_whatever_rounding_says() -> None:
     for rule in (AdvantageRule(), AdvantageRule("leave_one_out"), AdvantageRule(scale="std")):
         assert advantages_of([0.1] * 7, rule).values == [0.0] * 7

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manyeyes.core.errors import ConfigError
-from manyeyes.rl.band import Band
+from manyeyes.rl.band import EQ_1, Band
 from manyeyes.rl.learned_tokens import LearnedTokens
 from manyeyes.rl.objective import Eq1
 from manyeyes.rl.token_count import TokenCount
@@ -26,7 +26,7 @@ def slope(objective: Eq1, tokens: LearnedTokens, count: TokenCount = COUNT) -> n
     return found.numpy()
 
 
-def closed_form(tokens: LearnedTokens, n: float, *, band: Band = Band(), tau: float = 1e-3) -> np.ndarray:
+def closed_form(tokens: LearnedTokens, n: float, *, band: Band = EQ_1, tau: float = 1e-3) -> np.ndarray:
     l_N, a_N = tokens.log_ratio_N.detach().numpy(), tokens.advantages_N.numpy()
     inside_N = (l_N >= band.low) & (l_N <= band.high)
     return (inside_N * np.exp(np.where(inside_N, l_N, 0)) * a_N - 2 * tau * l_N) / n

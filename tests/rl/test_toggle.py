@@ -1,4 +1,4 @@
-"""Toggle's laws: phase 1 is the identity; phase 0 zeroes what is too long, of tasks that mostly succeed, and no other."""
+"""Toggle's laws: phase 1 is the identity; phase 0 zeroes what is too long, of tasks that mostly succeed, no other."""
 
 import json
 import math

@@ -78,7 +78,7 @@ def advantages_of(rewards: Sequence[float | None], rule: AdvantageRule = Advanta
     """
     members = [reward for reward in rewards if reward is not None and math.isfinite(reward)]
     missing = sum(reward is None for reward in rewards)
-    mean = math.fsum(members) / len(members) if members else math.nan
+    mean = math.fsum(r / len(members) for r in members) if members else math.nan  # no sum overflows
     kind = _kind(members, rule.quorum)
     values: list[float | None] = [None] * len(rewards)
     if kind in ("told", "equal"):
@@ -118,5 +118,5 @@ def _factor(members: Sequence[float], mean: float, rule: AdvantageRule) -> float
     factor = len(members) / (len(members) - 1) if rule.baseline == "leave_one_out" else 1.0
     if rule.scale == "none":
         return factor
-    spread = math.sqrt(math.fsum((reward - mean) ** 2 for reward in members) / len(members))
+    spread = math.sqrt(math.fsum((r - mean) * (r - mean) / len(members) for r in members))
     return factor / (spread + rule.epsilon)

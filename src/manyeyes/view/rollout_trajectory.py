@@ -26,8 +26,8 @@ LONGEST_TEXT = 20_000
 """Characters of a text in an event."""
 MOST_ENTRIES, DEEPEST = 2000, 40
 """Of a list or object in an event."""
-ROWS = 2
-"""So deep lie an outline's own lists: agents, nodes, events and what they consist of. None of them is cut."""
+ROWS = 3
+"""So deep lie an outline's own lists, down to the pictures of a node: they are never cut."""
 _VALUE_TYPE = np.dtype("<f4")
 
 
