@@ -1,4 +1,6 @@
 import importlib
+import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -33,3 +35,14 @@ def test_a_run_with_a_call_too_many_a_lost_result_or_a_wrong_answer_is_void(cont
     assert "error" not in contestants.valid({"said": "merged", "endpoint": seen}, load)
     for said, change in (("merged", {"calls": 12}), ("merged", {"answers": 10}), ("merged", {"reported": 2}), ("", {})):
         assert "void" in contestants.valid({"said": said, "endpoint": seen | change}, load)["error"]
+
+
+@pytest.mark.parametrize("part", ["tokens", "http"])
+def test_rollouts_end_once_and_within_their_goals(part: str, tmp_path: Path) -> None:
+    asked = ["--quick", "--alone", "--only", part, "--limit", "60", "--result", str(tmp_path / "r.json")]
+    subprocess.run([sys.executable, str(BENCHMARKS / "rollouts.py"), *asked], check=True, timeout=300)
+    results = json.loads((tmp_path / "r.json").read_text())
+    (row,) = results["systems"]
+    assert row["runs"] == 1 and row["finished"] == row["tasks"] and row["turns_done"] == row["tasks"] * row["turns"]
+    counted = [goal for goal in results["goals"] if "lost" in goal["what"] or "finished" in goal["what"]]
+    assert len(counted) == (2 if part == "tokens" else 0) and all(goal["met"] for goal in counted)

@@ -188,3 +188,25 @@ def test_marks_are_read_strictly(reply: str) -> None:
 
 def test_marks_may_stand_in_a_fence() -> None:
     assert read_marks('Well.\n```json\n{"a": 2.5}\n```\n', {"a": "..."}) == {"a": 0.25}
+
+
+def test_a_judge_that_is_wrong_in_itself_ends_the_others_of_its_quorum() -> None:
+    ended: list[str] = []
+
+    async def mistaken(case: Case) -> Verdict:
+        await asyncio.sleep(0)
+        raise ConfigError("nobody here can run agents")
+
+    async def waits(case: Case) -> Verdict:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("waits")
+        return Verdict(0.0, {})
+
+    async def asked() -> None:
+        with pytest.raises(ConfigError, match="nobody here"):
+            await Quorum({"a": waits, "b": mistaken})(CASE)
+        assert ended == ["waits"]
+
+    asyncio.run(asked())

@@ -187,3 +187,20 @@ def test_a_conversation_with_a_picture_over_the_wire(tmp_path) -> None:
         assert all(len(request.media) == 1 for request in both.fake.requests)
 
     play(tmp_path, do)
+
+
+def test_a_pause_does_not_wait_behind_the_answers_that_it_ends(tmp_path) -> None:
+    async def do(both: Joined) -> None:
+        async with ManyeyesSampler(Server(both.url, key=TOKEN, connections=1)) as sampler:
+            asked = SampleRequest(np.array([1, 2, 3], np.int32), params=PARAMS)
+            first, second = (asyncio.create_task(sampler.sample(asked)) for _ in range(2))
+            await both.until(lambda: both.fake.running == 1)
+            await sampler.pause(hand_back=True)
+            both.credit.release()
+            assert (await first).stop == "handed_back"
+            await sampler.resume()
+            for _ in range(100):
+                both.credit.release()
+            assert len((await second).ids) == 12
+
+    play(tmp_path, do, free=0)

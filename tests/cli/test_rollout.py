@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
-from manyeyes.agent.fakes import FakeEndpoint
+from manyeyes.agent.answer_rewards import same_answer
+from manyeyes.agent.environment import Environment
+from manyeyes.agent.fakes import FakeEndpoint, Scripted
+from manyeyes.agent.judge import Rewards
+from manyeyes.agent.rollouts.config import RolloutConfig
+from manyeyes.agent.rollouts.manager import RolloutManager
+from manyeyes.agent.task import Task
+from manyeyes.agent.task_source import Tasks
+from manyeyes.agent.toolset import Functions
 from manyeyes.cli.main import main
+from manyeyes.cli.rollout import Options, _collect, _requests  # pyright: ignore[reportPrivateUsage]
 from manyeyes.core.messages import assistant
 from manyeyes.core.trajectory_store import TrajectoryStore
 
@@ -76,3 +85,22 @@ def test_what_cannot_work_is_said_before_anything_is_made(capsys, tmp_path, monk
     monkeypatch.setenv("MANYEYES_RUNS", str(tmp_path))
     assert ran(*words) == 2
     assert told in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_more_is_asked_for_than_there_is_room_for(tmp_path: Path) -> None:
+    asked = Environment(lambda ctx: Functions([]), judge=Rewards(correct=same_answer), name="asked")
+    options = Options("asked", tasks=7, attempts=2)
+    source = Tasks(lambda number: Task(f"t/{number}", "?", truth="3"), size=9, shuffled=False)
+
+    async def ran() -> int:
+        models = {"live": Scripted(lambda messages: assistant("Answer: 3"))}
+        async with RolloutManager(models, config=RolloutConfig(most_open=4)) as manager:
+            return await _collect(manager, _requests(options, asked, source), options)
+
+    assert asyncio.run(asyncio.wait_for(ran(), 60)) == 0
+
+
+def test_a_folder_with_another_configuration_is_refused(capsys, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"environ')
+    words = ["--endpoint", "http://127.0.0.1:9", "--model", "m", "--folder", str(tmp_path)]
+    assert ran("puzzles", *words) == 2 and "none of this command's" in capsys.readouterr().err

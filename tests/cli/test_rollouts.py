@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from manyeyes.agent.rollouts.snapshot import TRAJECTORIES
 from manyeyes.cli.flags import parsed
 from manyeyes.cli.rollouts import Options, main
 from manyeyes.core.errors import ManyeyesError
+from manyeyes.core.trajectory import AgentSpan, Trajectory
+from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.view.rollout_page_fake import write_rollouts
 
 
@@ -42,6 +45,15 @@ def test_one_is_shown_turn_by_turn(run, capsys, monkeypatch) -> None:
 def test_check_names_the_run_sound(run, capsys, monkeypatch) -> None:
     status, out = said(capsys, monkeypatch, str(run), "check")
     assert status == 0 and "16 trajectories: 0 errors" in out
+
+
+def test_errors_come_before_warnings_of_which_not_all_are_shown(tmp_path, capsys, monkeypatch) -> None:
+    with TrajectoryStore(tmp_path / TRAJECTORIES) as store:
+        for number in range(70):
+            store.append(Trajectory(f"a/{number}", "a", agents=[AgentSpan(), AgentSpan()], stop="done", reward=1.0))
+        store.append(Trajectory("bad", "a", stop="done", reward=float("nan")))
+    status, out = said(capsys, monkeypatch, str(tmp_path), "check", "--order", "oldest")
+    assert status == 1 and out.startswith("error: bad: the reward") and "71 trajectories: 1 errors, 70 warnings" in out
 
 
 @pytest.mark.parametrize(

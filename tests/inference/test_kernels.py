@@ -44,6 +44,33 @@ def test_attention_reads_blocks_in_place(kernels: Kernels, heads: int, width: in
     torch.testing.assert_close(found, scores.softmax(-1) @ past[..., :values], atol=2e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["attend", "grouped"])
+def test_a_row_is_the_same_to_the_last_bit_whatever_is_beside_it_and_however_many_threads_work(
+    kernels: Kernels, kind: str
+) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x, matrix = torch.randn(80, 5, 70, generator=rng), torch.randn(5, 90, 70, generator=rng)
+    latents, blocks = torch.randn(50, 4 * 70, generator=rng), torch.randint(0, 50, (80, 12), generator=rng)
+    length = torch.randint(1, 49, (80,), generator=rng)
+
+    def rows(at: slice) -> torch.Tensor:
+        if kind == "grouped":
+            return kernels.grouped(x[at], packed_groups(matrix), torch.empty(len(x[at]), 5, 90))
+        out = torch.empty(len(x[at]), 5, 60)
+        kernels.attend(x[at], latents, blocks[at], length[at], out, block_tokens=4)
+        return out
+
+    before, said = torch.get_num_threads(), []
+    for threads in (1, 2, 5):
+        torch.set_num_threads(threads)
+        said.append(rows(slice(0, 80)))
+    torch.set_num_threads(before)
+    assert 80 * 5 * 70 * min(90, 12 * 4) >= module.ALONE, "so many products that several threads work"
+    assert torch.equal(said[0], said[1]) and torch.equal(said[0], said[2])
+    for few in (slice(0, 1), slice(7, 9), slice(40, 53)):
+        assert torch.equal(rows(few), said[0][few])
+
+
 def test_large_scores_do_not_overflow_and_no_number_stays_none(kernels: Kernels) -> None:
     latents, blocks = torch.full((1, 32), 100.0), torch.zeros(1, 1, dtype=torch.int64)
     latents[0, 16:] = -100.0

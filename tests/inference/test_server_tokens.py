@@ -54,6 +54,20 @@ def test_lines_put_together_are_the_completion() -> None:
     run(work)
 
 
+def test_who_wants_few_lines_gets_few_and_misses_nothing() -> None:
+    async def work() -> None:
+        async with serving() as s:
+            body = {"ids": PROMPT, "stream": True, "every": 60}
+            async with s.http.post(s.base + "/generate", json=body) as answer:
+                lines = [json.loads(line) for line in (await answer.text()).splitlines() if line]
+            *pieces, last = lines
+            assert len(pieces) <= 2 and [value for piece in pieces for value in piece["ids"]] == last["ids"]
+            status, _ = await s.post("/generate", body | {"every": -1})
+            assert status == 400
+
+    run(work)
+
+
 def test_a_schema_holds() -> None:
     async def work() -> None:
         async with serving() as s:

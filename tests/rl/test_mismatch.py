@@ -130,8 +130,14 @@ def test_tokens_that_weigh_nothing_count_nowhere() -> None:
 def test_tokens_of_unknown_versions_have_their_places() -> None:
     """A server that tells no versions is a warning; its tokens are no place 16,384 of a completion."""
     samples = [rollout(seed) for seed in range(6)]
-    unknown = [dataclasses.replace(s, versions=np.full(s.length, UNVERSIONED, np.int32),
-                                   weights=np.where(s.versions != UNVERSIONED, 1, 0).astype(np.float32)) for s in samples]
+    unknown = [
+        dataclasses.replace(
+            s,
+            versions=np.full(s.length, UNVERSIONED, np.int32),
+            weights=np.where(s.versions != UNVERSIONED, 1, 0).astype(np.float32),
+        )
+        for s in samples
+    ]
     known = [dataclasses.replace(s, weights=one.weights) for s, one in zip(samples, unknown, strict=True)]
     assert judged(unknown).by_place == judged(known).by_place
     assert sum(part.tokens for part in judged(unknown).by_staleness) == 0

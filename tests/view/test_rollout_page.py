@@ -300,6 +300,21 @@ def test_fifty_thousand_tokens_of_two_hundred_agents_open_in_two_seconds(browser
     browser.show(folder, work, "t/big%2F0%2F0")
 
 
+def test_what_cannot_be_opened_does_not_leave_another_one_under_its_name(browser, run) -> None:
+    async def work(tab: Any) -> None:
+        await opened(tab, "maze/3/1")
+        for kind in ("outline", "tokens"):
+            await tab.route(f"**/api/{kind}?name=maze%2F9%2F9", lambda route: route.fulfill(status=200, body="{}"))
+        await tab.evaluate("() => { location.hash = 't/maze%2F9%2F9'; }")
+        await until(tab, "!document.getElementById('banner').hidden")
+        assert await tab.locator("#tokens .line").count() == 0
+        assert await tab.inner_text("#details") == "" and await tab.inner_text("#stream") == ""
+        await tab.evaluate("() => { location.hash = 't/maze%2F3%2F1'; }")
+        await opened(tab, "maze/3/1")
+
+    browser.show(run, work, "t/maze%2F3%2F1")
+
+
 def test_a_narrow_screen_shows_one_pane_at_a_time(browser, run) -> None:
     async def work(tab: Any) -> None:
         await opened(tab, "maze/3/1")

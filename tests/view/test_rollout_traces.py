@@ -84,7 +84,9 @@ def test_a_snapshot_is_sent_as_metrics() -> None:
     taken, snapshot = Metrics(), fake_snapshots(30)[-1]
     count = send_metrics(snapshot, run="r", exporter=taken)
     (data,) = taken.spans
-    metrics = {m.name: m for m in data.resource_metrics[0].scope_metrics[0].metrics}
-    assert len(metrics) <= count and "manyeyes.rollout.attempts" in metrics
+    told = data.resource_metrics[0].scope_metrics[0].metrics
+    metrics = {m.name: m for m in told}
+    assert len(metrics) == len(told) <= count, "an instrument's name is its own"
+    assert {"manyeyes.rollout.attempts", "manyeyes.rollout.attempts_total"} <= set(metrics)
     points = {tuple(p.attributes.values()): p.value for p in metrics["manyeyes.rollout.waiting"].data.data_points}
     assert points[("model",)] == snapshot.waiting_for["model"]

@@ -11,7 +11,10 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.reward.answers import exact_match
 from manyeyes.reward.final_answer import final_answer
 
-_NUMBER = re.compile(r"[-+]?\d{1,40}(?:\.\d{1,40})?(?:/[1-9]\d{0,40})?")
+_NUMBER = re.compile(
+    r"([-+]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:e[-+]?[0-9]{1,3})?)(?:/([1-9][0-9]{0,40}))?", re.IGNORECASE
+)
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def same_answer(case: Case) -> float:
@@ -29,10 +32,10 @@ def same_number(case: Case) -> float:
     Raises:
         ConfigError: the truth is no number.
     """
-    (truth, *more) = [_number(one) for one in _truth(case)]
-    if truth is None or more:
+    truths = [_number(one) for one in _truth(case)]
+    if len(truths) != 1 or truths[0] is None:
         raise ConfigError(f"the task {case.task.id!r} needs one number as its truth, got {case.task.truth!r}")
-    return float(_number(final_answer(case.outcome.text)) == truth)
+    return float(_number(final_answer(case.outcome.text)) == truths[0])
 
 
 def exact() -> Rewards:
@@ -53,12 +56,7 @@ def _truth(case: Case) -> list[str]:
 
 
 def _number(text: str) -> Fraction | None:
-    found = _NUMBER.fullmatch(text.replace(",", "").strip(" $.\\"))
-    return (
-        Fraction(found[0]) if found and "." not in found[0].partition("/")[0] else _decimal(found[0] if found else "")
-    )
-
-
-def _decimal(text: str) -> Fraction | None:
-    whole, slash, part = text.partition("/")
-    return Fraction(whole) / (Fraction(part) if slash else 1) if whole else None
+    """Signs, thousands, decimals, powers of ten and fractions; a comma that parts no thousands is no number."""
+    plain = _THOUSANDS.sub("", text).replace("\N{MINUS SIGN}", "-").strip(" $\\").removesuffix(".")
+    found = _NUMBER.fullmatch(plain)
+    return Fraction(found[1]) / int(found[2] or 1) if found else None

@@ -29,6 +29,8 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.messages import Message, Tool, ToolCall, system, user
 from manyeyes.core.trajectory import Policy
 
+NO_TOOLS = ToolResult.failed("unknown_tool", "there are no tools here; act by the words of your answer")
+
 
 class Step(NamedTuple):
     """What an action led to.
@@ -142,6 +144,11 @@ class Environment:
         judge = Also(self.judge, shown.rewards) if shown.rewards else self.judge
         here = replace(self, system=shown.system, judge=judge, modules=(), presentation=shown)
         return here, replace(task, prompt=shown.prompt)
+
+
+def no_tools(action: Message) -> tuple[Message, ...]:
+    """What calls are told where words are actions: a history in which a call has no result is none for an endpoint."""
+    return tuple(tool_message(call.id, NO_TOOLS) for call in action.tool_calls)
 
 
 class Session:

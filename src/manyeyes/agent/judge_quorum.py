@@ -51,8 +51,7 @@ class Quorum:
 
     async def __call__(self, case: Case) -> Verdict:
         """See `Judge`; judges that fail are named in the notes."""
-        asked = [self._verdict(name, judge, case) for name, judge in self.judges.items()]
-        answers = dict(zip(self.judges, await asyncio.gather(*asked), strict=True))
+        answers = await self._answers(case)
         given = {name: one for name, one in answers.items() if isinstance(one, Verdict)}
         failed = {name: one for name, one in answers.items() if isinstance(one, str)}
         if len(given) < self.at_least:
@@ -61,6 +60,15 @@ class Quorum:
         notes = {name: {"reward": one.reward, "parts": one.parts, "notes": one.notes} for name, one in given.items()}
         reward = self._middle([one.reward for one in verdicts])
         return Verdict(reward, self._parts(verdicts), {"judges": notes, **({"failed": failed} if failed else {})})
+
+    async def _answers(self, case: Case) -> dict[str, Verdict | str]:
+        """Of all; what is no want of a verdict but a mistake ends the others."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                asked = {name: group.create_task(self._verdict(name, one, case)) for name, one in self.judges.items()}
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return {name: one.result() for name, one in asked.items()}
 
     async def _verdict(self, name: str, judge: Judge, case: Case) -> Verdict | str:
         """Its verdict, or why there is none."""

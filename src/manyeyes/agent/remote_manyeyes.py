@@ -1,6 +1,6 @@
 """`ManyeyesSampler`: tokens from the token API of `manyeyes serve`; see docs/serving.md for the wire.
 
-    POST /generate    {ids, media: [{grid, patches}], params, drawn, priority, request_id, stream: true}
+    POST /generate    {ids, media: [{grid, patches}], params, drawn, priority, request_id, stream: true, every}
                       → lines {ids, logprobs, versions}, then {done: true, versions, top, stop, logprob_kind, usage}
     control           POST /pause {hand_back}, /resume, /abort {request_id}, /update_weights {path, version, hand_back}
 
@@ -28,6 +28,9 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.media import Media
 from manyeyes.core.sampler import Completion, LogprobKind, SampleRequest, SampleUsage, SamplingParams, StopReason
 
+UNHEARD_SECONDS = 0.25
+"""Between two lines of an answer that nobody follows: a line a token costs more than the rest of a turn, and what has
+come when a stream breaks is kept."""
 Write = Callable[[int, Mapping[str, Any]], str]
 """Writes a checkpoint of this version and says where, below the server's `--weights-root`. Runs in a thread."""
 
@@ -93,8 +96,9 @@ class ManyeyesSampler(RemoteSampler):
         await self.wire.ask("/update_weights", {"path": path, "version": version, "hand_back": hand_back})
         self._version = version
 
-    async def _pieces(self, request: SampleRequest, number: str) -> AsyncGenerator[Piece, None]:
-        async with aclosing(self.wire.events("/generate", _body(request, number))) as events:
+    async def _pieces(self, request: SampleRequest, number: str, *, heard: bool) -> AsyncGenerator[Piece, None]:
+        every = 0.0 if heard else UNHEARD_SECONDS
+        async with aclosing(self.wire.events("/generate", _body(request, number) | {"every": every})) as events:
             async for data in events:
                 line = _decoded(data)
                 if line.error is not None:

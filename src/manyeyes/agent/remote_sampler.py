@@ -132,7 +132,7 @@ class RemoteSampler:
         """End this sampler's requests under way with what they have."""
         await self._end("aborted")
 
-    def _pieces(self, request: SampleRequest, number: str) -> AsyncGenerator[Piece, None]:
+    def _pieces(self, request: SampleRequest, number: str, *, heard: bool) -> AsyncGenerator[Piece, None]:
         """The stream of a request."""
         raise NotImplementedError
 
@@ -180,7 +180,7 @@ class RemoteSampler:
     async def _fill(self, request: SampleRequest, running: Running, on_token: OnToken | None) -> None:
         whole, version = running.whole, self._version
         try:
-            async with aclosing(self._pieces(request, running.number)) as pieces:
+            async with aclosing(self._pieces(request, running.number, heard=on_token is not None)) as pieces:
                 async for piece in pieces:
                     if piece.ids and not whole.ids:
                         whole.first_seconds = time.monotonic() - running.began

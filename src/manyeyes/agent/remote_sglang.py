@@ -90,7 +90,7 @@ class SglangSampler(RemotePolicy):
     def _kind(self, params: SamplingParams) -> LogprobKind:
         return "raw" if params.greedy or _cuts(params) else "sampled"
 
-    async def _pieces(self, request: SampleRequest, number: str) -> AsyncGenerator[Piece, None]:
+    async def _pieces(self, request: SampleRequest, number: str, *, heard: bool) -> AsyncGenerator[Piece, None]:
         runs = self._runs(request)
         seen, unknown = 0, _untellable(request.params)
         async with aclosing(self.wire.events("/generate", _body(request, number, runs))) as events:

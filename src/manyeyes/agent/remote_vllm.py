@@ -69,7 +69,7 @@ class VllmSampler(RemotePolicy):
     def _kind(self, params: SamplingParams) -> LogprobKind:
         return self._logprob_kind
 
-    async def _pieces(self, request: SampleRequest, number: str) -> AsyncGenerator[Piece, None]:
+    async def _pieces(self, request: SampleRequest, number: str, *, heard: bool) -> AsyncGenerator[Piece, None]:
         path, body = await self._body(request, number)
         async with aclosing(self.wire.events(path, body)) as events:
             async for line in events:

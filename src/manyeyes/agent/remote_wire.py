@@ -40,6 +40,7 @@ class Server:
         model: its name there; "" where the server has one.
         key: sent as a bearer token; never logged, never shown by `repr`.
         connect, idle, wall: seconds to reach it, between two pieces, and for a whole answer.
+        connections: at once; further requests wait for one. More sockets cost memory and stall the event loop.
     """
 
     url: str
@@ -48,6 +49,7 @@ class Server:
     connect: float = 10.0
     idle: float = 300.0
     wall: float = 7200.0
+    connections: int = 1024
 
     def __repr__(self) -> str:
         return self.hide(f"Server({self.url!r}, {self.model!r})")
@@ -58,17 +60,22 @@ class Server:
 
 
 class Wire:
-    """A connection pool; belongs to one event loop. Use as an async context manager, or `close` it."""
+    """A pool of connections for answers and one for commands, which must not wait behind answers that they are to end.
+
+    Belongs to one event loop; `close` it.
+    """
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._session: aiohttp.ClientSession | None = None
+        self._answers: aiohttp.ClientSession | None = None
+        self._commands: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._answers, self._commands):
+            if session is not None:
+                await session.close()
+        self._answers = self._commands = None
 
     async def ask(self, path: str, body: Any = None, *, query: Mapping[str, str] | None = None) -> Any:
         """POST; the JSON of the answer.
@@ -76,7 +83,8 @@ class Wire:
         Raises:
             SamplerError: see the module.
         """
-        async with self._posted(path, body, query) as response:
+        self._commands = self._commands or self._session(connections=0)
+        async with self._posted(self._commands, path, body, query) as response:
             try:
                 content = await response.read()
                 return msgspec.json.decode(content) if content.strip() else None
@@ -89,7 +97,8 @@ class Wire:
         Raises:
             SamplerError: see the module. A stream that is cut ends with Unreachable.
         """
-        async with self._posted(path, body, None) as response:
+        self._answers = self._answers or self._session(connections=self.server.connections)
+        async with self._posted(self._answers, path, body) as response:
             async for line in _lines(response):
                 data = line.removeprefix(b"data:").strip()
                 if data and not data.startswith((b":", b"event:", b"[DONE]")):
@@ -97,12 +106,12 @@ class Wire:
 
     @asynccontextmanager
     async def _posted(
-        self, path: str, body: Any, query: Mapping[str, str] | None
+        self, session: aiohttp.ClientSession, path: str, body: Any, query: Mapping[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         url = self.server.url.rstrip("/") + path
         data = None if body is None else msgspec.json.encode(body)
         try:
-            async with self._connected().post(url, data=data, params=query, headers=self._headers) as response:
+            async with session.post(url, data=data, params=query, headers=self._headers) as response:
                 if response.status != 200:
                     raise await self._refusal(response, path)
                 yield response
@@ -115,15 +124,11 @@ class Wire:
         said = self.server.hide(_message(content))
         return refused(response.status, f"{path}: HTTP {response.status}: {said}", response.headers)
 
-    def _connected(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            patience = aiohttp.ClientTimeout(
-                total=self.server.wall, sock_connect=self.server.connect, sock_read=self.server.idle
-            )
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), timeout=patience, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._session
+    def _session(self, *, connections: int) -> aiohttp.ClientSession:
+        server = self.server
+        patience = aiohttp.ClientTimeout(total=server.wall, sock_connect=server.connect, sock_read=server.idle)
+        connector = aiohttp.TCPConnector(limit=connections)
+        return aiohttp.ClientSession(connector=connector, timeout=patience, cookie_jar=aiohttp.DummyCookieJar())
 
     @property
     def _headers(self) -> dict[str, str]:

@@ -120,7 +120,7 @@ def _begin(folder: Path, options: Options) -> None:
     said = {name: getattr(options, name) for name in KEPT}
     path = folder / CONFIG
     if path.is_file():
-        before = msgspec.json.decode(path.read_bytes())
+        before = _config(path)
         changed = [name for name in KEPT if before.get(name) != said[name]]
         if changed:
             was = ", ".join(f"--{name} {before.get(name)!r}" for name in changed)
@@ -130,6 +130,15 @@ def _begin(folder: Path, options: Options) -> None:
     if any(folder.iterdir()):
         raise ConfigError(f"{short(folder)} is no run of this command and not empty; name another --folder")
     path.write_bytes(msgspec.json.encode(said))
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise ConfigError(
+            f"{short(path)} is no configuration of this command ({error}); name another --folder"
+        ) from None
 
 
 @asynccontextmanager
@@ -171,13 +180,11 @@ def _requests(options: Options, environment: Environment, source: TaskSource) ->
 
 async def _collect(manager: RolloutManager, wanted: Iterator[GroupRequest], options: Options) -> int:
     """Submit all, tell how it goes; how many attempts failed."""
-    for request in wanted:
-        await manager.submit_when_room(request)
     began, telling = time.monotonic(), asyncio.create_task(_tell(manager))
     rewards: list[float] = []
     failed = 0
     try:
-        async for group in manager.results():
+        async for group in _groups(manager, wanted):
             rewards += [one.reward for one in group.trajectories if one.reward is not None]
             failed += sum(group.failures.values())
             print(_line(group), flush=True)
@@ -186,6 +193,17 @@ async def _collect(manager: RolloutManager, wanted: Iterator[GroupRequest], opti
     mean = f"mean reward {sum(rewards) / len(rewards):.3f} of {len(rewards)}" if rewards else "no verdict"
     print(f"{mean}, {failed} failed, {duration(time.monotonic() - began)}")
     return failed
+
+
+async def _groups(manager: RolloutManager, wanted: Iterator[GroupRequest]) -> AsyncIterator[Group]:
+    """Results while there is no room for more, and then the rest: who submits and never takes would wait for ever."""
+    for request in wanted:
+        while not manager.has_room(request) and (group := await manager.next_group()) is not None:
+            yield group
+        manager.submit(request)
+        await asyncio.sleep(0)
+    async for group in manager.results():
+        yield group
 
 
 async def _tell(manager: RolloutManager) -> None:

@@ -130,7 +130,7 @@ def _show(run: ShownRollouts, options: Options, name: str) -> int:
 
 def _check(run: ShownRollouts, options: Options, name: str) -> int:
     store, wanted = _store(run), _wanted(options)
-    findings = check_run(run, store, wanted)
+    findings = sorted(check_run(run, store, wanted), key=lambda finding: finding.severity != "error")
     for finding in findings[:MOST_FINDINGS]:
         print(printable(finding))
     if len(findings) > MOST_FINDINGS:

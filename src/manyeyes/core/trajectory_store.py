@@ -253,6 +253,8 @@ class TrajectoryStore:
                 self._index = self._index_on_disk()
                 self._scan(cut=True)
             except sqlite3.DatabaseError:  # damaged: the segments say the same
+                with suppress(sqlite3.Error):
+                    self._index.close()
                 self._remove_index()
                 self._index, self._seen = self._index_on_disk(), BEGINNING
                 self._scan(cut=True)

@@ -10,6 +10,7 @@ Report: App. D (token in, token out).
 
 import base64
 import secrets
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from functools import partial
@@ -71,6 +72,8 @@ class Generate(Struct, forbid_unknown_fields=True):
     priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
     request_id: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[!-~]+\Z")] | None = None
     stream: bool = False
+    every: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    """Of a stream: seconds between two lines at least, for who wants few; the last line comes at once."""
 
 
 class Abort(Struct, forbid_unknown_fields=True):
@@ -96,7 +99,7 @@ class TokenRoutes:
         async with self.desk.visit(asked.request_id or f"gen-{secrets.token_hex(12)}") as visit:
             request = await self._openai.prepared(partial(sample_request, asked, self.served))
             if asked.stream:
-                return await _streamed(http, self.desk, visit, request)
+                return await _streamed(http, self.desk, visit, request, every=asked.every)
             done = await self.desk.sample(request, visit, go_on=False)
             return json_response(completion_json(done, visit.id), headers={"X-Request-Id": visit.id})
 
@@ -153,15 +156,23 @@ def completion_json(done: Completion, id: str) -> Json:
     return said
 
 
-async def _streamed(http: web.Request, desk: Desk, visit: Visit, request: SampleRequest) -> web.StreamResponse:
-    pieces = Pieces(http, "application/x-ndjson", ping=b"\n", id=visit.id)
+async def _streamed(
+    http: web.Request, desk: Desk, visit: Visit, request: SampleRequest, *, every: float
+) -> web.StreamResponse:
+    pieces, waiting, told = Pieces(http, "application/x-ndjson", ping=b"\n", id=visit.id), Batch(), 0.0
     try:
         async with aclosing(batches(desk, visit, [request], go_on=False)) as events:
             async for batch in events:
                 for event in batch:
                     if isinstance(event, Ended) and isinstance(event.done, Exception) and not pieces.begun:
                         raise event.done
-                await (pieces.write(_lines(batch, visit.id)) if batch else pieces.ping())
+                if not batch:
+                    await pieces.ping()
+                waiting += batch
+                ended = any(isinstance(event, Ended) for event in batch)
+                if waiting and (ended or time.monotonic() >= told + every):
+                    await pieces.write(_lines(waiting, visit.id))
+                    waiting, told = Batch(), time.monotonic()
         return await pieces.end()
     except ConnectionError:
         desk.metrics.left.inc()

@@ -45,7 +45,7 @@ class SampleRules:
         per: what N is; see `token_count`.
         drop_equal: whether groups of equal rewards are left out (their tokens stay in N); saves time, and costs the
             square of Eq. 1 on them.
-        checks: what is expected of the data.
+        checks: what is expected of the data; `advantage.quorum` counts, not theirs.
 
     Example:
         >>> SampleRules(row_length=512, pad_id=0).expected.most_tokens
@@ -130,13 +130,17 @@ class _Making:
                 self.tally["groups/stale" if group.stale else "groups/incomplete"] += 1
 
     def check(self, groups: Sequence[Group]) -> None:
-        """Refuse attempts in which something does not hold; of those with one name all but the first."""
+        """Refuse groups and attempts in which something does not hold; of those with one name all but the first."""
         rules, names = self._rules.expected, set[str]()
         attempts = [one for group in groups for one in group.trajectories]
         self.tally["attempts"] = len(attempts)
         self.findings += check_batch(attempts, rules)
         for group in groups:
-            self.findings += check_group(group.trajectories, rules, name=group.request.id)
+            # The quorum is that of advantages, which comes after all refusals.
+            found = check_group(group.trajectories, replace(rules, quorum=None), name=group.request.id)
+            self.findings += found
+            if _errors(found):
+                self._refused.update(map(id, group.trajectories))
         wrong = {f.name for f in self.findings if f.severity == "error" and f.check not in ("duplicates", "group")}
         for one in attempts:
             if one.name in names or (one.name in wrong and not one.masked):
@@ -180,10 +184,8 @@ class _Making:
     def _fate(self, one: Trajectory, verdict: float | None) -> str:
         if one.masked:
             return "masked"
-        if id(one) in self._refused and (verdict is None or math.isfinite(verdict)) and one.reward is not None:
-            return "refused"
         if verdict is None:
-            return "unjudged"
+            return "unjudged" if one.reward is None else "refused"
         return "judged" if math.isfinite(verdict) else "not_finite"
 
     def _gated(self, group: Group, verdicts: list[float | None], lengths: list[int]) -> Sequence[float | None]:

@@ -148,7 +148,7 @@ def _require_finite(tokens: LearnedTokens, batch: Batch, part: MicroBatch, at_N:
     first = int(wrong_N.nonzero()[0])
     raise DataError(
         f"{int(wrong_N.sum())} of {len(wrong_N)} learned tokens have a log-ratio that is not finite, the first in "
-        f"{name} (trainer {float(tokens.logprobs_N[first])}, sampler {float(tokens.sampled_N[first])}); either the "
+        f"{name} (trainer {float(tokens.logprobs_N.detach()[first])}, sampler {float(tokens.sampled_N[first])}); either the "
         "weights have diverged, or `source` forbids ids that the sampler could choose. Clear the gradients"
     )
 

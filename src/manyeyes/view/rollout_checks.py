@@ -3,13 +3,14 @@
 Report: App. D.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from manyeyes.agent.rollouts.snapshot import group_lines
 from manyeyes.core.data_rules import Finding, Rules
 from manyeyes.core.sample_checks import check_sample_batch, check_samples_of
 from manyeyes.core.trajectory import NOBODY, Trajectory
-from manyeyes.core.trajectory_checks import check_batch, forest
+from manyeyes.core.trajectory_checks import check_batch, check_group, forest
 from manyeyes.core.trajectory_store import TrajectoryStore, TrajectoryStoreError, Wanted, WireError
 from manyeyes.view.rollout_run import ShownRollouts
 
@@ -41,10 +42,19 @@ def _whole(
 
 
 def _groups(run: ShownRollouts, store: TrajectoryStore) -> Iterator[Finding]:
-    """A group that was delivered has its trajectories in the store."""
+    """A group that was delivered has its trajectories in the store: attempts at one task, from which one can learn."""
     for line in group_lines(run.folder):
+        yield from check_group(list(_verdicts(store, line.names)), Rules(), name=line.group)
         if lost := [name for name in line.names if name not in store]:
             words = f"{len(lost)} of its {len(line.names)} trajectories are not in the store, the first is {lost[0]}"
             yield Finding("error", "group", line.group, NOBODY, words)
         if not line.complete:
             yield Finding("warning", "group", line.group, NOBODY, "it was delivered without a quorum")
+
+
+def _verdicts(store: TrajectoryStore, names: Iterable[str]) -> Iterator[Trajectory]:
+    """Trajectories without what happened in them: summaries say enough of a group."""
+    for name in names:
+        with suppress(TrajectoryStoreError):  # who is lost or damaged is a finding already
+            one = store.summary(name)
+            yield Trajectory(one.name, one.task, reward=one.reward, masked=one.masked, stop=one.stop)

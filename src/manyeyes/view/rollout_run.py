@@ -67,15 +67,16 @@ class ShownRollouts:
         self._unreadable = ""
         self._groups: dict[str, Place] = {}
         self._groups_read = 0
-        self._reading = threading.Lock()  # several tabs ask at once, from threads
+        self._opening, self._reading = threading.Lock(), threading.Lock()  # several tabs ask at once, from threads
         self.refresh()
 
     @property
     def store(self) -> TrajectoryStore | None:
         """Its trajectories; None as long as none is there."""
-        if self._store is None and (self._at / SEGMENTS).is_dir():
-            self._store = TrajectoryStore(self._at, mode="read")
-        return self._store
+        with self._opening:
+            if self._store is None and (self._at / SEGMENTS).is_dir():
+                self._store = TrajectoryStore(self._at, mode="read")
+            return self._store
 
     @property
     def tokenizer(self) -> Tokenizer | None:

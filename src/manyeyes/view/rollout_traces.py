@@ -112,7 +112,8 @@ def send_metrics(snapshot: RolloutSnapshot, *, run: str, exporter: Any) -> int:
             return samples
 
         make = meter.create_observable_counter if metric.kind == "counter" else meter.create_observable_gauge
-        make(f"manyeyes.rollout.{metric.name.removesuffix('_total')}", [observe], description=metric.about)
+        # With its `_total`: attempts now and attempts so far are two instruments.
+        make(f"manyeyes.rollout.{metric.name}", [observe], description=metric.about)
         count += 1
     data = reader.get_metrics_data()
     taken = data is not None and exporter.export(data) is MetricExportResult.SUCCESS

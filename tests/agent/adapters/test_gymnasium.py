@@ -3,6 +3,9 @@
 import asyncio
 import importlib.util
 import json
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 
 from manyeyes.agent.adapters.gym_toolset import observed
 from manyeyes.agent.adapters.gymnasium import GymEnvironment, gym_tasks
-from manyeyes.agent.environment import Session
+from manyeyes.agent.environment import Session, Step
 from manyeyes.agent.fakes import Scripted
 from manyeyes.agent.judge import Case, Verdict
 from manyeyes.agent.prompting.tool_naming import ToolNaming
@@ -262,3 +265,54 @@ def test_the_real_package() -> None:
         return await judged(here, task)
 
     assert asyncio.run(walked()).reward == 1.0
+
+
+def test_words_that_call_tools_that_are_not_there_are_told_so_and_act() -> None:
+    async def tried() -> Step:
+        here, _, _ = corridor(by_words=True).drawn(TASK, seed=0, name="x")
+        async with here.open(Ctx()) as session:
+            return await session.step(replace(act("left"), content="Action: right"))
+
+    first, second = asyncio.run(tried()).observations
+    assert (first.role, first.tool_call_id) == ("tool", act("left").tool_calls[0].id) and "no tools here" in first.text
+    assert second.text.startswith("[1, 3]")
+
+
+def test_long_words_take_no_long() -> None:
+    async def tried() -> str:
+        here, _, _ = corridor(by_words=True).drawn(TASK, seed=0, name="x")
+        async with here.open(Ctx()) as session:
+            return (await session.step(assistant("\n" * 200_000))).observations[0].text
+
+    began = time.process_time()
+    assert "no action was taken" in asyncio.run(tried()) and time.process_time() - began < 10
+
+
+def test_an_environment_whose_making_nobody_waits_for_is_closed_too() -> None:
+    making, go_on, made = threading.Event(), threading.Event(), list[Corridor]()
+
+    def make() -> Corridor:
+        making.set()
+        assert go_on.wait(60)
+        made.append(Corridor())
+        return made[0]
+
+    async def tried() -> None:
+        here, _, _ = corridor(make=make).drawn(TASK, seed=0, name="x")
+        toolset = here.open(Ctx()).toolset
+        opening = asyncio.create_task(toolset.open())
+        await asyncio.to_thread(making.wait, 60)
+        opening.cancel()
+        closing = asyncio.create_task(toolset.close())
+        await asyncio.sleep(0)
+        go_on.set()
+        await closing
+
+    asyncio.run(tried())
+    assert made[0].closed
+
+
+def test_an_environment_of_an_attempt_is_not_drawn_again() -> None:
+    here, task, _ = corridor().drawn(TASK, seed=0, name="x")
+    with pytest.raises(ConfigError, match="drawn for an attempt already"):
+        here.drawn(task, seed=0, name="y")

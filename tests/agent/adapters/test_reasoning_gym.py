@@ -225,3 +225,30 @@ def test_a_thousand_tasks_of_a_hundred_families_through_the_manager() -> None:
     rewards = asyncio.run(rewarded())
     known = [rewards[task.id] for task in tasks if task.truth["reference"] is not None]
     assert len(rewards) == len(tasks) and sum(reward == 1.0 for reward in known) >= 0.98 * len(known)
+
+
+def test_long_answers_take_no_long() -> None:
+    began = time.process_time()
+    assert tagged(f"<answer>x{' ' * 200_000}y</answer>") == f"x{' ' * 200_000}y"
+    assert time.process_time() - began < 10
+
+
+def test_the_state_of_a_source_is_that_of_its_options(gym: ReasoningGym) -> None:
+    state = gym.tasks(each=2, families=["sums"], options={"sums": {"most": 5}}).state()
+    gym.tasks(each=2, families=["sums"], options={"sums": {"most": 5}}).restore(state)
+    with pytest.raises(ConfigError, match="expected the state of"):
+        gym.tasks(each=2, families=["sums"]).restore(state)
+
+
+def test_whoever_closes_the_environment_ends_its_scorers(gym: ReasoningGym) -> None:
+    environment, (task,) = gym.environment(), gym.tasks(each=1, families=["sums"])
+
+    async def judged() -> None:
+        here, asked, _ = environment.drawn(task, seed=0, name="x")
+        assert here.judge is not None
+        await here.judge(Case(asked, Outcome("done", f"<answer>{task.truth['reference']}</answer>")))
+        assert gym._workers is not None  # pyright: ignore[reportPrivateUsage]
+        await environment.close()
+        assert gym._workers is None  # pyright: ignore[reportPrivateUsage]
+
+    asyncio.run(judged())

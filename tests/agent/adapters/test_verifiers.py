@@ -133,3 +133,20 @@ def test_the_real_package() -> None:
     theirs_with_tools = vf.ToolEnv(dataset=rows, tools=[], rubric=rubric, max_turns=3)
     with pytest.raises(ConfigError, match="gateway"):
         verifiers_environment(theirs_with_tools)
+
+
+def test_a_complaint_is_told_once_to_whom_it_concerns() -> None:
+    environment, (task, *_) = verifiers_environment(Theirs(crashes)), verifiers_tasks(Theirs(crashes))
+
+    async def judged(said: str) -> str:
+        assert environment.judge is not None
+        try:
+            return str((await environment.judge(Case(task, Outcome("done", said)))).reward)
+        except JudgeFailed as failed:
+            return str(failed)
+
+    async def together() -> list[str]:
+        return await asyncio.gather(*map(judged, ["boom", "fine", "boom"]))
+
+    one, fine, other = asyncio.run(together())
+    assert fine == "0.5" and one == other and one.count("no parser") == 1

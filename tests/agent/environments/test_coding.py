@@ -11,7 +11,8 @@ import pytest
 from manyeyes.agent.environments.bug_fixes import BUGS, bug_fix_task, bug_fixes, sound_files
 from manyeyes.agent.environments.coding import Coding
 from manyeyes.agent.environments.hidden_tests import HiddenTest, Tally, report, run_tests, same
-from manyeyes.agent.environments.shared_sandbox import SharedSandbox
+from manyeyes.agent.environments.repository import MOST_FILES, handed_in, lay_out, submitted
+from manyeyes.agent.environments.shared_sandbox import Furnished, SharedSandbox
 from manyeyes.agent.judge import Verdict
 from manyeyes.agent.task import Task
 from manyeyes.core.errors import ConfigError
@@ -189,7 +190,8 @@ def test_only_results_that_are_equal_count() -> None:
     assert report(tests, good) == Tally(2, 2)
     late = b'{"case": 0, "results": [3]}\n' + good
     assert report(tests, late).passed == 1  # the first line of a case counts
-    for bad in (b"", b"PASSED\n", b"[" * 100_000, b'{"case": "x"}\n', b'{"case": 0, "results": true}\n', b"\xff\n"):
+    for bad in (b"", b"PASSED\n", b"[" * 100_000, b'{"case": "x"}\n', b'{"case": 0, "results": true}\n', b"\xff\n",
+                b'{"case": Infinity}\n', b'{"case": 0, "results": [1%s]}\n' % (b"0" * 400)):  # fmt: skip
         assert report(tests, bad, ended="it ended").passed == 0
     assert "it ended" in report(tests, b"", ended="it ended").why
     assert same([1, {"a": 0.3}], [1, {"a": 0.1 + 0.2}])
@@ -207,3 +209,21 @@ def test_folders_of_attempts_are_removed(tmp_path: Path) -> None:
         await shared.close()
 
     asyncio.run(go())
+
+
+def test_a_repository_is_handed_in_however_much_lies_beside_it(tmp_path: Path) -> None:
+    workspace = Furnished(tmp_path).workspace
+    original = {"runs.py": "a", "gone.py": "b", ".git/config": "c", "link.py": "d", "folder.py": "e"}
+    Furnished(tmp_path).furnish(lambda workspace: lay_out(workspace, original))
+    for number in range(MOST_FILES + 5):
+        workspace.write(f"/workspace/a/{number:04d}.txt", b"litter")
+    workspace.write("/workspace/a/0000.txt", b"x" * 2**20)
+    workspace.write("/workspace/runs.py", b"mended")
+    for name in ("gone.py", "link.py", "folder.py"):
+        (workspace.work / name).unlink()
+    (workspace.work / "link.py").symlink_to("runs.py")
+    workspace.write("/workspace/folder.py/inside.py", b"f")
+    handed = submitted(workspace, original)
+    assert handed.changed["runs.py"] == "mended" and ".git/config" not in handed.changed
+    assert set(handed.removed) == {"gone.py", "link.py", "folder.py"} and len(handed.changed) <= MOST_FILES
+    assert "a/0000.txt" in handed.left_out and handed_in(original, handed)["runs.py"] == "mended"

@@ -1,5 +1,7 @@
 """pyautogui code as input events: what is understood, and that nothing else is run."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +73,10 @@ REFUSED = {
     f"pyautogui.write({'a' * 4001!r})": "can be typed", "time.sleep(1e9)": "waits for more",
     "computer.terminate('done')": "status must be", "pyautogui.click(": "not Python", "(" * 5_000: "not Python",
     "computer.wait()\n" * 4: "3 times at once",
+    f"pyautogui.click(1{'0' * 400}, 0.5)": "must be a number", f"time.sleep(1{'0' * 400})": "must be a number",
+    "pyautogui.press('é')": "there is no key", "pyautogui.hotkey('ctrl', '你')": "there is no key",
+    "pyautogui.write('\\ud800')": "surrogate", "computer.terminate('success', '\\ud800')": "surrogate",
+    "pyautogui.write('" + "a" * 4000 + "')\npyautogui.write('b')": "types 4,001 characters",
     "": "does nothing", "import pyautogui": "does nothing", "\0": "not Python", "a" * 30_000: "characters",
     "\n".join(["pyautogui.doubleClick()"] * (MOST_EVENTS // 4 + 1)): "at once",
 }  # fmt: skip
@@ -144,3 +150,11 @@ def test_the_last_three_screenshots_and_all_words_are_shown() -> None:
             assert now is was or now.text == was.text + LEFT_OUT
         again = LastScreenshots().show(history, tokens=0)
         assert all(one is other for one, other in zip(again.messages, shown.messages, strict=True))
+
+
+def test_long_answers_take_no_long() -> None:
+    began = time.process_time()
+    for text in ("## Code:\n```python\n" + " " * 100_000, "## Code:\n" + "```\n \n" * 30_000, "#" + " \n" * 100_000):
+        with pytest.raises(AnswerMalformed):
+            read_answer(text)
+    assert time.process_time() - began < 10

@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import os
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,10 @@ from manyeyes.agent.environments.local_pages import ROOT, folder, serve
 from manyeyes.agent.environments.miniwob import MiniWob, miniwob_pages, miniwob_task, miniwob_tasks
 from manyeyes.agent.fakes import Scripted
 from manyeyes.agent.judge import Case, JudgeFailed
+from manyeyes.agent.prompting.answer_language import AnswerLanguage
+from manyeyes.agent.prompting.constraints import CONSTRAINTS
+from manyeyes.agent.prompting.instructions import Instructions
+from manyeyes.agent.prompting.languages import LANGUAGES
 from manyeyes.agent.rollouts.group import GroupRequest
 from manyeyes.agent.rollouts.manager import RolloutManager
 from manyeyes.agent.run import AgentRun
@@ -29,7 +34,7 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.fakes import FakeSampler
 from manyeyes.core.journal import Journal
 from manyeyes.core.media import MediaRules
-from manyeyes.core.messages import ImagePart, Message, assistant
+from manyeyes.core.messages import ImagePart, Message, ToolCall, assistant
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.core.trajectory import Trajectory
 
@@ -415,3 +420,46 @@ def test_every_sampled_token_of_a_long_attempt_is_trained_once(stage: Stage) -> 
     assert len(samples) == turns - 2
     assert sum(int(sample.weights.sum()) for sample in samples) == whole.sampled_tokens == sum(map(len, ids))
     assert all(len(sample.media) == 3 for sample in samples)
+
+
+@pytest.mark.usefixtures("miniwob")
+def test_the_state_of_a_source_is_that_of_its_pages() -> None:
+    with pytest.raises(ConfigError, match="expected the state of"):
+        miniwob_tasks(pages=("click-test",)).restore(miniwob_tasks(pages=("click-link",)).state())
+
+
+class Renaming(Counter):
+    """A world with words of its own, as a page has that says what is to be done."""
+
+    async def begin(self, task: Task, computer: BrowserComputer) -> str:
+        await super().begin(task, computer)
+        return "Press the {button} thrice."
+
+
+def test_what_a_prompt_module_asks_on_top_stands_beside_the_words_of_the_world(stage: Stage) -> None:
+    modules = (AnswerLanguage(codes=("fr",)), Instructions(kinds=("postscript",), most=1))
+    environment = stage.environment(Renaming(), modules=modules)
+    here, task, variant = environment.drawn(Task("t", "Play."), seed=0, name="t/0/0")
+    language, (asked,) = variant["language"], variant["instructions"]["constraints"]
+
+    async def opening() -> str:
+        async with here.open(Caller()):
+            return "\n".join(message.text for message in here.prompt(task))
+
+    told = stage(opening())
+    assert "Press the {button} thrice." in told and "Play." not in told
+    assert LANGUAGES["fr"].ask[language["wording"]] in told
+    assert CONSTRAINTS["postscript"].asked(asked["params"], wording=asked["wording"]) in told
+
+
+def test_calls_of_tools_that_are_not_there_are_told_so_and_the_words_act(stage: Stage) -> None:
+    call = ToolCall.of("click", {"x": 1}, index=0)
+    said = iter([replace(answer("pyautogui.tripleClick(0.1, 0.08)"), tool_calls=(call,))])
+
+    async def policy(_: list[Message]) -> Message:
+        return next(said)
+
+    walked = stage(walk(stage.environment(Counter()), Task("t", "Press."), policy))
+    told, seen = walked.history[-2:]
+    assert told.tool_call_id == call.id and "no tools here" in told.text and seen.media
+    assert walked.verdict is not None and walked.verdict.reward == 1.0

@@ -156,3 +156,8 @@ def test_code_solves_puzzles_from_their_pictures_alone() -> None:
 def test_code_solves_puzzles_of_all_levels() -> None:
     pytest.importorskip("ipykernel", reason="needs ipykernel: pip install 'manyeyes[code]'")
     asyncio.run(solved([puzzle_task(kind, level=level, seed=seed) for kind, level in EVERY for seed in (1, 2)]))
+
+
+def test_the_state_of_a_source_is_that_of_its_kinds_and_levels() -> None:
+    with pytest.raises(ConfigError, match="expected the state of"):
+        puzzles(seed=1, levels=(1, 2)).restore(puzzles(seed=1, levels=(1, 3)).state())

@@ -70,7 +70,7 @@ class GymToolset:
         )
         self.tools: tuple[Tool, ...] = (_tool(actions),)
         self._done_before: list[Any] = []
-        self._turn, self._hands = asyncio.Lock(), threading.Lock()
+        self._turn, self._hands = asyncio.Lock(), threading.RLock()
 
     def of(self, ctx: Ctx) -> "GymToolset":
         """With what the attempt did before it was interrupted."""
@@ -83,21 +83,22 @@ class GymToolset:
 
     def _open(self) -> None:
         attempt = self.attempt
-        attempt.env = self.make()
-        observation, info = attempt.env.reset(seed=self.seed)
-        attempt.first = self._shown(observation, info)
-        for action in self._done_before:
-            self._step(action)
+        with self._hands:
+            attempt.env = self.make()
+            observation, info = attempt.env.reset(seed=self.seed)
+            attempt.first = self._shown(observation, info)
+            for action in self._done_before:
+                self._step(action)
 
     async def close(self) -> None:
         """Close the environment."""
-        env, self.attempt.env = self.attempt.env, None
-        if env is not None and hasattr(env, "close"):
-            await asyncio.gather(asyncio.to_thread(self._close, env), return_exceptions=True)
+        await asyncio.gather(asyncio.to_thread(self._close), return_exceptions=True)
 
-    def _close(self, env: Any) -> None:
-        with self._hands:  # a step that nobody waits for any more may still be under way
-            env.close()
+    def _close(self) -> None:
+        with self._hands:  # a step that nobody waits for any more, or the making of it, may still be under way
+            env, self.attempt.env = self.attempt.env, None
+            if hasattr(env, "close"):
+                env.close()
 
     async def call(self, call: ToolCall) -> ToolResult:
         """One step; steps of one answer are made one after another."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from manyeyes.agent.adapters.gym_toolset import ACT, GymAttempt, GymToolset, Show, observed
-from manyeyes.agent.environment import Ctx, Session, Step
-from manyeyes.agent.environments.attempt_environment import AttemptEnvironment, undrawn
+from manyeyes.agent.environment import Ctx, Session, Step, no_tools
+from manyeyes.agent.environments.attempt_environment import AttemptEnvironment, redrawn, undrawn
 from manyeyes.agent.judge import Case, Verdict, checked
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
@@ -27,7 +27,7 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.messages import Message, Tool, ToolCall, user
 
 BY_WORDS = 'End each answer with one line "Action: " and your action ({actions}).'
-_ACTION = re.compile(r"^\s*action:(.*)$", re.IGNORECASE | re.MULTILINE)
+_ACTION = re.compile(r"^[^\S\n]*action:(.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass
@@ -54,8 +54,10 @@ class GymEnvironment(AttemptEnvironment):
         """See `AttemptEnvironment.bound`.
 
         Raises:
-            ConfigError: nothing says how an environment is made, or the task has no seed.
+            ConfigError: nothing says how an environment is made, the task has no seed, or it belongs to an attempt.
         """
+        if self.attempt is not None:
+            redrawn()
         if self.make is None:
             raise ConfigError("a Gymnasium environment needs to know how it is made: GymEnvironment(make=...)")
         if not isinstance(task.truth, dict) or "seed" not in task.truth:
@@ -105,7 +107,8 @@ class GymSession(Session):
     async def step(self, action: Message) -> Step:
         """See `Session.step`."""
         step = await (self._by_words(action.text) if self._words else super().step(action))
-        return step._replace(done=step.done or self._attempt.over)
+        observations = (*no_tools(action), *step.observations) if self._words else step.observations
+        return step._replace(observations=observations, done=step.done or self._attempt.over)
 
     async def _by_words(self, text: str) -> Step:
         found = _ACTION.findall(text)

@@ -71,7 +71,10 @@ class LineWorkers:
                 if isinstance(failure, TimeoutError):
                     raise WorkerFailed(f"no answer within {self.seconds:g} s") from None
                 raise
-            self._free.append(process)
+            if self._closed:
+                await self._end(process)
+            else:
+                self._free.append(process)
             return reply
 
     async def close(self) -> None:

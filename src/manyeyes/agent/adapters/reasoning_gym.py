@@ -12,10 +12,10 @@ Report: App. D (adapters are an open choice); Stojanovski et al., "Reasoning Gym
 """
 
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ class ReasoningGym:
         replies = self._asked([address | {"do": "make", "seconds": MAKE_SECONDS} for address in addresses])
         made = [_task(address, reply) for address, reply in zip(addresses, replies, strict=True)]
         name = f"reasoning-gym/{','.join(names)}/{each}"
+        if options:
+            name += f"/{json.dumps(options, sort_keys=True, default=dict)}"
         return Tasks(made.__getitem__, size=len(made), seed=seed, shuffled=shuffled, epochs=epochs, name=name)
 
     def environment(self, **fields: Any) -> Environment:
@@ -100,7 +102,7 @@ class ReasoningGym:
             fields: of `Environment`; a `system` of your own must ask for <answer> tags.
         """
         given = {"system": SYSTEM, "name": "reasoning_gym", "judge": Rewards(score=self.scored)} | fields
-        return Environment(lambda ctx: Together(), **given)
+        return ReasoningGymEnvironment(lambda ctx: Together(), **given, gym=self)
 
     async def scored(self, case: Case) -> Verdict:
         """What the family's own scorer says of an answer; 0 for one that keeps it busy beyond its time.
@@ -154,6 +156,18 @@ class ReasoningGym:
         return replies
 
 
+@dataclass
+class ReasoningGymEnvironment(Environment):
+    """An environment that holds its scorers; whoever made it closes it."""
+
+    gym: ReasoningGym | None = field(default=None, repr=False)
+
+    async def close(self) -> None:
+        """See `ReasoningGym.close`."""
+        if self.gym is not None:
+            await self.gym.close()
+
+
 def tagged(text: str) -> str | None:
     """What stands in the last <answer> of a text; None where there is none.
 
@@ -163,7 +177,7 @@ def tagged(text: str) -> str | None:
     """
     start = text.rfind("<answer>")
     end = text.find("</answer>", start)
-    return re.sub(r"^\s+|\s+$", "", text[start + len("<answer>") : end]) if 0 <= start < end else None
+    return text[start + len("<answer>") : end].strip() if 0 <= start < end else None
 
 
 def _task(address: dict[str, Any], reply: dict[str, Any]) -> Task:

@@ -97,15 +97,19 @@ class RubricReward:
 class _Complaints(logging.Handler):
     """Hands errors to whoever judges in this context; others judge at the same time."""
 
+    def __init__(self, heard: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self.heard = heard
+
     def emit(self, record: logging.LogRecord) -> None:
-        if (heard := _COMPLAINTS.get(None)) is not None:
-            heard.append(record.getMessage())
+        if _COMPLAINTS.get(None) is self.heard:
+            self.heard.append(record.getMessage())
 
 
 @contextmanager
 def _listening(rubric: Any) -> Iterator[list[str]]:
     heard: list[str] = []
-    token, handler = _COMPLAINTS.set(heard), _Complaints(logging.ERROR)
+    token, handler = _COMPLAINTS.set(heard), _Complaints(heard)
     loggers = [one.logger for one in (rubric, *getattr(rubric, "rubrics", ())) if hasattr(one, "logger")]
     for logger in loggers:
         logger.addHandler(handler)

@@ -23,6 +23,8 @@ LONGEST_CALL = 900.0
 SUBMITTED = "submission"
 """What a submission is called in records."""
 ROOM = "coding-room"
+NAMED = 20
+"""Files that are named of those that were left out."""
 
 
 class CodingTools:
@@ -140,7 +142,8 @@ class CodingTools:
         self._done(handed)
         told = f"Handed in: {len(handed.changed)} files changed, {len(handed.removed)} removed."
         if handed.left_out:
-            told += f" Left out, because they are no text or too much: {', '.join(handed.left_out)}."
+            more = f" and {len(handed.left_out) - NAMED} more" if len(handed.left_out) > NAMED else ""
+            told += f" Left out, because they are no text or too much: {', '.join(handed.left_out[:NAMED])}{more}."
         return ToolResult.of(told, **{SUBMITTED: handed._asdict()})
 
     def _is_file(self, path: str) -> bool:

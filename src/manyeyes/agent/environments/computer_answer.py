@@ -18,7 +18,7 @@ from manyeyes.core.errors import ManyeyesError
 
 _ACTION = re.compile(r"^#{1,4}\s*Action\s*:?[ \t]*$|^#{1,4}\s*Action\s*:", re.IGNORECASE | re.MULTILINE)
 _CODE = re.compile(r"^#{1,4}\s*Code\s*:?[ \t]*$|^#{1,4}\s*Code\s*:", re.IGNORECASE | re.MULTILINE)
-_FENCED = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL)
+_FENCED = re.compile(r"```[a-zA-Z]*[ \t]*\n(.*?)```", re.DOTALL)
 
 
 class AnswerMalformed(ManyeyesError):

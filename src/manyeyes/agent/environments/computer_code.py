@@ -15,8 +15,8 @@ import ast
 import inspect
 from typing import Any
 
-from manyeyes.agent.environments.input_event import Event, Pause, Wait
-from manyeyes.agent.environments.pyautogui_calls import CALLS, MOST_EVENTS
+from manyeyes.agent.environments.input_event import Event, Pause, Typed, Wait
+from manyeyes.agent.environments.pyautogui_calls import CALLS, MOST_EVENTS, MOST_TYPED
 from manyeyes.core.errors import ManyeyesError
 
 LONGEST_CODE = 20_000
@@ -46,6 +46,8 @@ def events_of(code: str) -> list[Event]:
     events = [event for statement in _parsed(code).body for event in _statement(statement)]
     if len(events) > MOST_EVENTS:
         raise CodeRefused(f"the code makes {len(events):,} input events, {MOST_EVENTS:,} can be made at once")
+    if (typed := sum(len(event.text) for event in events if isinstance(event, Typed))) > MOST_TYPED:
+        raise CodeRefused(f"the code types {typed:,} characters, {MOST_TYPED:,} can be typed at once")
     if sum(isinstance(event, Wait) for event in events) > MOST_WAITS:
         raise CodeRefused(f"computer.wait() can be called {MOST_WAITS} times at once; look at the screen in between")
     if sum(event.seconds for event in events if isinstance(event, Pause)) > MOST_SECONDS:
@@ -97,7 +99,7 @@ def _name(function: ast.expr) -> str:
 def _constant(value: ast.expr) -> Any:
     """A number, a text, a truth value, None, or a list of these."""
     if isinstance(value, ast.Constant) and isinstance(value.value, str | int | float | None):
-        return value.value
+        return _writable(value.value) if isinstance(value.value, str) else value.value
     if isinstance(value, ast.UnaryOp) and isinstance(value.op, ast.USub) and isinstance(value.operand, ast.Constant):
         if isinstance(number := value.operand.value, int | float):
             return -number
@@ -106,3 +108,10 @@ def _constant(value: ast.expr) -> Any:
     ):
         return [_constant(item) for item in value.elts]
     raise ValueError("arguments must be plain numbers and texts")
+
+
+def _writable(text: str) -> str:
+    """A text that keyboards, records and files can take. Raises ValueError for half a surrogate pair."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError("texts must not hold half of a surrogate pair")
+    return text

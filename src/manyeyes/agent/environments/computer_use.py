@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from manyeyes.agent.chat_model import Sampling
 from manyeyes.agent.context import ContextStrategy
-from manyeyes.agent.environment import Ctx, Session, Step
+from manyeyes.agent.environment import Ctx, Session, Step, no_tools
 from manyeyes.agent.environments.attempt_environment import AttemptEnvironment, redrawn, undrawn
 from manyeyes.agent.environments.browser_computer import BrowserComputer
 from manyeyes.agent.environments.browser_computers import BrowserComputers
@@ -106,7 +106,12 @@ class ComputerUse(AttemptEnvironment):
         attempt = self.attempt
         if attempt is None or attempt.first is None:
             raise ConfigError("the screen is not there yet: open the session, then ask for the prompt")
-        said = task.prompt if attempt.instruction == attempt.asked else attempt.instruction  # modules may reword it
+        if attempt.asked not in task.prompt and attempt.instruction != attempt.asked:
+            raise ConfigError(
+                f"a prompt module reworded the prompt of {task.id!r}, in whose place the world's own words stand; "
+                "leave that module out (those that add to a prompt go with it)"
+            )
+        said = task.prompt.replace(attempt.asked, attempt.instruction, 1)
         return [system(self.system), user(INSTRUCTION.format(instruction=said), attempt.first)]
 
     def open(self, ctx: Ctx) -> Session:
@@ -193,14 +198,15 @@ class ComputerSession(Session):
         try:
             code = read_answer(action.text).code
         except AnswerMalformed as error:
-            return Step((user(f"Error: {error}\n{_left(left)}"),), left <= 0, 1)
+            return Step((*no_tools(action), user(f"Error: {error}\n{_left(left)}")), left <= 0, 1)
         call = ToolCall(f"{ACTION}:{attempt.steps}", ACTION, json.dumps({"code": code}, ensure_ascii=False))
         result = await self.ctx.call(self.toolset, call, position=0)
         if result.failure and result.failure != "bad_arguments":
             raise ComputerLost(result.text)
         over = attempt.ended is not None or (attempt.state is not None and attempt.state.done) or left <= 0
         text = f"{result.text or 'The action was taken.'}\n{_left(left)}"
-        return Step((user(text, *(part for part in result.parts if not result.failure)),), over, result.steps)
+        seen = user(text, *(part for part in result.parts if not result.failure))
+        return Step((*no_tools(action), seen), over, result.steps)
 
 
 @dataclass(frozen=True, slots=True)

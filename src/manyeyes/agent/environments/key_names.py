@@ -33,9 +33,12 @@ def key_of(name: str) -> str:
     """
     if known := _NAMED.get(name.lower()):
         return known
-    if len(name) == 1 and name.isprintable():
+    if len(name) == 1 and name.isascii() and name.isprintable():
         return name
-    raise UnknownKey(f"there is no key {name!r}; keys are single characters, {', '.join(map(repr, _SHOWN))}, f1 to f12")
+    raise UnknownKey(
+        f"there is no key {name!r:.40}; keys are the characters of a US keyboard, {', '.join(map(repr, _SHOWN))}, "
+        "f1 to f12; pyautogui.write types any text"
+    )
 
 
 _SHOWN = ("enter", "tab", "esc", "backspace", "delete", "up", "down", "left", "right", "home", "end", "pageup",

@@ -119,11 +119,12 @@ def miniwob_tasks(seed: int = 0, *, pages: Sequence[str] = (), seeds: int = 1_00
     size = seeds * len(names)
     for name in names:
         miniwob_task(name, 0)
+    named = f"miniwob/{','.join(names)}"
 
     def at(number: int) -> Task:
         return miniwob_task(names[number % len(names)], number // len(names))
 
-    return Tasks(at, size=size, seed=seed, epochs=epochs, name=f"miniwob-{len(names)}")
+    return Tasks(at, size=size, seed=seed, epochs=epochs, name=named)
 
 
 def miniwob(*, most: int = 8, **settings: Any) -> ComputerUse:

@@ -110,10 +110,12 @@ class PuzzleCode:
         """End the kernel, remove the files."""
         furnished, self._furnished = self._furnished, None
         ipython, self._ipython = self._ipython, None
-        if ipython is not None:
-            await ipython.close()
-        if furnished is not None:
-            await furnished.remove()
+        try:
+            if ipython is not None:
+                await ipython.close()
+        finally:
+            if furnished is not None:
+                await furnished.remove()
 
     async def call(self, call: ToolCall) -> ToolResult:
         """See `Toolset.call`."""
@@ -172,4 +174,5 @@ def puzzles(
         kind, level = offers[number % len(offers)]
         return puzzle_task(kind, level=level, seed=seed * 2**32 + number)
 
-    return Tasks(at, size=None, shuffled=False, seed=seed, name="puzzles")
+    name = f"puzzles/{','.join(kinds)}/{','.join(map(str, levels))}"
+    return Tasks(at, size=None, shuffled=False, seed=seed, name=name)

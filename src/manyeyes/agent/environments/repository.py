@@ -4,6 +4,7 @@ Report: App. E.5 (work on repositories).
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from manyeyes.agent.workspace import WORK, PathRefused, Workspace
@@ -37,18 +38,18 @@ def lay_out(workspace: Workspace, files: Files) -> None:
 
 
 def submitted(workspace: Workspace, original: Files) -> Submission:
-    """What became of the files that were laid out."""
+    """What became of the files that were laid out; they come first, however much else there is."""
     found, left_out, size = dict[str, str](), list[str](), 0
-    for entry in workspace.files(WORK, most=MOST_FILES):
-        path = entry.path.removeprefix(f"{WORK}/")
-        if _is_litter(path):
-            continue
+    all_files = (entry.path.removeprefix(f"{WORK}/") for entry in workspace.files(WORK))
+    new = (path for path in all_files if path not in original and not _is_litter(path))
+    for path in [*(path for path in original if _is_there(workspace, path)), *islice(new, MOST_FILES)]:
         try:
-            text = workspace.read(entry.path, most=MOST_BYTES - size).decode()
+            if len(found) >= MOST_FILES:
+                raise PathRefused(f"more than {MOST_FILES} files")
+            data = workspace.read(f"{WORK}/{path}", most=MOST_BYTES - size)
+            found[path], size = data.decode(), size + len(data)
         except (PathRefused, UnicodeDecodeError):
             left_out.append(path)
-            continue
-        found[path], size = text, size + entry.size
     changed = {path: text for path, text in found.items() if original.get(path) != text}
     gone = tuple(path for path in original if path not in found and path not in left_out)
     return Submission(changed, gone, tuple(left_out))
@@ -57,6 +58,14 @@ def submitted(workspace: Workspace, original: Files) -> Submission:
 def handed_in(original: Files, submission: Submission) -> dict[str, str]:
     """The repository as it was handed in."""
     return {path: text for path, text in {**original, **submission.changed}.items() if path not in submission.removed}
+
+
+def _is_there(workspace: Workspace, path: str) -> bool:
+    try:
+        first = next(workspace.files(f"{WORK}/{path}", most=1), None)
+    except PathRefused:
+        return False
+    return first is not None and first.path == f"{WORK}/{path}"
 
 
 def _is_litter(path: str) -> bool:
