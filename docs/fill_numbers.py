@@ -6,7 +6,7 @@
     docs/experiments/tiny.json, small.json      docs/collect_run.py
     docs/experiments/table1.json                manyeyes reproduce table1 --write-docs docs/experiments
     docs/experiments/fig{6,7,8}.json            manyeyes reproduce figN --write-docs docs/experiments
-    benchmarks/results/*.json                   benchmarks/{train_step,muon,swarm_overhead,engine}.py
+    benchmarks/results/*.json                   benchmarks/{train_step,muon,swarm_overhead,engine,rollouts,gateway}.py
 
 A file that is not there gives "not run here". A goal that was missed stands in the table like one that was met.
 """
@@ -158,6 +158,7 @@ def speed_lines(root: Path) -> Iterator[Line]:
         found = f"{ours / best:.2f}x the tokens a second of transformers' best"
     yield Line("forward and backward, 22M text model, 1 thread", found, "goal: 1.30x")
     yield from engine_lines(root)
+    yield from rollout_lines(root)
     muon = _read(root / "benchmarks/results/muon.json")
     for row in [] if muon is None else muon["results"]:
         found = f"{row['of_best']:.2f}x the fastest loop over single matrices"
@@ -175,13 +176,39 @@ def engine_lines(root: Path) -> Iterator[Line]:
         one = engine["threads"]["1"]
         ratios = [min(row["ratio"] for name, row in one[count].items() if name != OURS) for count in ENGINE_COUNTS]
         found = " / ".join(f"{ratio:.1f}x" for ratio in ratios)
-        share, strict = f"{100 * one['bound']['share_of_torch_matmul_bound']:.0f} %", one["bound"]["share"]
-        beside = f"goal: 35 %; of packed products' rate: {100 * strict:.0f} %"
+        share, plain = f"{100 * one['bound']['share']:.0f} %", one["bound"]["share_of_torch_matmul_bound"]
+        beside = f"goal: 35 %; of what torch.matmul's rate would allow: {100 * plain:.0f} %"
     what = f"engine, 22M model, 1 thread, {' / '.join(ENGINE_COUNTS)} requests at once"
     yield Line(what, found, "transformers' best batch = 1; goals: 1.5x, -, 4x, 4x")
-    yield Line("… of what products at torch.matmul's rate would allow, 64 requests", share, beside)
+    yield Line("… of what the machine's products and memory would allow, 64 requests", share, beside)
 
 
+def rollout_lines(root: Path) -> Iterator[Line]:
+    """Rollouts beside verifiers, the gateway beside other gateways."""
+    rollouts = _read(root / "benchmarks/results/rollouts.json")
+    many, wire = ABSENT, ABSENT
+    apart = between = ""
+    if rollouts is not None:
+        of = {goal["what"]: goal["found"] for goal in rollouts["goals"]}
+        row = rollouts["systems"][0]
+        many = f"{row['cpu_us_per_turn']:.0f} µs CPU a turn, {row['kib_per_task']:.1f} KiB each, none lost"
+        wire = f"{of['10,000 tasks over HTTP: CPU us per turn']:.0f} µs CPU a turn"
+        apart = f"beside the tokens; goals: 120 µs, 12.6 KiB; verifiers 0.1.14 over HTTP: {of[IN_PROCESS]:.0f}x the CPU"
+        between = f"goal: 600 µs; verifiers 0.1.14, the same endpoint: {of[OVER_HTTP]:.0f}x the CPU"
+    yield Line("100,000 rollouts of 4 turns at once, one process, tokens by a mock", many, apart)
+    yield Line("10,000 rollouts over HTTP", wire, between)
+    gateway = _read(root / "benchmarks/results/gateway.json")
+    found = beside = ABSENT
+    if gateway is not None:
+        cost = {name: row.get("cpu_ms_per_call") for name, row in gateway["systems"].items()}
+        found = f"{cost[OURS]:.2f} ms, 99th percentile +{gateway['systems'][OURS]['p99_added_ms']:.0f} ms at 64 clients"
+        beside = ", ".join(f"{name} {cost[name]:.1f}" for name in PEER_GATEWAYS) + "; goal: 0.8"
+    yield Line("gateway: CPU of a captured call", found, beside)
+
+
+IN_PROCESS = "CPU of a turn, verifiers 0.1.14 over HTTP : manyeyes, tokens made in process, 100,000"
+OVER_HTTP = "CPU of a turn, verifiers 0.1.14 over HTTP : manyeyes, tokens over HTTP"
+PEER_GATEWAYS = ("rLLM gateway", "agent-lightning", "LiteLLM proxy")
 ENGINE_COUNTS = ("1", "16", "64", "256")
 
 

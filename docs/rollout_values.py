@@ -74,7 +74,7 @@ async def main() -> None:
         advantage = (trajectory.reward or 0.0) - mean
         for sample in trajectory.to_samples(advantage):
             learns = int(sample.weights.sum())
-            print(f"  sample {sample.name}  {sample.length} tokens, {learns} of them learn with advantage {advantage:+}")
+            print(f"  sample {sample.name}  {sample.length} tokens, {learns} learn with advantage {advantage:+}")
 
 
 if __name__ == "__main__":

@@ -83,8 +83,9 @@ def test_long_answers_take_no_long() -> None:
 
 @pytest.mark.parametrize(
     ("said", "truth", "worth"),
-    [(".5", 0.5, 1.0), (".5", 5, 0.0), ("-.5", -0.5, 1.0), ("5.", 5, 1.0), ("3,4", 34, 0.0), ("1,234,567", 1234567, 1.0),
-     ("\N{MINUS SIGN}5", -5, 1.0), ("1e-7", 1e-7, 1.0), ("1" + "0" * 20, 1e20, 1.0), ("1e9999999", 1, 0.0), ("1.5/3", 0.5, 1.0)],
+    [(".5", 0.5, 1.0), (".5", 5, 0.0), ("-.5", -0.5, 1.0), ("5.", 5, 1.0), ("3,4", 34, 0.0),
+     ("1,234,567", 1234567, 1.0), ("\N{MINUS SIGN}5", -5, 1.0), ("1e-7", 1e-7, 1.0), ("1" + "0" * 20, 1e20, 1.0),
+     ("1e9999999", 1, 0.0), ("1.5/3", 0.5, 1.0)],
 )  # fmt: skip
 def test_points_commas_signs_and_powers_are_read_as_people_do(said: str, truth: object, worth: float) -> None:
     assert same_number(case(f"Answer: {said}", truth)) == worth

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from manyeyes.agent.answer_rewards import same_answer
+from manyeyes.agent.chat_model import ChatModel
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.fakes import FakeEndpoint, Scripted
 from manyeyes.agent.judge import Rewards
@@ -19,6 +20,8 @@ from manyeyes.agent.toolset import Functions
 from manyeyes.cli.main import main
 from manyeyes.cli.rollout import Options, _collect, _requests  # pyright: ignore[reportPrivateUsage]
 from manyeyes.core.messages import assistant
+from manyeyes.core.sampler import Sampler
+from manyeyes.core.trajectory import Policy
 from manyeyes.core.trajectory_store import TrajectoryStore
 
 
@@ -93,7 +96,7 @@ def test_more_is_asked_for_than_there_is_room_for(tmp_path: Path) -> None:
     source = Tasks(lambda number: Task(f"t/{number}", "?", truth="3"), size=9, shuffled=False)
 
     async def ran() -> int:
-        models = {"live": Scripted(lambda messages: assistant("Answer: 3"))}
+        models: dict[Policy, ChatModel | Sampler] = {"live": Scripted(lambda messages: assistant("Answer: 3"))}
         async with RolloutManager(models, config=RolloutConfig(most_open=4)) as manager:
             return await _collect(manager, _requests(options, asked, source), options)
 

@@ -1,8 +1,10 @@
 """Samples as RL gets them, of a small model: log-probabilities near its own, advantages, versions."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
+import pytest
 import torch
 
 from manyeyes.core.sample import Sample
@@ -17,6 +19,15 @@ from ..train.small_system import CPU, TOKENIZER, sample
 
 SOURCE = SampledFrom(0.9, frozenset({TOKENIZER.media_pad}))
 ROW = 48
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """A second thread costs more than it brings with matrices this small, above all where others compute too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def rollout_samples(model: K25, *, count: int = 6, spread: float = 0.6, seed: int = 0) -> list[Sample]:

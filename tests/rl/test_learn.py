@@ -24,6 +24,7 @@ from manyeyes.train.batches import media_of, samples_of
 
 from ..train.small_system import CPU, system
 from .rollout_samples import SOURCE, backwards, gradients, one_a_row, rollout_samples, tight
+from .rollout_samples import one_thread as one_thread
 
 OBJECTIVES = [Eq1(tau=0.05), Grpo(), Grpo(mean_over="sequence"), Gspo(), IcePop(), K15()]
 

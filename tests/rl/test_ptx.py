@@ -12,6 +12,7 @@ from manyeyes.train.objectives import Learned, learn_language
 
 from ..train.small_system import CPU, batch, system
 from .rollout_samples import gradients
+from .rollout_samples import one_thread as one_thread
 
 
 def learned(model: K25, weight: float, *, micro_rows: int = 1, **more) -> Learned:

@@ -17,6 +17,7 @@ from manyeyes.rl.token_count import TokenCount
 
 from ..train.small_system import CPU, system
 from .rollout_samples import SOURCE, gradients, one_a_row, rollout_samples
+from .rollout_samples import one_thread as one_thread
 
 ROOT = Path(__file__).parents[2]
 

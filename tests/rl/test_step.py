@@ -25,6 +25,7 @@ from manyeyes.rl.token_count import TokenCount
 
 from ..train.small_system import CPU, batch, system
 from .rollout_samples import SOURCE, rollout_samples, tight
+from .rollout_samples import one_thread as one_thread
 
 PROMPT = torch.tensor([[1, 7, 9]], dtype=torch.int32)
 

@@ -12,7 +12,8 @@ from manyeyes.reward.answers import exact_match
 from manyeyes.reward.final_answer import final_answer
 
 _NUMBER = re.compile(
-    r"([-+]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:e[-+]?[0-9]{1,3})?)(?:/([1-9][0-9]{0,40}))?", re.IGNORECASE
+    r"([-+]?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:e[-+]?[0-9]{1,3})?)(?:/([1-9][0-9]{0,40}))?",
+    re.IGNORECASE,
 )
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 

@@ -136,9 +136,7 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise ConfigError(
-            f"{short(path)} is no configuration of this command ({error}); name another --folder"
-        ) from None
+        raise ConfigError(f"{short(path)} is none of this command's ({error}); name another --folder") from None
 
 
 @asynccontextmanager

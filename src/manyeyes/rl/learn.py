@@ -146,10 +146,11 @@ def _require_finite(tokens: LearnedTokens, batch: Batch, part: MicroBatch, at_N:
     row, column = divmod(place, part.ids_BT.shape[1])
     name = batch.names[part.start + row][int(part.segments_BT[row, column])]
     first = int(wrong_N.nonzero()[0])
+    said, told = float(tokens.logprobs_N.detach()[first]), float(tokens.sampled_N[first])
     raise DataError(
         f"{int(wrong_N.sum())} of {len(wrong_N)} learned tokens have a log-ratio that is not finite, the first in "
-        f"{name} (trainer {float(tokens.logprobs_N.detach()[first])}, sampler {float(tokens.sampled_N[first])}); either the "
-        "weights have diverged, or `source` forbids ids that the sampler could choose. Clear the gradients"
+        f"{name} (trainer {said}, sampler {told}); either the weights have diverged, or `source` forbids ids that the "
+        "sampler could choose. Clear the gradients"
     )
 
 

@@ -4,7 +4,7 @@
 
 What tokens were sampled at is what their log-probabilities are of, in the engine and in the trainer: both take it from
 here (`SamplingParams(temperature=...)`, and `SampledFrom.of` them), and `RlStep` logs it. Changes between steps that
-share rollouts (asynchronous or partial ones) look like mismatch, so hold a temperature for longer than rollouts get old.
+share rollouts (asynchronous or partial ones) look like mismatch: hold a temperature for longer than rollouts get old.
 
 Report: §4.4.2 builds on Kimi K2 (arXiv 2507.20534, §3.2.3, temperature decay; no values published).
 """

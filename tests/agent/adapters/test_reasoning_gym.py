@@ -5,6 +5,7 @@ import importlib.util
 import json
 import sys
 import textwrap
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from manyeyes.agent.adapters.line_worker import LineWorkers, WorkerFailed
-from manyeyes.agent.adapters.reasoning_gym import ReasoningGym, tagged
+from manyeyes.agent.adapters.reasoning_gym import ReasoningGym, ReasoningGymEnvironment, tagged
 from manyeyes.agent.adapters.reasoning_gym_worker import harmless
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.fakes import Scripted
@@ -248,6 +249,7 @@ def test_whoever_closes_the_environment_ends_its_scorers(gym: ReasoningGym) -> N
         assert here.judge is not None
         await here.judge(Case(asked, Outcome("done", f"<answer>{task.truth['reference']}</answer>")))
         assert gym._workers is not None  # pyright: ignore[reportPrivateUsage]
+        assert isinstance(environment, ReasoningGymEnvironment)
         await environment.close()
         assert gym._workers is None  # pyright: ignore[reportPrivateUsage]
 
