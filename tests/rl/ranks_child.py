@@ -1,11 +1,14 @@
-"""One rank of a gloo group: learns from its rows in groups of 2 and of all 4 ranks; the first saves what came of it.
+"""Four ranks of a gloo group: they learn from their rows in groups of 2 and of 4; the first saves what came of it.
 
-Arguments: rank, file that ranks meet at, folder for results.
+Argument: folder for results. The ranks are forks of one process, before it computes anything: imports are slow.
 """
 
 import os
 import sys
+import traceback
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,19 +25,39 @@ from manyeyes.rl.step import StepRules, rl_step
 from manyeyes.rl.token_count import TokenCount, over_ranks
 
 
-def main(rank: int, meeting: str, folder: Path) -> None:
+def main(folder: Path) -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=4)
+    children = [fork(rank, folder) for rank in (1, 2, 3)]
+    run(0, folder)
+    if any(os.waitpid(child, 0)[1] for child in children):
+        sys.exit("a rank failed")
+
+
+def fork(rank: int, folder: Path) -> int:
+    child = os.fork()
+    if child:
+        return child
+    try:
+        run(rank, folder)
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def run(rank: int, folder: Path) -> None:
+    wait = timedelta(seconds=240)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=4, timeout=wait)
     pair = dist.new_group([0, 1])
-    for world, ranks in ((2, pair), (4, None)):
+    for world, ranks in ((2, pair), (4, dist.group.WORLD)):
         if rank < world:
             learn(rank, world, ranks, folder)
     dist.barrier()
     dist.destroy_process_group()
 
 
-def learn(rank: int, world: int, ranks: dist.ProcessGroup | None, folder: Path) -> None:
+def learn(rank: int, world: int, ranks: Any, folder: Path) -> None:
     model = system().main
     mine = rollout_samples(model)[rank::world][: 1 if rank == 0 else None]  # uneven, and the last rank of 4 has none
     mine = [] if rank == 3 else mine
@@ -59,4 +82,4 @@ def learn(rank: int, world: int, ranks: dist.ProcessGroup | None, folder: Path) 
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    main(Path(sys.argv[1]))

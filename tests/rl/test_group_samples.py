@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,10 +15,16 @@ from manyeyes.agent.task import Task
 from manyeyes.core.data_rules import Rules
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.trajectory import AgentSpan, Node, Trajectory
+from manyeyes.optim.config import MuonClipConfig
+from manyeyes.optim.muonclip import MuonClip
 from manyeyes.rl.advantage import AdvantageRule, to_main
 from manyeyes.rl.group_samples import GroupSamples, SampleRules, group_samples
+from manyeyes.rl.logprobs import SampledFrom
+from manyeyes.rl.step import StepRules, rl_step
 from manyeyes.rl.toggle import Toggle, ToggleRule
 from manyeyes.train.batches import samples_of
+
+from ..train.small_system import system
 
 RULES = SampleRules(row_length=64, pad_id=0, checks=Rules(vocab_size=500, version=3))
 
@@ -215,3 +222,17 @@ def test_per_group_weights_add_up_to_one_for_every_group() -> None:
 def test_leave_one_out_and_std_go_through() -> None:
     found = made([group([1.0, 0.0])], dataclasses.replace(RULES, advantage=AdvantageRule("leave_one_out", "std")))
     assert advantages(found) == pytest.approx({"sum/0/0": 2.0, "sum/0/1": -2.0}, rel=1e-4)
+
+
+def test_what_comes_of_it_can_be_stepped_on() -> None:
+    """Far from what the model says, so that most tokens are masked; whole, and in the batch's own count."""
+    model = system().main
+    optimizer = MuonClip.from_named_parameters(model.named_parameters(), MuonClipConfig(), model=model)
+    found = made([group([1.0, 0.0, None], id="a"), group([1.0, 1.0], id="b")])
+    took = rl_step(
+        model, optimizer, found.batch, StepRules(micro_rows=2), count=found.count, source=SampledFrom(0.8), version=3,
+        rate=1e-3, device=torch.device("cpu"),
+    )  # fmt: skip
+    assert took.updated and took.mismatch.all.tokens == found.tally["tokens/learned"] < found.count.tokens
+    masked = took.mismatch.all.masked / found.count.tokens
+    assert took.parts["masked"] == pytest.approx(masked) and masked > 0.5

@@ -115,7 +115,7 @@ async def _until_stopped(gateway: Gateway, *, token_told: bool) -> None:
         judged = session.capture.whole.reward is not None
         try:
             gateway.sessions.end(session, "stopped", "" if judged else STOPPED)
-        except ManyeyesError as error:
+        except (ManyeyesError, OSError) as error:
             print(f"session {session.id} was not kept: {error}", flush=True)
 
 
@@ -127,7 +127,7 @@ def _endpoint(options: Options) -> Upstream:
         folder = options.vocabulary
         eyes = Eyes(read_config(folder).rules, Tokenizer.load(folder).media_pad)
     server = EndpointServer(
-        options.upstream, options.upstream_model, os.environ.get(KEY_VARIABLE, ""), ids=options.upstream_ids
+        options.upstream, options.upstream_model, os.environ.get(KEY_VARIABLE, "").strip(), ids=options.upstream_ids
     )
     return EndpointUpstream(server, eyes=eyes)
 

@@ -386,6 +386,8 @@ def test_files_outside_of_a_folder_are_not_served(tmp_path: Path) -> None:
     read = folder(tmp_path / "a")
     assert read("in.txt") == b"x" and read("") is None
     assert read("../out.txt") is None and read("link.txt") is None and read(f"{tmp_path}/out.txt") is None
+    (tmp_path / "a/round.txt").symlink_to("round.txt")
+    assert read("\0") is None and read("a" * 5_000) is None and read("round.txt") is None
 
 
 @pytest.mark.usefixtures("miniwob")

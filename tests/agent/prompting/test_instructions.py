@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.judge import Case
+from manyeyes.agent.prompting.constraint import mentions
 from manyeyes.agent.prompting.constraints import CONSTRAINTS
 from manyeyes.agent.prompting.instructions import FRAMES, Instructions, constructed, held, worded
 from manyeyes.agent.prompting.languages import LANGUAGES
@@ -150,7 +151,32 @@ def test_checks_take_no_longer_than_the_answer_is_long() -> None:
 
 
 def test_odd_wishes_are_refused() -> None:
-    for wrong in ({"kinds": ("rhyme",)}, {"least": 3, "most": 2}, {"kinds": ("title",), "most": 2}, {"weight": -1.0}):
+    odd: list[dict[str, Any]] = [
+        {"kinds": ("rhyme",)}, {"least": 3, "most": 2}, {"kinds": ("title",), "most": 2}, {"weight": -1.0},
+    ]  # fmt: skip
+    for wrong in odd:
         with pytest.raises(ConfigError):
             Instructions(**wrong)
     assert Instructions(least=0, most=0).draw(np.random.default_rng(0), SHOWN)["constraints"] == []
+
+
+@given(seed=st.integers(0, 2**32), language=st.sampled_from(["", "zh", "ja", "ko"]))
+def test_words_are_not_counted_where_no_blanks_part_them(seed: int, language: str) -> None:
+    module = Instructions(kinds=("words_at_least", "words_at_most", "words_between", "language"), least=2, most=2)
+    drawn = module.draw(np.random.default_rng(seed), Presentation("", "Why?", language=language))["constraints"]
+    codes = {language, *(one["params"].get("code", "") for one in drawn)}
+    counted = any(CONSTRAINTS[one["name"]].aspect == "length" for one in drawn)
+    assert not (counted and codes & {"zh", "ja"}) and (counted or codes & {"zh", "ja"})
+
+
+@pytest.mark.parametrize(
+    ("text", "times"),
+    [
+        ("这是evidence，而evidence也是。", 2),
+        ("証拠（evidence）です", 1),
+        ("evidencé, preevidence", 0),
+        ("EVIDENCE-evidence", 2),
+    ],
+)
+def test_a_word_is_found_in_a_text_of_another_script(text: str, times: int) -> None:
+    assert mentions(text, "evidence") == times

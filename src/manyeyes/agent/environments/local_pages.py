@@ -41,8 +41,11 @@ def folder(path: Path) -> Read:
     root = path.resolve()
 
     def read(name: str) -> bytes | None:
-        file = (root / name).resolve()
-        return file.read_bytes() if file.is_relative_to(root) and file.is_file() else None
+        try:
+            file = (root / name).resolve()
+            return file.read_bytes() if file.is_relative_to(root) and file.is_file() else None
+        except (OSError, ValueError, RuntimeError):  # a name that no file can have, or links in a circle
+            return None
 
     return read
 

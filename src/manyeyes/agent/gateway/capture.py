@@ -8,6 +8,7 @@ the agent did came of it. So does a call whose ids nobody told.
 Report: App. D; §3 (agents that other agents start).
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -57,6 +58,7 @@ class Capture:
         room: that it shares with others.
         bytes: that it takes.
         holes: calls that left no node.
+        over: it was handed on: what comes later is nobody's.
     """
 
     whole: Trajectory
@@ -65,6 +67,7 @@ class Capture:
     clock: Callable[[], float] = time.monotonic
     bytes: int = 0
     holes: int = 0
+    over: bool = False
     began: float = field(init=False)
     _streams: Streams = field(default_factory=Streams)
     _media: dict[int, tuple[Media, ...]] = field(default_factory=dict)
@@ -87,11 +90,13 @@ class Capture:
         return len(self.whole.agents) - 1
 
     def add(self, heard: Heard, *, agent: int, at: float) -> int:
-        """The node of a call; `NOBODY` when there is no room for it.
+        """The node of a call; `NOBODY` when there is no room for it, or when the trajectory is over.
 
         Args:
             at: when it was asked, in seconds since the beginning.
         """
+        if self.over:
+            return NOBODY
         if self.bytes > self.most or self.room.taken > self.room.most:
             self.lost(agent, f"what is kept takes {self.bytes:,} bytes here and {self.room.taken:,} in all")
             return NOBODY
@@ -133,17 +138,23 @@ class Capture:
         agents = [replace(agent) for agent in whole.agents]
         return replace(whole, nodes=nodes, agents=agents, events=list(whole.events), rewards=dict(whole.rewards))
 
-    def finish(self, stop: str) -> None:
-        """Every agent that has not ended ends now."""
-        self.whole.stop = self.whole.stop or stop
-        for agent in self.whole.agents:
-            if agent.ended != agent.ended:
-                agent.ended, agent.stop = self.now, agent.stop or self.whole.stop
+    def finished(self, stop: str, masked: str = "") -> Trajectory:
+        """As it stands when every agent that has not ended ends now; what is kept here stays as it is.
+
+        Args:
+            masked: why nothing of it must be trained on, where nobody has said so.
+        """
+        whole = self.trajectory()
+        whole.stop, whole.masked = whole.stop or stop, whole.masked or masked
+        for agent in whole.agents:
+            if math.isnan(agent.ended):
+                agent.ended, agent.stop = self.now, agent.stop or whole.stop
+        return whole
 
     def leave(self) -> None:
-        """Its room is free again."""
+        """It is over, and its room is free again."""
         self.room.taken -= self.bytes
-        self.bytes = 0
+        self.bytes, self.over = 0, True
 
     def _node(self, heard: Heard, prompt: NDArray[np.int32], agent: int, at: float) -> int:
         place = self._streams.place(prompt, heard.media)

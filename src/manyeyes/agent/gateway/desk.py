@@ -66,7 +66,8 @@ class CallDesk:
         else:
             ask = dialect.read(body)
         call = Call(secrets.token_hex(12), key, agent, session.capture.now, dialect.name, ask.stream)
-        session.calls, session.open = session.calls + 1, session.open + 1
+        session.calls += 1
+        session.under_way.add(call)
         session.repeats.add(call)
         self.calls.add(call)
         self._empty.clear()
@@ -138,8 +139,8 @@ class CallDesk:
             tape.write(last)
         except asyncio.CancelledError:
             self._capture(call, session, telling, whole=False)
-            error = ApiError(503, "this answer was cut: nobody listened, or the gateway went down", code="cut",
-                             retry_after=RETRY_AFTER)  # fmt: skip
+            why = "its session is over" if session.over else "nobody listened, or the gateway went down"
+            error = ApiError(503, f"this answer was cut: {why}", code="cut", retry_after=RETRY_AFTER)
         except Exception as failure:  # the boundary: whoever listens must hear of it
             self._capture(call, session, telling, whole=False)
             error = api_error(failure)
@@ -190,7 +191,7 @@ class CallDesk:
 
     def _end(self, call: Call, session: Session, error: ApiError | None, began: float) -> None:
         self.calls.discard(call)
-        session.open -= 1
+        session.under_way.discard(call)
         session.used = self.clock()
         session.repeats.end(call)
         if not self.calls:

@@ -74,16 +74,16 @@ class EndpointCall:
 
     async def streamed(self, response: aiohttp.ClientResponse) -> Answer:
         """An answer in pieces."""
-        said, usage = _Assembled(), {}
+        said, usage, done = _Assembled(), {}, False
         try:
             async for data in events(response.content):
-                if data == b"[DONE]":
+                if done := data == b"[DONE]":
                     break
                 self._ear.hear(data)
                 usage = self._piece(data, said) or usage
         finally:
             await self._heard(said.message)
-        if not self._raw and not self._ear.finish:
+        if not (done or said.finished):
             raise ApiError(502, "the endpoint broke off in the middle of its answer", code="upstream_cut")
         return Answer({}, usage)
 
@@ -95,10 +95,10 @@ class EndpointCall:
         except NONSENSE:
             if not self._raw:  # else the client may know what it is
                 raise ApiError(502, NO_CHAT, code="upstream_nonsense") from None
-        if "error" in chunk:
+        if chunk.get("error"):
             raise error_of(502, chunk)
         for piece in chunk["choices"]:
-            said.add(piece["delta"])
+            said.add(piece)
         if self._raw:
             self._telling.raw(b"data: " + stripped(data, ids=self._ids, logprobs=self._logprobs) + b"\n\n")
         elif chunk["choices"]:
@@ -137,13 +137,26 @@ class EndpointCall:
 
 
 class _Assembled:
-    """A message that comes in pieces."""
+    """A message that comes in pieces.
+
+    Attributes:
+        finished: somebody said why it ended.
+    """
 
     def __init__(self) -> None:
         self._texts: dict[str, list[str]] = {}
         self._calls: dict[int, Json] = {}
+        self._odd = self.finished = False
 
-    def add(self, delta: Json) -> None:
+    def add(self, piece: Json) -> None:
+        """A choice of a stream. Words of another form are left out: they are the client's, and it may know them."""
+        self.finished = self.finished or bool(piece.get("finish_reason"))
+        try:
+            self._add(piece["delta"])
+        except NONSENSE:
+            self._odd = True
+
+    def _add(self, delta: Json) -> None:
         for name in ("reasoning_content", "content"):
             if delta.get(name):
                 self._texts.setdefault(name, []).append(delta[name])
@@ -156,7 +169,8 @@ class _Assembled:
 
     def message(self) -> bytes:
         said: Json = {"role": "assistant"} | {name: "".join(pieces) for name, pieces in self._texts.items()}
-        return _ENCODE(said | ({"tool_calls": list(self._calls.values())} if self._calls else {}))
+        calls = {"tool_calls": list(self._calls.values())} if self._calls else {}
+        return _ENCODE(said | calls | ({"incomplete": True} if self._odd else {}))
 
 
 class _Choice(msgspec.Struct):

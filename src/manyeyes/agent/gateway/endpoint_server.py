@@ -6,6 +6,7 @@ Report: App. D.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from manyeyes.core.errors import ConfigError
 from manyeyes.core.sampler import LogprobKind
 from manyeyes.inference.serve_errors import ApiError
 
@@ -27,6 +28,9 @@ class EndpointServer:
         texts: whether what was said is kept as text beside token ids, or only where there are none.
         connections: at most.
         connect, idle: seconds to reach it, and between two pieces.
+
+    Raises:
+        ConfigError: the address is none, or the key cannot be sent.
     """
 
     url: str
@@ -38,6 +42,12 @@ class EndpointServer:
     connections: int = 512
     connect: float = 10.0
     idle: float = 600.0
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ConfigError(f"an endpoint is named by its address, http://... or https://..., got {self.url!r}")
+        if not (self.key.isascii() and self.key.isprintable()):
+            raise ConfigError("the endpoint's key has characters that no header takes, such as the end of a line")
 
     def hide(self, text: str) -> str:
         """A text without the key."""

@@ -29,9 +29,6 @@ from manyeyes.inference.serve_errors import ApiError
 _ENCODE = msgspec.json.Encoder().encode
 SCHEMAS = ("parameters", "schema")
 """Fields of a request in which null means something."""
-_MESSAGES = msgspec.json.Decoder(list[Raw]).decode
-CHANGED = "the weights changed while this was sampled, and the endpoint does not say whose each token is"
-UNSEEN = "pictures were shown, and the gateway was given no vocabulary that says how they become tokens"
 LONGEST_REFUSAL = 2**16
 
 
@@ -80,7 +77,7 @@ class EndpointUpstream:
         """
         own = ask.fields
         fields = _fields(ask) if own is None else own
-        fields |= {name: Raw(_ENCODE(value)) for name, value in _renamed(session.sampling).items()}
+        fields |= {name: Raw(_ENCODE(value)) for name, value in _renamed(session.sampling, fields).items()}
         call = EndpointCall(self._line, ask, fields, session, telling)
         try:
             async with self._posted(call.body) as response:
@@ -128,8 +125,10 @@ def _without_none(value: Any) -> Any:
     return [_without_none(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _renamed(sampling: Json) -> Json:
-    return {"max_tokens" if name == "max_new_tokens" else name: value for name, value in sampling.items()}
+def _renamed(sampling: Json, fields: Fields) -> Json:
+    """What stands over a request, under the names of the endpoint's API; of a limit that is that of the client."""
+    limit = [name for name in ("max_completion_tokens", "max_tokens") if name in fields] or ["max_tokens"]
+    return {told: value for name, value in sampling.items() for told in (limit if name == "max_new_tokens" else [name])}
 
 
 async def _refused(response: aiohttp.ClientResponse, at: EndpointServer) -> ApiError:

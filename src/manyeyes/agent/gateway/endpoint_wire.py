@@ -9,18 +9,20 @@ Report: App. D.
 """
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import msgspec
 import numpy as np
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from manyeyes.agent.gateway.dialect import Fields, Heard
 from manyeyes.agent.remote_errors import Unreachable
 from manyeyes.core.sampler import LogprobKind
 
 SPELT = "token_id:"
+MOST_ID = 2**31 - 1
+TokenId = Annotated[int, Meta(ge=0, le=MOST_ID)]
 LONGEST_LINE = 2**26
 OURS = ("prompt_token_ids", "token_ids")
 TRUE = Raw(b"true")
@@ -44,8 +46,8 @@ class SaidChoice(Struct):
 
     index: int = 0
     finish_reason: str | None = None
-    token_ids: list[int] | None = None
-    prompt_token_ids: list[int] | None = None
+    token_ids: list[TokenId] | None = None
+    prompt_token_ids: list[TokenId] | None = None
     logprobs: SaidLogprobs | None = None
 
 
@@ -53,7 +55,7 @@ class Said(Struct):
     """An answer, or a piece of one."""
 
     choices: list[SaidChoice] = []
-    prompt_token_ids: list[int] | None = None
+    prompt_token_ids: list[TokenId] | None = None
 
 
 _READ = msgspec.json.Decoder(Said).decode
@@ -83,12 +85,11 @@ class Ear:
         """An answer, or a piece of one."""
         try:
             said = _READ(body)
+            self.prompt = self.prompt if said.prompt_token_ids is None else said.prompt_token_ids
+            for choice in said.choices:
+                self._hear(choice)
         except UNREADABLE:
             self.deaf = "the endpoint's answer is in a form that is not known"
-            return
-        self.prompt = self.prompt if said.prompt_token_ids is None else said.prompt_token_ids
-        for choice in said.choices:
-            self._hear(choice)
 
     def _hear(self, choice: SaidChoice) -> None:
         if self.prompt is None and choice.prompt_token_ids is not None:
@@ -97,7 +98,7 @@ class Ear:
         told = (choice.logprobs and choice.logprobs.content) or []
         ids = choice.token_ids
         if ids is None and told and all(token.token.startswith(SPELT) for token in told):
-            ids = [int(token.token.removeprefix(SPELT)) for token in told]
+            ids = [_spelt(token.token) for token in told]
         if ids is None:
             return
         self.ids += ids
@@ -114,6 +115,14 @@ class Ear:
             prompt, np.array(self.ids, np.int32), np.array(self.logprobs, np.float32),
             np.full(len(self.ids), version, np.int32), kind=kind, stop=self.finish, masked=masked,
         )  # fmt: skip
+
+
+def _spelt(token: str) -> int:
+    """Raises ValueError for what is no id."""
+    id = int(token.removeprefix(SPELT))
+    if not 0 <= id <= MOST_ID:
+        raise ValueError(id)
+    return id
 
 
 def wanted(fields: Fields, *, ids: bool, model: str, usage: bool) -> Fields:

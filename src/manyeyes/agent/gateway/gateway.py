@@ -15,8 +15,8 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -110,8 +110,7 @@ class Gateway:
     async def __aexit__(self, *_: object) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sweeper
+            await asyncio.gather(self._sweeper, return_exceptions=True)
         await self.desk.cut()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -221,7 +220,7 @@ class Gateway:
             async with self._door.body(http) as body:
                 return await self.control.answer(http.method, route.tail, body)
         if route.tail.startswith("models"):
-            return json_response(self._models())
+            return json_response(self._models(route.tail))
         if http.method != "POST":
             raise ApiError(405, "this route takes POST")
         id = self._session_id(http, route, owner)
@@ -270,9 +269,11 @@ class Gateway:
         parent = "" if owner else http.headers.get(PARENT, "")  # a key speaks for its own session alone
         return self.sessions.of_call(id, parent, http.headers.get(ROLE, "")[:LONGEST_ROLE])
 
-    def _models(self) -> dict[str, object]:
-        model = {"id": self.upstream.name, "object": "model", "created": 0, "owned_by": "manyeyes"}
-        return {"object": "list", "data": [model]}
+    def _models(self, tail: str) -> dict[str, object]:
+        """All there are, or the one that is asked for: its name is free."""
+        _, one, name = tail.partition("/")
+        model = {"id": unquote(name) or self.upstream.name, "object": "model", "created": 0, "owned_by": "manyeyes"}
+        return model if one else {"object": "list", "data": [model]}
 
     async def _sweep(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """`Matcher`: which assistant messages of a conversation were sampled here, though the client wrote them anew.
 
     the same conversation before it, and it reads the same                the turn that was sampled there
-    the same conversation before it, and it means the same (loose)        that turn
+    the same conversation before it, and it means the same (loose)        that turn, of several the newest
     another conversation before it (compaction), it means the same        the turn that does, if there is but one
 
 What is found takes the message's place, so that its ids are sent as they were sampled. "Means the same" leaves out the
@@ -74,6 +74,8 @@ class Matcher:
             meaning = self._meaning(message)
             turn = self._kept(self._there.get(chained(chain, meaning))) or self._kept(self._anywhere.get(meaning))
         if turn is None:
+            for call in message.tool_calls:  # clients number the calls of every turn anew
+                ids.pop(call.id, None)
             return message
         ids.update((told.id, own.id) for told, own in zip(message.tool_calls, turn.message.tool_calls, strict=True))
         return turn.message

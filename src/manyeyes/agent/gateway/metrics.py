@@ -16,8 +16,8 @@ class GatewayMetrics:
 
     Attributes:
         calls: by dialect and status.
-        told: sampled tokens, tokens of prompts that no earlier turn held, calls that were joined or told again, clients
-            that left, captures that failed.
+        told: sampled tokens, calls that were joined, told again, refused or abandoned, clients that left, captures that
+            failed.
     """
 
     def __init__(self) -> None:

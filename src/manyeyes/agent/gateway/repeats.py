@@ -13,7 +13,7 @@ Report: App. D.
 
 import asyncio
 import hashlib
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -76,55 +76,55 @@ class Repeats:
 
     def __init__(self, most_bytes: int, seconds: float, clock: Callable[[], float]) -> None:
         self._most, self._seconds, self._clock = most_bytes, seconds, clock
-        self._calls: OrderedDict[bytes, Call] = OrderedDict()
+        self._calls: dict[bytes, list[Call]] = {}
         self._kept = 0
         self._refused: Counter[bytes] = Counter()
 
     def find(self, key: bytes, *, retried: bool) -> Call | None:
-        """The earlier call that a request repeats.
+        """The earlier call that a request repeats; of siblings the first that nobody hears or has heard.
 
         Args:
             retried: the client says that it is a retry.
         """
-        call = self._calls.get(key)
         if retried and self._refused[key]:
             self._refused[key] -= 1
             return None
-        if call is None or call.failed or (call.ended and self._clock() - call.ended > self._seconds):
-            return None
-        return call if retried or not (call.received or call.readers) else None
+        earlier = [call for call in self._calls.get(key, ()) if not self._late(call)]
+        unheard = next((call for call in earlier if not (call.received or call.readers)), None)
+        return unheard or (earlier[-1] if earlier and retried else None)
 
     def add(self, call: Call) -> None:
         """A call begins."""
-        earlier = self._calls.pop(call.key, None)
-        if earlier is not None and earlier.ended:
-            self._kept -= earlier.tape.size
-        self._calls[call.key] = call
+        self._calls.setdefault(call.key, []).append(call)
 
     def end(self, call: Call) -> None:
         """A call is over. Older answers are forgotten as needed."""
         call.ended = self._clock()
         if call.failed:
             self.refused(call.key)
-        if self._calls.get(call.key) is not call:
-            return
-        self._kept += call.tape.size
-        self._forget()
+            self._drop(call)
+        else:
+            self._kept += call.tape.size
+            self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Answers that were received are kept while they are among the newest, others while there is room."""
-        ended = sum(bool(call.ended) for call in self._calls.values())
-        old: list[bytes] = []
-        for key, call in self._calls.items():
-            if not call.ended:
-                continue
-            late = self._clock() - call.ended > self._seconds
-            if not late and self._kept <= self._most and (ended <= KEPT_ANSWERS or not call.received):
-                continue
-            old.append(key)
-            self._kept, ended = self._kept - call.tape.size, ended - 1
-        for key in old:
-            del self._calls[key]
+        ended = [call for same in self._calls.values() for call in same if call.tape.ended]
+        ended.sort(key=lambda call: call.ended)
+        for newer, call in zip(reversed(range(len(ended))), ended, strict=True):
+            spare = call.received and newer >= KEPT_ANSWERS
+            if spare or self._late(call) or self._kept > self._most:
+                self._kept -= call.tape.size
+                self._drop(call)
+
+    def _late(self, call: Call) -> bool:
+        return call.tape.ended and self._clock() - call.ended > self._seconds
+
+    def _drop(self, call: Call) -> None:
+        same = self._calls[call.key]
+        same.remove(call)
+        if not same:
+            del self._calls[call.key]
 
     def refused(self, key: bytes) -> None:
         """A request got no answer: when the library tries again, that is a first try."""

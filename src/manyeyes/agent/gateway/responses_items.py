@@ -43,7 +43,7 @@ def output_of(message: Json, logprobs: Sequence[Json], id: str, status: str) -> 
     if thought := message.get("reasoning_content"):
         items.append(reasoning_item(id, len(items), thought))
     calls = message.get("tool_calls") or ()
-    if message.get("content") or not calls:
+    if message.get("content") or not (items or calls):
         items.append(message_item(id, len(items), message.get("content") or "", logprobs, status))
     for call in calls:
         function = call["function"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manyeyes.agent.gateway.capture import Capture
-from manyeyes.agent.gateway.repeats import Repeats
+from manyeyes.agent.gateway.repeats import Call, Repeats
 from manyeyes.core.trajectory import Policy
 from manyeyes.inference.serve_errors import ApiError
 
@@ -38,7 +38,7 @@ class Session:
         sampling: fields that stand over those of its requests.
         seed: of its draws; None: the upstream's.
         said: what the upstream remembers of the tree, in the root session.
-        open: calls under way.
+        under_way: calls that are not over.
         used: when it was used last, by the gateway's clock.
     """
 
@@ -55,7 +55,7 @@ class Session:
     calls: int = 0
     sampled: int = 0
     children: int = 0
-    open: int = 0
+    under_way: set[Call] = field(default_factory=set)
     used: float = 0.0
     over: str = ""
     _said: Any = None
@@ -65,6 +65,22 @@ class Session:
     def root(self) -> "Session":
         """The session that the trajectory is named after."""
         return self if self.parent is None else self.parent.root
+
+    def within(self, other: "Session") -> bool:
+        """Whether it is another session or descends from it."""
+        return self is other or (self.parent is not None and self.parent.within(other))
+
+    @property
+    def open(self) -> int:
+        """How many calls are under way."""
+        return len(self.under_way)
+
+    def close(self, why: str) -> None:
+        """It is over; calls under way end, as nobody keeps what they would sample."""
+        self.over = why
+        for call in self.under_way:
+            if call.task is not None:
+                call.task.cancel()
 
     @property
     def said(self) -> Any:

@@ -127,39 +127,42 @@ class Sessions:
         session.capture.judge(verdict)
 
     def end(self, session: Session, stop: str, masked: str = "") -> Trajectory | None:
-        """A session is over; of a root its trajectory, and its children are over too.
+        """A session and its children are over, and their calls under way; of a root its trajectory.
 
         Raises:
-            ManyeyesError: the trajectory could not be handed on; the session stays as it is.
+            Exception: what `on_finished` raised, which did not take the trajectory; the session stays as it is.
         """
+        family = [one for one in self if one.within(session)]
         if session.parent is not None:
-            _finish(session, stop)
-            self._forget(session, stop)
+            for one in family:
+                _finish(one, stop)
+                self._forget(one, stop)
             return None
-        session.capture.finish(stop)
-        session.capture.whole.masked = session.capture.whole.masked or masked
-        trajectory = session.capture.trajectory()
+        trajectory = session.capture.finished(stop, masked)
         if self._on_finished is not None:
             self._on_finished(trajectory)
-        for one in [one for one in self if one.root is session]:
+        for one in family:
             self._forget(one, stop)
         session.capture.leave()
         return trajectory
 
     def expire(self) -> None:
-        """End the sessions that nobody has used for long."""
+        """End the sessions that nobody has used for long, and forget answers that nobody asks for again."""
+        for one in self:
+            one.repeats.forget()
         late = self.clock() - self.config.idle_seconds
         fresh = {one.root.id for one in self if one.used > late or one.open}
         for session in [one for one in self if one.parent is None and one.id not in fresh]:
             try:
                 self.end(session, "expired", UNUSED)
                 self.expired += 1
-            except ManyeyesError as error:
-                LOG.error("session %s could not be ended: %s", session.id, error)
+            except Exception as error:  # the boundary: others must end all the same, and this one is tried again
+                why = error if isinstance(error, ManyeyesError) else f"{type(error).__name__}: {error}"
+                LOG.error("session %s could not be ended: %s", session.id, why)
 
     def _forget(self, session: Session, stop: str) -> None:
         del self._sessions[session.id]
-        session.over = stop or "ended"
+        session.close(stop or "ended")
         self.ended += 1
         self._over[session.id] = None  # a black box that still runs must not begin it anew
         if len(self._over) > REMEMBERED:

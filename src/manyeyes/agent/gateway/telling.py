@@ -53,8 +53,10 @@ async def _streamed(
     if not response.prepared:
         _raise(call)
         await _sent(http, response.prepare(http))
-    if not call.failed:
+    if call.tape.error is None:
         received()
+    elif not call.tape.begun:  # it waited, and lines without content went out: too late for a status
+        await _sent(http, response.write(dialect.error_event(call.tape.error)))
     await _sent(http, response.write_eof())
     return response
 

@@ -20,6 +20,7 @@ import numpy as np
 
 Params = Mapping[str, Any]
 """Plain JSON."""
+_LATIN = r"[0-9A-Za-z_\u00c0-\u024f]"
 _END = re.compile(r"(?<![.!?])[.!?]++(?=[\s\"'*)\]`]|$)|[。！？]+")
 
 
@@ -75,8 +76,13 @@ def words(text: str) -> list[str]:
 
 
 def mentions(text: str, word: str) -> int:
-    """How often a word stands alone in a text, in either case."""
-    return len(re.findall(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE))
+    """How often a word stands alone in a text, in either case; scripts that set no blanks may stand around it.
+
+    Example:
+        >>> mentions("Evidence, evidences", "evidence"), mentions("这是evidence。", "evidence")
+        (1, 1)
+    """
+    return len(re.findall(rf"(?<!{_LATIN}){re.escape(word)}(?!{_LATIN})", text, re.IGNORECASE))
 
 
 def lines(text: str) -> list[str]:

@@ -19,6 +19,7 @@ from manyeyes.agent.judge import Case, Verdict, Weighted
 from manyeyes.agent.prompting.constraint import Constraint
 from manyeyes.agent.prompting.constraints import CONSTRAINTS
 from manyeyes.agent.prompting.draft import Draft
+from manyeyes.agent.prompting.languages import UNSPACED
 from manyeyes.agent.prompting.module import Presentation
 from manyeyes.core.errors import ConfigError
 
@@ -92,6 +93,9 @@ class Instructions:
         """Whether one answer can keep all of these."""
         aspects = [CONSTRAINTS[one["name"]].aspect for one in asked]
         if len(set(aspects)) < len(aspects) or (language and "language" in aspects):
+            return False
+        languages = {language, *(one["params"].get("code", "") for one in asked)}
+        if "length" in aspects and languages & UNSPACED:  # words are counted as blanks part them
             return False
         text = constructed(asked, language=language, essential=self.essential)
         return self.essential in text and all(held(one, text) for one in asked)

@@ -76,6 +76,8 @@ LANGUAGES: dict[str, Language] = {
     ),
 }  # fmt: skip
 """By ISO 639-1."""
+UNSPACED = frozenset({"zh", "ja"})
+"""Languages whose words no blanks part."""
 FEW = 4
 """Letters below which nothing can be told of a text's language."""
 

@@ -33,6 +33,8 @@ class Admission:
         start = max(floor, config.most_running // 4)
         self._adaptive = AdaptiveCap(floor, config.most_running, start) if config.adaptive else None
         self._queue: list[tuple[int, int, OpenGroup]] = []
+        self._begun: list[tuple[int, int, OpenGroup]] = []
+        """Groups that the staleness gate counts already: they are not held up by one that it does not let begin."""
         self._numbers = count()
 
     @property
@@ -56,10 +58,11 @@ class Admission:
 
     def starting(self, now: float) -> Iterator[tuple[OpenGroup, int]]:
         """Attempts that start now: group and number."""
-        while (group := self._first()) is not None and self._may_start(group, now):
+        while (group := self._next()) is not None and self._may_start(now):
             if self.staleness is not None and not group.gated:
                 self.staleness.start()
                 group.gated = True
+                heapq.heappush(self._begun, (group.request.priority, next(self._numbers), group))
             number = group.started
             group.started += 1
             self.queued -= 1
@@ -88,15 +91,20 @@ class Admission:
         if self.staleness is not None and group.gated:
             self.staleness.end(accepted=accepted)
 
-    def _first(self) -> OpenGroup | None:
-        while self._queue and not self._queue[0][2].waits:
-            heapq.heappop(self._queue)
-        return self._queue[0][2] if self._queue else None
+    def _next(self) -> OpenGroup | None:
+        """Of which group an attempt starts next: the first, or the first that has begun where no other may."""
+        group, gate = _first(self._queue), self.staleness
+        if group is None or gate is None or group.gated or gate.capacity(most_running=self.cap):
+            return group
+        return _first(self._begun)
 
-    def _may_start(self, group: OpenGroup, now: float) -> bool:
+    def _may_start(self, now: float) -> bool:
         if self.running >= self.cap or self._burst.left < 1:
             return False
-        gate = self.staleness
-        if gate is not None and not group.gated and not gate.capacity(most_running=self.cap):
-            return False
         return self.breaker.may_start(now) and self._burst.take()
+
+
+def _first(queue: list[tuple[int, int, OpenGroup]]) -> OpenGroup | None:
+    while queue and not queue[0][2].waits:
+        heapq.heappop(queue)
+    return queue[0][2] if queue else None

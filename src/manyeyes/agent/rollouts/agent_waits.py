@@ -230,7 +230,7 @@ class AgentWaits:
         self.tip = number = self.trajectory.add(node)
         self.turns += 1
         count = len(node.versions)
-        if count:
+        if count and self.policy == "live":
             oldest = int(node.versions[0])
             attempt.oldest = oldest if attempt.oldest < 0 else min(attempt.oldest, oldest)
         stats.turns += 1

@@ -30,7 +30,7 @@ class Attempt:
         verdict: once it was judged.
         called_off: why it was cancelled; "" while it is not.
         ended: whether its trajectory is out of its hands.
-        oldest: version of its oldest token; -1 while there is none.
+        oldest: version of its oldest live token; -1 while there is none.
         past: what an interrupted run had done, by agent.
         tries: retries, by kind of failure.
         failures: events of tries that failed.

@@ -96,7 +96,9 @@ class AttemptRunner:
         """To the end of the attempt; even a mistake of ours is one."""
         try:
             await self._tries(attempt, past)
-        except Exception as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
             newest = self.live.get(attempt.name, attempt)
             if newest.task is asyncio.current_task():
                 self._end(newest, "environment_bug", f"{type(error).__name__}: {error}")
@@ -107,6 +109,9 @@ class AttemptRunner:
         pause = FIRST_PAUSE
         self._restore(attempt, past)
         while (failed := await self._try(attempt)) is not None and not attempt.ended:
+            if attempt.called_off:
+                self._end(attempt, "cancelled", attempt.called_off)
+                return
             if not self._may_again(attempt, failed):
                 self._end(attempt, failed.cause, str(failed))
                 return
@@ -127,7 +132,9 @@ class AttemptRunner:
             return self._cancelled(attempt)
         except Drifted as drifted:
             return self._anew(attempt, drifted)
-        except (Exception, SystemExit) as error:  # the one boundary: an attempt that fails is counted, never lost
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # the one boundary: an attempt that fails is counted, never lost
             return classified(error)
         self._finish(attempt, ctx, outcome)
         return None
@@ -158,12 +165,15 @@ class AttemptRunner:
         attempt.trajectory = trajectory
         attempt.began = self.host.clock() - past.seconds
         attempt.agents, attempt.tries = len(trajectory.agents), Counter(past.tries)
-        versions = [int(node.versions[0]) for node in trajectory.nodes if len(node.versions)]
-        attempt.oldest = min(versions, default=-1)
+        live = [node for n, node in enumerate(trajectory.nodes) if len(node.versions) and trajectory.trainable(n)]
+        attempt.oldest = min((int(node.versions[0]) for node in live), default=-1)
 
     def _finish(self, attempt: Attempt, ctx: RolloutCtx, outcome: Outcome) -> None:
         """It ended by itself."""
         if attempt.ended:
+            return
+        if attempt.called_off:  # it made an outcome of its cancellation
+            self._end(attempt, "cancelled", attempt.called_off)
             return
         trajectory = ctx.trajectory
         ctx.ended_as(outcome)
@@ -259,7 +269,7 @@ class AttemptRunner:
         trajectory.masked = f"{cause}: {why}"
         main = trajectory.agents[0]
         main.stop, main.reason = trajectory.stop, why
-        if attempt.main is not None:
+        if attempt.trajectory is not None:
             main.ended = self.host.clock() - attempt.began
         trajectory.events.append(Event("failed", data={"cause": cause, "why": why}))
         self._over(attempt, trajectory, cause)
@@ -271,8 +281,7 @@ class AttemptRunner:
         if attempt.failures:
             trajectory.events[:0] = attempt.failures
         self.live.pop(attempt.name, None)
-        if cause != "cancelled":
-            self._breaking(cause)
+        self._breaking(cause)
         self._ended(attempt, trajectory, cause)
 
 

@@ -24,7 +24,8 @@ from manyeyes.agent.chat_model import ChatModel
 from manyeyes.agent.judge import JudgeFailed, Verdict
 from manyeyes.agent.rollouts.agent_model import AgentModel
 from manyeyes.agent.rollouts.agent_recorder import AgentRecorder
-from manyeyes.agent.rollouts.failures import Overdue
+from manyeyes.agent.rollouts.agent_waits import is_json
+from manyeyes.agent.rollouts.failures import AttemptFailed, Overdue
 from manyeyes.agent.rollouts.past import Drifted
 from manyeyes.agent.rollouts.sampling import sampled_to_the_end
 from manyeyes.core.errors import ConfigError
@@ -125,8 +126,9 @@ class RolloutCtx(AgentRecorder):
         self._give(Verdict(float(reward), parts or {}), 0.0)
 
     def _give(self, verdict: Verdict, seconds: float) -> None:
-        self.attempt.verdict = verdict
-        self.event("judge", seconds=seconds, reward=verdict.reward, parts=verdict.parts, notes=verdict.notes)
+        reward, parts, notes = _plain(verdict)
+        self.attempt.verdict = Verdict(reward, parts, notes)
+        self.event("judge", seconds=seconds, reward=reward, parts=parts, notes=notes)
 
     def _known_completion(self, given: NDArray[np.int32], media: tuple[Media, ...]) -> Completion:
         """What an interrupted run had sampled here."""
@@ -138,6 +140,22 @@ class RolloutCtx(AgentRecorder):
         self.branch.append(self.trajectory.nodes[told.node].ids)
         self.media += media
         return told.completion
+
+
+def _plain(verdict: Verdict) -> Verdict:
+    """A verdict in Python's own numbers, which every record holds.
+
+    Raises:
+        AttemptFailed: it is none.
+    """
+    try:
+        parts = {str(part): float(value) for part, value in verdict.parts.items()}
+        plain = Verdict(float(verdict.reward), parts, verdict.notes)
+    except (TypeError, ValueError) as error:
+        raise AttemptFailed("environment_bug", f"a verdict needs numbers, got {verdict!r} ({error})") from error
+    if verdict.notes and not is_json(verdict.notes):
+        raise AttemptFailed("environment_bug", f"the notes of a verdict must be plain JSON, got {verdict.notes!r}")
+    return plain
 
 
 def versions_of(completion: Completion) -> NDArray[np.int32]:

@@ -137,7 +137,7 @@ class Delivery:
         """End groups under way whose tokens are too old for training already."""
         gate = self._admission.staleness
         for group in list(self.groups.values()) if gate is not None else ():
-            oldest = [one.oldest for one in group.running.values() if one.oldest >= 0]
+            oldest = [one.oldest for one in (group, *group.running.values()) if one.oldest >= 0]
             if gate is not None and oldest and gate.too_old(min(oldest)):
                 self.call_off(group, STALE)
 
@@ -146,6 +146,8 @@ class Delivery:
         group.running.pop(attempt.number, None)
         self._admission.ended(naturally=naturally)
         group.put(attempt.number, trajectory, cause)
+        if not cause and attempt.oldest >= 0:
+            group.oldest = attempt.oldest if group.oldest < 0 else min(group.oldest, attempt.oldest)
         try:
             self._count(trajectory, cause)
         finally:

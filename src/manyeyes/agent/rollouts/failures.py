@@ -175,6 +175,10 @@ class Breaker:
         self.in_a_row = self.trips = 0
         self._trying = False
 
+    def said_nothing(self) -> None:
+        """An attempt ended in a way that says nothing of infrastructure: where it was the one that tries, another does."""
+        self._trying = False
+
     def failed(self, now: float) -> None:
         """An attempt failed for a reason of infrastructure."""
         self.in_a_row += 1

@@ -82,11 +82,11 @@ class Group:
 
     @property
     def version_span(self) -> tuple[int, int] | None:
-        """The oldest and the newest version that sampled a token of it; None where none was sampled."""
+        """The oldest and the newest version of tokens that may be trained on; None where there are none."""
         spans = [
             (int(node.versions.min()), int(node.versions.max()))
             for trajectory in self.trajectories
-            for node in trajectory.nodes
-            if len(node.versions)
+            for number, node in enumerate(trajectory.nodes)
+            if len(node.versions) and trajectory.trainable(number)
         ]
         return (min(low for low, _ in spans), max(high for _, high in spans)) if spans else None

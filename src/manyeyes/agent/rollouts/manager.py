@@ -104,15 +104,18 @@ class RolloutManager:
     async def __aexit__(self, *_: object) -> None:
         """Cancel what is left; it is not kept as ended, so that a resumed run does it."""
         self._closing = True
+        self._tell()
         self._clock.go_on()
         for group in list(self._delivery.groups.values()):
             self._delivery.call_off(group, CLOSED)
-        while self._delivery.groups:
-            await self._change()
-        self._note_snapshot()
-        self._ticker.close()
-        if self._log is not None:
-            self._log.close()
+        try:
+            while self._delivery.groups:
+                await self._change()
+            self._note_snapshot()
+        finally:
+            self._ticker.close()
+            if self._log is not None:
+                self._log.close()
 
     # --- work in, results out ---
 
@@ -123,12 +126,12 @@ class RolloutManager:
             QueueFull: too many attempts are open.
             ConfigError: there was a group of that id, or nothing that could be run.
         """
+        if self._closing:
+            raise ConfigError("the manager is closed")
         if request.id in self._ids:
             raise ConfigError(f"there was a group {request.id!r} before; ids of groups must be unique in a run")
         if not self.has_room(request):
             raise QueueFull(f"{self._open:,} attempts are open, and at most {self.config.most_open:,} may be")
-        if self._closing:
-            raise ConfigError("the manager is closed")
         group = OpenGroup(request, episode_of(request.episode), self._clock())
         self._ids.add(request.id)
         self._open += request.size
@@ -137,7 +140,7 @@ class RolloutManager:
 
     async def submit_when_room(self, request: GroupRequest) -> None:
         """Ask for a group once there is room for it."""
-        while not self.has_room(request):
+        while not self.has_room(request) and not self._closing:
             await self._change()
         self.submit(request)
 
@@ -314,7 +317,9 @@ class RolloutManager:
         name = request.name_of(number)
         attempt = Attempt(group, number, name=name, seed=request.seed, priority=request.priority)
         group.running[number] = attempt
-        if not self._delivery.known(attempt):
+        if self._delivery.known(attempt):
+            self._breaking("cancelled")
+        else:
             self._runner.start(attempt, self._pasts.pop(name, None))
 
     def _ended(self, attempt: Attempt, trajectory: Trajectory, cause: Cause | None) -> None:
@@ -329,10 +334,13 @@ class RolloutManager:
 
     def _breaking(self, cause: Cause | None) -> None:
         """A try is over: what the breaker makes of it."""
+        breaker = self._admission.breaker
         if cause is None:
-            self._admission.breaker.succeeded()
+            breaker.succeeded()
         elif kind_of(cause) == "infra":
-            self._admission.breaker.failed(self._clock())
+            breaker.failed(self._clock())
+        else:
+            breaker.said_nothing()
 
     def _pausable(self) -> list[Any]:
         """Samplers whose pace can be set, each once."""

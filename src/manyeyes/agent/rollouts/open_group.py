@@ -26,11 +26,12 @@ class OpenGroup:
         called_off: why it was cancelled; "" while it is not.
         stragglers: deadline of those that are left behind.
         gated: whether the staleness gate counts it.
+        oldest: version of the oldest live token of those that ended as they should; -1 while there is none.
     """
 
     __slots__ = (
-        "at", "called_off", "ended", "episode", "failures", "gated", "good", "group", "request", "running", "started",
-        "stragglers", "trajectories",
+        "at", "called_off", "ended", "episode", "gated", "good", "group", "oldest", "request", "running", "started", "stragglers",
+        "trajectories",
     )  # fmt: skip
 
     def __init__(self, request: GroupRequest, episode: Any, at: float) -> None:
@@ -38,6 +39,7 @@ class OpenGroup:
         self.group = Group(request)
         self.trajectories: list[Trajectory | None] = [None] * request.size
         self.started = self.ended = self.good = 0
+        self.oldest = -1
         self.running: dict[int, Attempt] = {}
         self.called_off, self.gated = "", False
         self.stragglers: Stragglers | None = None
@@ -61,9 +63,10 @@ class OpenGroup:
         assert self.trajectories[number] is None, "every attempt ends once"
         self.trajectories[number] = trajectory
         self.ended += 1
-        self.good += not cause
         if cause:
             self.group.failures[cause] += 1
+        else:
+            self.good += 1
 
     def closed(self, now: float, *, stale: bool) -> Group:
         """The group as it is delivered."""

@@ -59,5 +59,5 @@ class RunLog:
     def _write(self, name: str, line: Any) -> None:
         try:
             self._files[name].write(self._encoder.encode(line) + b"\n")
-        except OSError:
+        except (OSError, TypeError, ValueError, OverflowError):  # a full disk; what is no JSON
             self._stats.dropped += 1

@@ -16,7 +16,6 @@ from manyeyes.core.sampler import (
     Completion,
     Overloaded,
     RequestError,
-    Sampler,
     SampleRequest,
     SamplerError,
     continuation,
@@ -40,25 +39,29 @@ async def sampled_to_the_end(agent: AgentWaits, request: SampleRequest) -> Compl
     line, host = agent.here(), agent.host
     outer = line.enter("model", host.model_ticks)
     try:
-        if agent.past is None and host.gate.is_open:
-            whole = await _asked(agent, host.sampler(agent.policy), request)
+        whole, failures = None, 0
+        if agent.past is not None:
+            whole = agent.past.take_part()
+        elif host.gate.is_open:
+            whole, failures = await _tried(agent, request, 0)
             if whole is not None and not whole.unfinished:
                 return whole
-        else:
-            whole = agent.past.take_part() if agent.past is not None else None
-        return await _continued(agent, request, whole)
+        return await _continued(agent, request, whole, failures)
     except asyncio.CancelledError:
         if line.overdue(outer):
             raise agent.late(line) from None
         raise
     finally:
+        agent.part = None
         line.leave(outer)
         agent.over(line)
 
 
-async def _continued(agent: AgentWaits, request: SampleRequest, whole: Completion | None) -> Completion:
+async def _continued(
+    agent: AgentWaits, request: SampleRequest, whole: Completion | None, failures: int
+) -> Completion:
     """What is left of a completion of which a part is there, or which could not be asked for at once."""
-    sampler, most, asked, failures = agent.host.sampler(agent.policy), request.params.max_new_tokens, request, 0
+    most, asked = request.params.max_new_tokens, request
     while True:
         if whole is not None and whole.ids:
             if len(whole.ids) >= most:
@@ -70,37 +73,34 @@ async def _continued(agent: AgentWaits, request: SampleRequest, whole: Completio
                 whole = None  # the language of a constraint begins at the first token
         agent.part = whole
         await _at_the_gate(agent)
-        try:
-            part = await _asked(agent, sampler, asked)
-        except SamplerError as error:
-            if isinstance(error, RequestError) or failures >= agent.host.config.model_tries:
-                raise
-            failures += 1
-            part, pause = None, min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)
-            await _pause(agent, pause)
+        part, failures = await _tried(agent, asked, failures)
         if part is not None:
             failures = failures + 1 if part.stop == "aborted" and not part.ids else 0
             if failures > agent.host.config.model_tries:
                 raise SamplerError(f"the request was aborted {failures} times without a token")
             whole = joined(whole, part) if whole is not None and whole.ids else part
             if not whole.unfinished:
-                agent.part = None
                 return whole
 
 
-async def _asked(agent: AgentWaits, sampler: Sampler, request: SampleRequest) -> Completion | None:
-    """One request; None when the queue was full, after the time that it said."""
+async def _tried(agent: AgentWaits, request: SampleRequest, failures: int) -> tuple[Completion | None, int]:
+    """One request, and how many have failed by then; None when it is to be asked again, after the pause for that."""
     host = agent.host
     host.sampling += 1
     try:
-        return await sampler.sample(request)
+        return await host.sampler(agent.policy).sample(request), failures
     except Overloaded as full:
         pause = max(full.retry_after, SHORTEST_PAUSE)
         host.refused += 1
+    except SamplerError as error:
+        if isinstance(error, RequestError) or failures >= host.config.model_tries:
+            raise
+        failures += 1
+        pause = min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE)
     finally:
         host.sampling -= 1
     await _pause(agent, pause)
-    return None
+    return None, failures
 
 
 async def _at_the_gate(agent: AgentWaits) -> None:

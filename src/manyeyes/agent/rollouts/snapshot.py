@@ -15,7 +15,7 @@ import msgspec
 ROLLOUTS, GROUPS, TRAJECTORIES = "rollouts.jsonl", "groups.jsonl", "trajectories"
 """Of a run folder: a snapshot a line; a line for each delivered group; the trajectory store."""
 WAITS = ("model", "tool", "pool", "judge", "spawn", "gate")
-"""What an attempt may be waiting for."""
+"""What an agent may be waiting for."""
 LENGTHS = tuple(2**power for power in range(6, 21))
 """Upper edges of the histogram of sampled tokens an attempt; what is longer counts under the last."""
 
@@ -37,8 +37,10 @@ class RolloutSnapshot(msgspec.Struct, omit_defaults=True):
         version: of the policy, as the manager was told.
         submitted, finished, failed, cancelled: attempts so far; finished ones are judged where there is a judge.
         resumed: attempts that an earlier process had finished, not run again.
-        queued, running, suspended: attempts now; suspended ones are a part of the running.
-        waiting_for: attempts now, by what they wait for (`WAITS`).
+        queued, running: attempts now.
+        suspended: agents that wait at the gate of a suspended run, or rest before they ask again.
+        waiting_for: agents now, by what they wait for (`WAITS`); an attempt has one or many of them, and one whose
+            sub-agent is at work waits for its "spawn".
         groups: that were submitted.
         groups_done: that were delivered.
         turns: completions so far.
@@ -48,7 +50,7 @@ class RolloutSnapshot(msgspec.Struct, omit_defaults=True):
         retries: attempts that were run again.
         rewards: by part, "reward" for the whole: sum and count.
         lengths: sampled tokens of finished attempts, by upper edge (`LENGTHS`).
-        staleness: sampled tokens of finished attempts by how many versions behind the newest one they were.
+        staleness: live sampled tokens of ended attempts by how many versions behind the newest one they were.
         pool: by kind, what `EnvironmentPool.stats` says.
         loop_lag: over the last second.
         concurrency_cap: attempts that may run now.
@@ -104,7 +106,7 @@ class GroupLine(msgspec.Struct, omit_defaults=True):
         rewards: of each; None where it has no verdict.
         complete: whether enough of it came to a verdict.
         failures: of its attempts, by cause.
-        versions: the oldest and the newest that sampled a token of it; None where none was.
+        versions: the oldest and the newest of tokens that may be trained on; None where there are none.
         seconds: from its submission to its delivery.
     """
 

@@ -48,11 +48,11 @@ class RolloutStats:
 
     def ended(self, trajectory: Trajectory, version: int) -> None:
         """An attempt came to its end: how long it was, and how old its tokens are."""
-        sampled = 0
+        sampled, agents = 0, trajectory.agents
         for node in trajectory.nodes:
             count = len(node.versions)
             sampled += count
-            if count:  # versions only grow within a node; one that spans two counts under its oldest
+            if count and agents[node.agent].policy == "live":  # versions only grow within a node; one that spans two counts under its oldest
                 self.staleness[max(0, version - int(node.versions[0]))] += count
         self.lengths[LENGTHS[min(bisect_left(LENGTHS, sampled), len(LENGTHS) - 1)]] += 1
 
