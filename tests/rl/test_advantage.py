@@ -70,9 +70,10 @@ def test_rewards_of_any_size_do_not_fail() -> None:
         assert advantages_of([1.7e308, 1.7e308, 1.0], rule).kind == "told"
 
 
-def test_equal_rewards_give_exactly_nothing_whatever_rounding_says() -> None:
+@given(value=st.floats(0, 1), count=st.integers(2, 12))
+def test_equal_rewards_give_exactly_nothing_whatever_rounding_says(value: float, count: int) -> None:
     for rule in (AdvantageRule(), AdvantageRule("leave_one_out"), AdvantageRule(scale="std")):
-        assert advantages_of([0.1] * 7, rule).values == [0.0] * 7
+        assert advantages_of([value] * count, rule).values == [0.0] * count
 
 
 def test_a_quorum_counts_members_only() -> None:

@@ -179,7 +179,7 @@ class Agent:
         allowed = calls[:steps]
         refused = tuple(tool_message(call.id, OVER_STEPS) for call in calls[len(allowed) :])
         if not steps:
-            return Step(refused or (user(OVER_STEPS.text),), False, 0)
+            return Step(refused, False, 0)
         reserved = self.budget.reserve(steps=steps)
         assert not isinstance(reserved, Refusal), "no more than what is left was asked for"
         try:

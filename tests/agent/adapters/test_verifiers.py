@@ -5,10 +5,12 @@ import importlib.util
 import logging
 from typing import Any
 
+import numpy as np
 import pytest
 
 from manyeyes.agent.adapters.verifiers import verifiers_environment, verifiers_tasks
 from manyeyes.agent.judge import Case, JudgeFailed, Verdict
+from manyeyes.agent.prompting.module import Presentation
 from manyeyes.agent.task import Outcome
 from manyeyes.core.errors import ConfigError
 
@@ -150,3 +152,25 @@ def test_a_complaint_is_told_once_to_whom_it_concerns() -> None:
 
     one, fine, other = asyncio.run(together())
     assert fine == "0.5" and one == other and one.count("no parser") == 1
+
+
+def test_what_modules_tell_the_system_stands_behind_the_rows_own() -> None:
+    class Telling:
+        name = "telling"
+
+        def draw(self, rng: np.random.Generator, shown: Presentation) -> str:
+            return "Answer in French."
+
+        def apply(self, shown: Presentation, choice: str) -> Presentation:
+            return shown.asking(choice, where="system")
+
+    rows = [*Theirs(right).rows[:1], {"prompt": "1 + 1?", "answer": "2"}]
+    theirs = Theirs(right, rows=rows)
+    told = []
+    for task in verifiers_tasks(theirs, shuffled=False):
+        here, shown, _ = verifiers_environment(theirs, modules=(Telling(),)).drawn(task, seed=0, name="x")
+        told.append([(one.role, one.content) for one in here.prompt(shown)])
+    assert told == [
+        [("system", "Be brief.\n\nAnswer in French."), ("user", "0 + 1?")],
+        [("system", "Answer in French."), ("user", "1 + 1?")],
+    ]

@@ -21,13 +21,14 @@ class Endpoint:
         status, words: of a refusal.
         thought: what it calls thoughts.
         odd_line: of its streams.
-        cut: break off a stream in its middle.
+        cut: break off a stream in its middle; "quietly": as if it were whole.
         then: awaited before an answer.
     """
 
     def __init__(self, tells: Tells = "ids") -> None:
         self.tells, self.bodies, self.keys = tells, [], []
-        self.status, self.words, self.cut, self.url = 200, "", False, ""
+        self.status, self.words, self.url = 200, "", ""
+        self.cut: bool | Literal["quietly"] = False
         self.thought, self.odd_line = "reasoning_content", b""
         self.then: Callable[[], Any] | None = None
         self.prompt = [1, 2, 3]
@@ -70,6 +71,8 @@ class Endpoint:
         if self.odd_line:
             await response.write(b"data: " + self.odd_line + b"\n\n")
         for number, chunk in enumerate(chunks):
+            if self.cut == "quietly" and number == 2:
+                return response
             if self.cut and number == 2:
                 http.transport.abort()  # pyright: ignore[reportOptionalMemberAccess]
                 break

@@ -150,6 +150,18 @@ def test_a_stream_says_what_the_whole_answer_says() -> None:
     run(work)
 
 
+def test_a_turn_that_is_cut_in_its_thought_is_a_thought() -> None:
+    async def work() -> None:
+        async with listening(over(sampler(lambda request: TINY.encode("hm " * 20)))) as place:
+            asked = {"model": "m", "input": "Hi", "max_output_tokens": 5}
+            _, whole = await place.post("/s/s/v1/responses", asked)
+            streams = events(await streamed(place, "/s/s/v1/responses", asked))[-1]["response"]
+            for said in (whole, streams):
+                assert [item["type"] for item in said["output"]] == ["reasoning"] and said["status"] == "incomplete"
+
+    run(work)
+
+
 def test_a_thought_is_told_to_anthropic_clients_that_ask_for_it() -> None:
     async def work() -> None:
         async with listening(over(sampler([turn("A", reasoning="hm")] * 2))) as place:
@@ -562,6 +574,7 @@ def test_metrics_and_tokens_of_a_prompt() -> None:
             assert 'manyeyes_gateway_turns_total{what="fresh"} 1' in text
             async with place.http.get(f"{place.gateway.url}/s/s/v1/models") as answer:
                 assert (await answer.json())["data"][0]["id"] == "tiny"
+            assert (await place.openai().models.retrieve("any/model")).id == "any/model"
             assert (await place.post("/nowhere", {}))[0] == 404
 
     run(work)

@@ -16,6 +16,7 @@ from .gateways import TINY, TOOL, Place, listening, over, paths, run, sampler, t
 BYTE = {TINY.tokens[rank]: rank for rank in range(TINY.n_ranks) if len(TINY.tokens[rank]) == 1}
 ARGUMENTS = '{"x":1,  "y": [1.0, "é"]}'
 HI = [{"role": "system", "content": "s"}, {"role": "user", "content": "Hi"}]
+CALLS = [("zoom", '{"x": 1}')]
 Message = dict[str, Any]
 
 
@@ -139,6 +140,28 @@ def test_after_a_compaction_sampled_ids_are_kept_in_a_branch_of_their_own() -> N
             assert given[head : head + len(script[1])] == script[1], "thought and spelling as they were sampled"
             trained = [sample.weights.sum() for sample in whole.to_samples(1.0)]
             assert trained == [len(script[0]) + len(script[1]), len(script[2])]
+
+    run(work)
+
+
+def test_clients_that_number_the_calls_of_every_turn_anew() -> None:
+    """A result stands under the id of its own call, whether that is the one that was sampled or the client's."""
+    script = [turn("A", calls=CALLS), turn("B", calls=CALLS, at=1), turn("C")]
+
+    async def work() -> None:
+        fake = sampler(script)
+        async with listening(over(fake)) as place:
+            said: list[Message] = list(HI)
+            for text in ("A", "edited"):
+                _, answer = await place.post(
+                    "/s/s/v1/chat/completions", {"model": "m", "messages": said, "tools": [TOOL]}
+                )
+                message = answer["choices"][0]["message"] | {"content": text}
+                message["tool_calls"][0]["id"] = "call_0"
+                said += [message, {"role": "tool", "tool_call_id": "call_0", "content": f"of {text}"}]
+            await place.post("/s/s/v1/chat/completions", {"model": "m", "messages": said, "tools": [TOOL]})
+            told = TINY.decode(fake.requests[-1].ids.tolist())
+            assert "## Return of functions.zoom:0\nof A" in told and "## Return of call_0\nof edited" in told
 
     run(work)
 

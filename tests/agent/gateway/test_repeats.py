@@ -5,6 +5,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+import pytest
 
 from manyeyes.agent.gateway.capture import NOT_RECEIVED
 from manyeyes.agent.gateway.repeats import RETRIED
@@ -112,6 +113,31 @@ def test_a_client_that_left_joins_its_stream_from_the_beginning() -> None:
     run(work)
 
 
+@pytest.mark.parametrize("headers", [{}, AGAIN])
+def test_a_sibling_that_left_finds_its_own_answer(headers: dict[str, str]) -> None:
+    """And not that of its twin, who asked the same and still listens."""
+
+    async def work() -> None:
+        fake, goes = held()
+        async with listening(over(fake)) as place:
+            await left(place)
+            twin = asyncio.create_task(place.post(PATH, BODY, headers={RETRIED: "0"} if headers else {}))
+            await settled(lambda: any(call.readers for call in place.gateway.desk.calls))
+            other = asyncio.create_task(place.post(PATH, BODY))
+            await settled(lambda: sum(call.readers for call in place.gateway.desk.calls) == 2)
+            assert len(fake.requests) == 2, "the twin took up what nobody heard; the other is a sibling"
+            twin.cancel()
+            await asyncio.gather(twin, return_exceptions=True)
+            await settled(lambda: sum(call.readers for call in place.gateway.desk.calls) == 1)
+            again = asyncio.create_task(place.post(PATH, BODY, headers=headers))
+            await settled(lambda: sum(call.readers for call in place.gateway.desk.calls) == 2)
+            goes.set()
+            assert {said(await again), said(await other)} == {"answer 1", "answer 2"} and len(fake.requests) == 2
+            assert [node.masked for node in place.gateway.trajectory("s").nodes] == ["", ""]
+
+    run(work)
+
+
 def test_sampling_that_nobody_comes_back_for_ends_and_is_masked() -> None:
     async def work() -> None:
         tokens = asyncio.Semaphore(5)
@@ -188,8 +214,9 @@ def test_what_is_kept_for_retries_is_bounded() -> None:
             for number in range(12):
                 await place.post(PATH, {"model": "m", "messages": [{"role": "user", "content": f"{number}"}]})
             repeats = place.gateway.sessions.find("s").repeats
-            assert repeats._kept == sum(call.tape.size for call in repeats._calls.values()) <= 3000 + 1500
-            assert 1 <= len(repeats._calls) <= 5
+            kept = [call for same in repeats._calls.values() for call in same]
+            assert repeats._kept == sum(call.tape.size for call in kept) <= 3000 + 1500
+            assert 1 <= len(kept) <= 5
 
     run(work)
 

@@ -23,18 +23,20 @@ from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
 from manyeyes.agent.toolset import Together
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.messages import Message
+from manyeyes.core.messages import Message, system
 
 _COMPLAINTS: ContextVar[list[str]] = ContextVar("what a rubric complains of while it judges one case")
 
 
 class VerifiersEnvironment(Environment):
-    """Begins with the messages of a row, whatever their roles."""
+    """Begins with the messages of a row, whatever their roles; a `system` stands behind the row's own."""
 
     def messages(self, task: Task) -> list[Message]:
         """See `Environment.messages`; the last one is the task's prompt, which prompt modules may have changed."""
         told = [Message(one["role"], one["content"]) for one in task.truth["prompt"][:-1]]
-        return [*told, Message("user", task.prompt)]
+        own = told.pop(0).text if told and told[0].role == "system" else ""
+        whole = "\n\n".join(part for part in (own, self.system) if part)
+        return [*([system(whole)] if whole else []), *told, Message("user", task.prompt)]
 
 
 def verifiers_environment(theirs: Any, **fields: Any) -> Environment:
@@ -42,7 +44,7 @@ def verifiers_environment(theirs: Any, **fields: Any) -> Environment:
 
     Args:
         theirs: with `rubric`; of one turn and without tools.
-        fields: of `Environment`; `system` is not among them, for rows bring their own.
+        fields: of `Environment`; a `system` stands behind that of a row.
 
     Raises:
         ConfigError: it has more than one turn, or tools.

@@ -72,6 +72,7 @@ class CallDesk:
         self.calls.add(call)
         self._empty.clear()
         call.task = asyncio.create_task(self._run(call, session, ask, dialect))
+        call.task.add_done_callback(lambda _: self._never_ran(call, session))
         return call
 
     def come(self, call: Call) -> None:
@@ -98,8 +99,9 @@ class CallDesk:
         return True
 
     async def drain(self, seconds: float) -> None:
-        """Let nobody in any more and wait until all are answered; those that take longer are cut."""
+        """Let nobody in any more, whom a pause held neither, and wait for the others; who takes longer is cut."""
         self.draining = True
+        self.gate.open()
         try:
             await asyncio.wait_for(self._empty.wait(), seconds)
         except TimeoutError:
@@ -114,7 +116,7 @@ class CallDesk:
 
     def _require_room(self) -> None:
         if self.draining:
-            raise ApiError(503, "the gateway is going down", code="draining", retry_after=RETRY_AFTER)
+            raise _going_down()
         if self.refusing:
             raise ApiError(429, "weights are being updated", code="paused", retry_after=RETRY_AFTER)
         if self.open >= self.config.most_calls:
@@ -150,6 +152,13 @@ class CallDesk:
             tape.end(error)
             self._end(call, session, error, began)
 
+    def _never_ran(self, call: Call, session: Session) -> None:
+        """A task that is cancelled before its first step runs nothing of `_run`."""
+        if call in self.calls:
+            error = ApiError(503, "this call was cut before it began", code="cut", retry_after=RETRY_AFTER)
+            call.tape.end(error)
+            self._end(call, session, error, self.clock())
+
     async def _answer(self, ask: Ask, session: Session, telling: Telling) -> Answer:
         await self._passed()
         self.answering += 1
@@ -169,6 +178,8 @@ class CallDesk:
                 await self.gate.passed()
         except TimeoutError:
             raise ApiError(429, "the gateway is paused", code="paused", retry_after=RETRY_AFTER) from None
+        if self.draining:
+            raise _going_down()
 
     def _capture(self, call: Call, session: Session, telling: Telling, *, whole: bool) -> None:
         """Never fails: a call that cannot be captured is a hole, and its client has its answer."""
@@ -198,6 +209,10 @@ class CallDesk:
             self._empty.set()
         self.metrics.calls[call.kind, 200 if error is None else error.status] += 1
         self.metrics.took(self.clock() - began)
+
+
+def _going_down() -> ApiError:
+    return ApiError(503, "the gateway is going down", code="draining", retry_after=RETRY_AFTER)
 
 
 class _Begun:

@@ -51,10 +51,17 @@ class SaidChoice(Struct):
     logprobs: SaidLogprobs | None = None
 
 
+class SaidUsage(Struct):
+    """What it took."""
+
+    completion_tokens: int | None = None
+
+
 class Said(Struct):
     """An answer, or a piece of one."""
 
     choices: list[SaidChoice] = []
+    usage: SaidUsage | None = None
     prompt_token_ids: list[TokenId] | None = None
 
 
@@ -80,12 +87,14 @@ class Ear:
         self.ids: list[int] = []
         self.logprobs: list[float] = []
         self.finish = self.deaf = ""
+        self._spelt, self._counted = False, 0
 
     def hear(self, body: bytes) -> None:
         """An answer, or a piece of one."""
         try:
             said = _READ(body)
             self.prompt = self.prompt if said.prompt_token_ids is None else said.prompt_token_ids
+            self._counted = (said.usage and said.usage.completion_tokens) or self._counted
             for choice in said.choices:
                 self._hear(choice)
         except UNREADABLE:
@@ -98,7 +107,7 @@ class Ear:
         told = (choice.logprobs and choice.logprobs.content) or []
         ids = choice.token_ids
         if ids is None and told and all(token.token.startswith(SPELT) for token in told):
-            ids = [_spelt(token.token) for token in told]
+            ids, self._spelt = [_spelt(token.token) for token in told], True
         if ids is None:
             return
         self.ids += ids
@@ -107,10 +116,17 @@ class Ear:
         else:
             self.logprobs += [float("nan")] * len(ids)
 
+    @property
+    def _hole(self) -> str:
+        """What it counts and does not tell. Servers that spell tokens may leave out the one that ends a turn."""
+        if self._spelt or self._counted in (0, len(self.ids)):
+            return ""
+        return f"the endpoint counts {self._counted:,} sampled tokens and told the ids of {len(self.ids):,}"
+
     def heard(self, *, version: int, kind: LogprobKind) -> Heard:
         """What is known of the call."""
         prompt = None if self.prompt is None or not self.ids else np.array(self.prompt, np.int32)
-        masked = self.deaf or ("" if prompt is not None else "the endpoint told no token ids")
+        masked = self.deaf or ("" if prompt is not None else "the endpoint told no token ids") or self._hole
         return Heard(
             prompt, np.array(self.ids, np.int32), np.array(self.logprobs, np.float32),
             np.full(len(self.ids), version, np.int32), kind=kind, stop=self.finish, masked=masked,

@@ -174,7 +174,6 @@ class Gateway:
 
     async def drain(self) -> None:
         """Refuse new calls and wait, for a bounded time, for those under way."""
-        self.desk.gate.open()
         await self.desk.drain(self.config.drain_seconds)
 
     @property
