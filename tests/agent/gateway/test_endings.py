@@ -130,7 +130,7 @@ def test_answers_that_nobody_asks_for_again_are_forgotten() -> None:
             await settled(lambda: gateway.desk.open == 0)
             assert session.repeats.find(b"key", retried=True) is call
             now[0] = gateway.config.retry_seconds + 1
-            gateway.sessions.expire()
+            gateway.sessions.forget_answers()
             assert session.repeats._calls == {} and session.repeats._kept == 0 and len(gateway.sessions) == 1
 
     run(work)

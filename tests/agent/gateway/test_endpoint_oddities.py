@@ -48,19 +48,43 @@ def test_ids_that_are_none_fail_no_call_and_are_masked(fields: Any, path: str, b
     run(work)
 
 
-def test_words_of_another_form_go_through() -> None:
-    """Arguments that are an object; a field for errors that is empty."""
+@pytest.mark.parametrize("calls", [[{"index": 0, "id": "c", "function": 7}], ["what"], {"x": 1}], ids=str)
+def test_words_of_another_form_go_through(calls: Any) -> None:
+    """And a field for errors that is empty."""
 
     async def work() -> None:
         async with endpoint() as there, listening(to(there.url)) as place:
-            odd(there, delta={"tool_calls": [CALL]})
+            odd(there, delta={"tool_calls": calls})
             plain = there._around
             there._around = lambda asked: plain(asked) | {"error": None}
             said = events(await streamed(place, PATH, BODY))
-            assert said[-1]["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"] == {"x": 1}
+            assert said[-1]["choices"][0]["delta"]["tool_calls"] == calls
             whole = place.gateway.trajectory("s")
             assert whole.nodes[0].sampled.tolist() == SAID and not whole.nodes[0].masked
             assert '"incomplete":true' in whole.events[0].data["answer"]
+
+    run(work)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_content_in_parts_and_arguments_as_an_object_are_translated(stream: bool) -> None:
+    said = {"content": [{"type": "text", "text": "abc"}], "tool_calls": [CALL]}
+
+    async def work() -> None:
+        async with endpoint() as there, listening(to(there.url)) as place:
+            if stream:
+                odd(there, delta={"content": [{"type": "text", "text": "abc"}]}, finish_reason=None)
+                text = await streamed(place, "/s/s/v1/messages", ANTHROPIC)
+                assert [e["delta"]["text"] for e in events(text) if e["type"] == "content_block_delta"] == ["abc"] * 3
+                odd(there, delta={"tool_calls": [CALL]}, finish_reason="stop")
+                text = await streamed(place, "/s/s/v1/messages", ANTHROPIC | {"max_tokens": 9})
+                assert "partial_json" in text and '"type":"error"' not in text
+            else:
+                odd(there, message={"role": "assistant", **said})
+                _, answer = await place.post("/s/s/v1/messages", ANTHROPIC)
+                assert answer["content"][0]["text"] == "abc" and answer["content"][1]["input"] == {"x": 1}
+                _, answer = await place.post("/s/s/v1/responses", {"model": "m", "input": "Hi"})
+                assert answer["output"][1]["arguments"] == '{"x":1}'
 
     run(work)
 

@@ -12,6 +12,7 @@ import openai
 import pytest
 from PIL import Image
 
+from manyeyes.agent.gateway import session as session_module
 from manyeyes.agent.gateway.capture import Verdict
 from manyeyes.agent.gateway.gateway import Gateway
 from manyeyes.agent.gateway.keys import Keys
@@ -365,13 +366,15 @@ def test_a_session_is_made_watched_rewarded_and_ended() -> None:
     run(work)
 
 
-def test_a_new_session_that_cannot_be() -> None:
+def test_a_new_session_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> None:
         async with listening(over(sampler([])), most_sessions=2) as place:
             assert (await place.post("/sessions", {"id": "a"}))[0] == 201
             assert (await place.post("/sessions", {"id": "a"}))[0] == 409
             assert (await place.post("/sessions", {"id": "../b"}))[0] == 400
             assert (await place.post("/sessions", {"parent": "nobody"}))[0] == 404
+            status, said = await place.post("/sessions", {"parent": "a", "name": "of its own"})
+            assert status == 400 and "give them to session a" in said["error"]["message"]
             assert (await place.post("/sessions", {"colour": "red"}))[0] == 400
             assert (await place.post("/sessions", {"sampling": {"seed": 3}}))[0] == 400
             await place.post("/sessions", {"id": "c"})
@@ -382,6 +385,23 @@ def test_a_new_session_that_cannot_be() -> None:
             child(Wanted("kid", parent="a"))
             with pytest.raises(ApiError, match="reward that one"):
                 place.gateway.reward("kid", Verdict(1.0))
+            place.gateway.end("kid")
+            monkeypatch.setattr(session_module, "MOST_AGENTS", 3)
+            child(Wanted("kid", parent="a"))
+            place.gateway.end("kid")
+            with pytest.raises(ApiError, match="3 agents already"):
+                child(Wanted("kid", parent="a"))
+
+    run(work)
+
+
+def test_agents_of_what_is_frozen_are_frozen_unless_they_are_said_not_to_be() -> None:
+    async def work() -> None:
+        async with listening(over(sampler([]))) as place:
+            for id, parent, policy in (("a", "", "frozen"), ("b", "a", None), ("c", "a", "live"), ("d", "c", None)):
+                place.gateway.begin(Wanted(id, parent=parent, policy=policy))
+            spans = place.gateway.trajectory("a").agents
+            assert [span.policy for span in spans] == ["frozen", "frozen", "live", "live"]
 
     run(work)
 

@@ -115,24 +115,25 @@ def test_a_client_that_left_joins_its_stream_from_the_beginning() -> None:
 
 @pytest.mark.parametrize("headers", [{}, AGAIN])
 def test_a_sibling_that_left_finds_its_own_answer(headers: dict[str, str]) -> None:
-    """And not that of its twin, who asked the same and still listens."""
+    """And not that of its twin, who asked the same later and still listens."""
 
     async def work() -> None:
         fake, goes = held()
         async with listening(over(fake)) as place:
-            await left(place)
-            twin = asyncio.create_task(place.post(PATH, BODY, headers={RETRIED: "0"} if headers else {}))
-            await settled(lambda: any(call.readers for call in place.gateway.desk.calls))
-            other = asyncio.create_task(place.post(PATH, BODY))
-            await settled(lambda: sum(call.readers for call in place.gateway.desk.calls) == 2)
-            assert len(fake.requests) == 2, "the twin took up what nobody heard; the other is a sibling"
-            twin.cancel()
-            await asyncio.gather(twin, return_exceptions=True)
-            await settled(lambda: sum(call.readers for call in place.gateway.desk.calls) == 1)
+            calls: list[asyncio.Task[Any]] = []
+
+            def readers() -> int:
+                return sum(call.readers for call in place.gateway.desk.calls)
+
+            for count in (1, 2):
+                calls.append(asyncio.create_task(place.post(PATH, BODY)))
+                await settled(lambda count=count: len(fake.requests) == readers() == count)
+            calls[0].cancel()
+            await settled(lambda: readers() == 1)
             again = asyncio.create_task(place.post(PATH, BODY, headers=headers))
-            await settled(lambda: sum(call.readers for call in place.gateway.desk.calls) == 2)
+            await settled(lambda: readers() == 2)
             goes.set()
-            assert {said(await again), said(await other)} == {"answer 1", "answer 2"} and len(fake.requests) == 2
+            assert (await again)[1]["id"] != (await calls[1])[1]["id"] and len(fake.requests) == 2
             assert [node.masked for node in place.gateway.trajectory("s").nodes] == ["", ""]
 
     run(work)

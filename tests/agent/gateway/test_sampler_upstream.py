@@ -29,7 +29,7 @@ def call(thinking: bool, **more: Any) -> SamplerCall:
     matching: Matching = "loose"
     modes = {mode: Conversation(Segments(TINY, RULES, thinking=mode), "append", matching) for mode in (True, False)}
     request = ChatRequest(model="m", messages=[ChatMessage("user", "Hi")], **more)
-    return SamplerCall(request, SERVED, TokenSettings(thinking=thinking), Conversations(modes), {})
+    return SamplerCall(request, SERVED, TokenSettings(thinking=thinking), Conversations(modes), {}, 0)
 
 
 @settings(max_examples=200)
@@ -73,6 +73,13 @@ def test_sessions_with_seeds_of_their_own_draw_otherwise() -> None:
             assert fake.requests[0].params.seed != fake.requests[1].params.seed
             await place.post("/s/s1/v1/chat/completions", BODY | {"seed": 5})
             assert fake.requests[2].params.seed == 5
+            other = BODY | {"messages": [{"role": "user", "content": "another"}]}
+            drawn = {}
+            for id, body in (("kid", {"parent": "s1", "seed": 2}), ("heir", {"parent": "s2"})):
+                await place.post("/sessions", {"id": id} | body)
+                await place.post(f"/s/{id}/v1/chat/completions", other)
+                drawn[id] = fake.requests[-1].params.seed
+            assert drawn["kid"] == drawn["heir"], "a child's own seed, and its parent's where it has none"
 
     run(work)
 

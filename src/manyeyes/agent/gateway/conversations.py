@@ -65,24 +65,19 @@ class Conversation:
 
 @dataclass(slots=True, eq=False)
 class Conversations:
-    """Of one session.
-
-    Attributes:
-        seed: of its draws.
-    """
+    """Of one tree of sessions."""
 
     modes: dict[bool, Conversation]
-    seed: int = 0
     _asked: Counter[bytes] = field(default_factory=Counter)
     _pictures: "OrderedDict[bytes, Message]" = field(default_factory=OrderedDict)
 
-    def next_seed(self, chain: bytes) -> int:
+    def next_seed(self, chain: bytes, seed: int) -> int:
         """As `TokenChat` draws it: the same in another run, another one for each answer of the same conversation."""
         times = self._asked[chain]
         self._asked[chain] += 1
         if len(self._asked) > ASKED:
             del self._asked[next(iter(self._asked))]
-        return seeds.key(self.seed, "agent/token_chat", int.from_bytes(chain, "little"), times) & 0x7FFF_FFFF
+        return seeds.key(seed, "agent/token_chat", int.from_bytes(chain, "little"), times) & 0x7FFF_FFFF
 
     def known(self, messages: Sequence[Message], wire: Sequence[ChatMessage]) -> list[Message]:
         """The same messages; those with pictures as the objects that came before, whose pixels are decoded already.

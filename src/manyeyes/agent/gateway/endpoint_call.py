@@ -95,6 +95,7 @@ class EndpointCall:
         except NONSENSE:
             if not self._raw:  # else the client may know what it is
                 raise ApiError(502, NO_CHAT, code="upstream_nonsense") from None
+            said.odd = True
         if chunk.get("error"):
             raise error_of(502, chunk)
         for piece in chunk["choices"]:
@@ -141,20 +142,21 @@ class _Assembled:
 
     Attributes:
         finished: somebody said why it ended.
+        odd: some of it has a form that is not known, and is left out.
     """
 
     def __init__(self) -> None:
         self._texts: dict[str, list[str]] = {}
         self._calls: dict[int, Json] = {}
-        self._odd = self.finished = False
+        self.odd = self.finished = False
 
     def add(self, piece: Json) -> None:
-        """A choice of a stream. Words of another form are left out: they are the client's, and it may know them."""
+        """A choice of a stream."""
         self.finished = self.finished or bool(piece.get("finish_reason"))
         try:
             self._add(piece["delta"])
         except NONSENSE:
-            self._odd = True
+            self.odd = True
 
     def _add(self, delta: Json) -> None:
         for name in ("reasoning_content", "content"):
@@ -170,7 +172,7 @@ class _Assembled:
     def message(self) -> bytes:
         said: Json = {"role": "assistant"} | {name: "".join(pieces) for name, pieces in self._texts.items()}
         calls = {"tool_calls": list(self._calls.values())} if self._calls else {}
-        return _ENCODE(said | calls | ({"incomplete": True} if self._odd else {}))
+        return _ENCODE(said | calls | ({"incomplete": True} if self.odd else {}))
 
 
 class _Choice(msgspec.Struct):

@@ -9,6 +9,7 @@ Where no ids come the words are kept, and the sample is masked.
 Report: App. D.
 """
 
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from manyeyes.agent.gateway.session import Session
 from manyeyes.agent.remote_errors import Unreachable
 from manyeyes.inference.serve_errors import ApiError
 
+LOG = logging.getLogger("manyeyes.gateway")
 _ENCODE = msgspec.json.Encoder().encode
 SCHEMAS = ("parameters", "schema")
 """Fields of a request in which null means something."""
@@ -84,7 +86,10 @@ class EndpointUpstream:
                 return await (call.streamed(response) if ask.stream else call.whole(response))
         finally:
             heard = telling.heard
-            self.counts["no answer" if heard is None else "without ids" if heard.prompt is None else "with ids"] += 1
+            what = "no answer" if heard is None else "without ids" if heard.prompt is None else "with ids"
+            if what == "without ids" and not self.counts[what]:
+                LOG.warning("the endpoint tells no token ids: its words are kept, and nothing of it can be trained on")
+            self.counts[what] += 1
 
     @asynccontextmanager
     async def _posted(self, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:

@@ -206,7 +206,7 @@ def answer_of(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """The choice and the usage of a whole answer. Raises one of NONSENSE."""
     said = msgspec.json.decode(body)
     choice = {"finish_reason": "stop", **said["choices"][0]}
-    choice["message"] = _with_thought(choice["message"])
+    choice["message"] = _in_one_form(choice["message"])
     return choice, said.get("usage") or {}
 
 
@@ -214,14 +214,24 @@ def chunk_of(data: bytes) -> dict[str, Any]:
     """A piece of a stream, its choices each with a delta. Raises one of NONSENSE."""
     chunk = msgspec.json.decode(data)
     chunk["choices"] = [
-        {**piece, "delta": _with_thought(piece.get("delta") or {})} for piece in chunk.get("choices") or ()
+        {**piece, "delta": _in_one_form(piece.get("delta") or {})} for piece in chunk.get("choices") or ()
     ]
     return chunk
 
 
-def _with_thought(message: dict[str, Any]) -> dict[str, Any]:
-    """Thoughts under one name: newer servers say `reasoning`."""
-    thought = message.get("reasoning")
+def _in_one_form(message: dict[str, Any]) -> dict[str, Any]:
+    """Thoughts under one name, which newer servers call `reasoning`; content and arguments as text."""
+    thought, content, calls = (message.get(name) for name in ("reasoning", "content", "tool_calls"))
+    told = dict(message)
     if isinstance(thought, str) and not message.get("reasoning_content"):
-        return {**message, "reasoning_content": thought}
-    return message
+        told["reasoning_content"] = thought
+    if isinstance(content, list):
+        told["content"] = "".join(part["text"] for part in content if part["type"] == "text")
+    if calls:
+        told["tool_calls"] = [{**call, "function": _as_text(call.get("function") or {})} for call in calls]
+    return told
+
+
+def _as_text(function: dict[str, Any]) -> dict[str, Any]:
+    arguments = function.get("arguments")
+    return {**function, "arguments": _ENCODE(arguments).decode()} if isinstance(arguments, dict) else function

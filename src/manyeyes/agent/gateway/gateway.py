@@ -278,6 +278,7 @@ class Gateway:
         while True:
             await asyncio.sleep(min(SWEEP_SECONDS, max(1.0, self.config.idle_seconds / 2)))
             self.sessions.expire()
+            self.sessions.forget_answers()
 
 
 def _received(call: Call, session: Session) -> None:

@@ -37,9 +37,11 @@ class SamplerCall:
         settings: TokenSettings,
         conversations: Conversations,
         sampling: dict[str, Any],
+        seed: int,
     ) -> None:
         check_chat(request)
         self.request, self.served, self.settings, self.sampling = request, served, settings, sampling
+        self.seed = seed
         said = request.thinking is not None or request.chat_template_kwargs is not None
         self.thinking = thinks(request) if said else self.settings.thinking
         self.conversations = conversations
@@ -90,7 +92,7 @@ class SamplerCall:
             "top_p": self.settings.top_p if request.top_p is None else request.top_p,
             "top_k": max(0, request.top_k or 0),
             "min_p": request.min_p or 0.0,
-            "seed": self.conversations.next_seed(prompt.chain) if request.seed is None else request.seed,
+            "seed": self.conversations.next_seed(prompt.chain, self.seed) if request.seed is None else request.seed,
             "max_new_tokens": asked,
         } | self.sampling  # fmt: skip
         room = self.served.context_tokens - len(prompt.ids)

@@ -144,17 +144,18 @@ class SamplerUpstream:
         self.counts["cut"] += done.stop == "length"
 
     def _call(self, ask: Ask, session: Session) -> SamplerCall:
-        return SamplerCall(ask.chat, self.served, self.settings, self._conversations(session), session.sampling)
+        seed = self.settings.seed if session.draws is None else session.draws
+        said = self._conversations(session)
+        return SamplerCall(ask.chat, self.served, self.settings, said, session.sampling, seed)
 
     def _conversations(self, session: Session) -> Conversations:
         """Of a tree of sessions, made when they are first asked for."""
         if session.said is None:
-            seed = session.root.seed
             modes = {
                 thinking: Conversation(segments, self.settings.history, self.settings.matching)
                 for thinking, segments in self._segments.items()
             }
-            session.said = Conversations(modes, self.settings.seed if seed is None else seed)
+            session.said = Conversations(modes)
         return session.said
 
 

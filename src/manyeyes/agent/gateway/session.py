@@ -36,7 +36,7 @@ class Session:
         name: of its agent, such as "main/0".
         capture: shared with its parent and its children.
         sampling: fields that stand over those of its requests.
-        seed: of its draws; None: the upstream's.
+        seed: of its draws; None: its parent's, and of a root the upstream's.
         said: what the upstream remembers of the tree, in the root session.
         under_way: calls that are not over.
         used: when it was used last, by the gateway's clock.
@@ -71,6 +71,11 @@ class Session:
         return self is other or (self.parent is not None and self.parent.within(other))
 
     @property
+    def draws(self) -> int | None:
+        """The seed that its draws come from; None: the upstream's."""
+        return self.seed if self.seed is not None or self.parent is None else self.parent.draws
+
+    @property
     def open(self) -> int:
         """How many calls are under way."""
         return len(self.under_way)
@@ -96,12 +101,16 @@ class Session:
         if not name:
             return self.agent
         if name not in self._agents:
-            if len(self.capture.whole.agents) >= MOST_AGENTS:
-                raise ApiError(429, f"this session has {MOST_AGENTS:,} agents already", code="rate_limit_exceeded")
+            self.require_room()
             path = f"{self.name}/{self.children}"
             self.children += 1
             self._agents[name] = self.capture.agent(path, role=role or name, parent=self.agent, policy=self.policy)
         return self._agents[name]
+
+    def require_room(self) -> None:
+        """Raises ApiError for an agent too many."""
+        if len(self.capture.whole.agents) >= MOST_AGENTS:
+            raise ApiError(429, f"this session has {MOST_AGENTS:,} agents already", code="rate_limit_exceeded")
 
     def require_allowed(self) -> None:
         """Raises ApiError for a call too many: a refusal that no client tries again, so that any harness ends."""

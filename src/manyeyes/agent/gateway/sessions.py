@@ -39,9 +39,9 @@ class Wanted:
         task, environment: of its trajectory.
         parent: id of the session whose agent it is; "" for none.
         role: of its agent.
-        policy: whether what it samples may be trained on.
+        policy: whether what it samples may be trained on; that of its parent when left out, live for a root.
         sampling: fields that stand over those of its requests.
-        seed: of its draws.
+        seed: of its draws; that of its parent when left out.
         variant: recorded in its trajectory.
         allowance: what it may use.
     """
@@ -52,7 +52,7 @@ class Wanted:
     environment: str = ""
     parent: str = ""
     role: str = ""
-    policy: Policy = "live"
+    policy: Policy | None = None
     sampling: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
     variant: dict[str, Any] = field(default_factory=dict)
@@ -147,9 +147,7 @@ class Sessions:
         return trajectory
 
     def expire(self) -> None:
-        """End the sessions that nobody has used for long, and forget answers that nobody asks for again."""
-        for one in self:
-            one.repeats.forget()
+        """End the sessions that nobody has used for long."""
         late = self.clock() - self.config.idle_seconds
         fresh = {one.root.id for one in self if one.used > late or one.open}
         for session in [one for one in self if one.parent is None and one.id not in fresh]:
@@ -159,6 +157,11 @@ class Sessions:
             except Exception as error:  # the boundary: others must end all the same, and this one is tried again
                 why = error if isinstance(error, ManyeyesError) else f"{type(error).__name__}: {error}"
                 LOG.error("session %s could not be ended: %s", session.id, why)
+
+    def forget_answers(self) -> None:
+        """Those that nobody asks for again, also of sessions that say nothing more."""
+        for one in self:
+            one.repeats.forget()
 
     def _forget(self, session: Session, stop: str) -> None:
         del self._sessions[session.id]
@@ -170,15 +173,22 @@ class Sessions:
 
     def _root(self, id: str, wanted: Wanted) -> Session:
         whole = Trajectory(wanted.name or id, wanted.task, wanted.environment, variant=wanted.variant)
-        whole.agents[0].role, whole.agents[0].policy, whole.agents[0].task = wanted.role, wanted.policy, wanted.task
+        main = whole.agents[0]
+        main.role, main.policy, main.task = wanted.role, wanted.policy or "live", wanted.task
         capture = Capture(whole, self.config.session_bytes, self.room, self.clock)
-        return self._session(id, 0, whole.agents[0].name, capture, wanted, None)
+        return self._session(id, 0, main.name, capture, wanted, None)
 
     def _child(self, id: str, wanted: Wanted) -> Session:
         parent = self.find(wanted.parent)
+        parent.require_room()
+        if wanted.name or wanted.environment or wanted.variant:
+            raise bad(
+                f"name, environment and variant are those of the trajectory: give them to session {parent.root.id}"
+            )
         name = f"{parent.name}/{parent.children}"
         parent.children += 1
-        number = parent.capture.agent(name, role=wanted.role, parent=parent.agent, policy=wanted.policy)
+        policy = wanted.policy or parent.policy
+        number = parent.capture.agent(name, role=wanted.role, parent=parent.agent, policy=policy)
         parent.capture.whole.agents[number].task = wanted.task
         return self._session(id, number, name, parent.capture, wanted, parent)
 
@@ -187,8 +197,8 @@ class Sessions:
     ) -> Session:
         repeats = Repeats(self.config.retry_bytes, self.config.retry_seconds, self.clock)
         return Session(
-            id, agent, name, capture, repeats, parent, wanted.policy, dict(wanted.sampling), wanted.seed,
-            wanted.allowance,
+            id, agent, name, capture, repeats, parent, capture.whole.agents[agent].policy, dict(wanted.sampling),
+            wanted.seed, wanted.allowance,
         )  # fmt: skip
 
 
