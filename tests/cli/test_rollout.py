@@ -1,6 +1,7 @@
 import asyncio
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from manyeyes.agent.chat_model import ChatModel
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.fakes import FakeEndpoint, Scripted
 from manyeyes.agent.judge import Rewards
+from manyeyes.agent.registry import Registry
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.manager import RolloutManager
+from manyeyes.agent.sandbox_probe import probe
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
 from manyeyes.agent.toolset import Functions
 from manyeyes.cli.main import main
-from manyeyes.cli.rollout import Options, _collect, _requests  # pyright: ignore[reportPrivateUsage]
-from manyeyes.core.messages import assistant
+from manyeyes.cli.rollout import Options, _collect, _requests, _run  # pyright: ignore[reportPrivateUsage]
+from manyeyes.core.messages import Message, ToolCall, assistant
 from manyeyes.core.sampler import Sampler
 from manyeyes.core.trajectory import Policy
 from manyeyes.core.trajectory_store import TrajectoryStore
@@ -107,3 +110,26 @@ def test_a_folder_with_another_configuration_is_refused(capsys, tmp_path: Path) 
     (tmp_path / "config.json").write_text('{"environ')
     words = ["--endpoint", "http://127.0.0.1:9", "--model", "m", "--folder", str(tmp_path)]
     assert ran("puzzles", *words) == 2 and "none of this command's" in capsys.readouterr().err
+
+
+def test_environments_that_borrow_a_sandbox_are_lent_one(tmp_path: Path) -> None:
+    found = asyncio.run(probe())
+    if not found.works:
+        why = f"needs bubblewrap: {found.problem}; {found.fix}"
+        pytest.fail(why) if os.environ.get("CI") == "true" else pytest.skip(why)
+    environment = Registry().composed(toolsets=["code"], judge="number", name="borrows")
+    source = Tasks(lambda number: Task(f"t/{number}", "How much is 6 * 7?", truth=42), size=1)
+
+    def computes(messages: Sequence[Message]) -> Message:
+        if messages[-1].role == "tool":
+            return assistant(f"Answer: {messages[-1].text.strip()}")
+        return assistant(calls=(ToolCall.of("shell", {"command": "echo $((6 * 7))"}, index=0),))
+
+    async def ran() -> int:
+        async with FakeEndpoint(computes) as fake:
+            options = Options("borrows", endpoint=fake.url, model="m", tasks=1, attempts=2)
+            return await _run(options, environment, source, tmp_path)
+
+    assert asyncio.run(ran()) == 0
+    with TrajectoryStore(tmp_path / "trajectories", mode="read") as store:
+        assert [store.get(name).reward for name in store.names()] == [1.0, 1.0]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from manyeyes.core.data_rules import Rules
@@ -46,6 +46,7 @@ def grown(drawn: list[Turn]) -> Trajectory:
     return whole
 
 
+@example([(NOBODY, 0, 0, 0, False), (0, 0, 0, 1, True), (1, 0, 2, 0, False), (0, 0, 3, 1, False)])
 @given(turns)
 def test_what_a_trajectory_gives_has_no_errors(drawn: list[Turn]) -> None:
     whole = grown(drawn)

@@ -1,17 +1,19 @@
 """Let agents that only speak a standard LLM API take part: OpenAI's chat and responses, Anthropic's messages.
 
-manyeyes gateway --upstream http://127.0.0.1:8000/v1      in front of an OpenAI-compatible endpoint
-manyeyes gateway --model RUN_OR_CHECKPOINT                in front of a trained model, served in this process
+- manyeyes gateway --upstream http://127.0.0.1:8000/v1: in front of an OpenAI-compatible endpoint
+- manyeyes gateway --upstream http://127.0.0.1:8765 --tokens --vocabulary DIR: in front of `manyeyes serve`
+- manyeyes gateway --model RUN_OR_CHECKPOINT: in front of a trained model, served in this process
 
 Every call is kept token for token. docs/gateway.md lists the routes. Ctrl-C or SIGTERM answers what runs, then ends.
 """
 
 import asyncio
+import itertools
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +28,9 @@ from manyeyes.agent.gateway.keys import Keys
 from manyeyes.agent.gateway.sampler_settings import TokenSettings
 from manyeyes.agent.gateway.sampler_upstream import SamplerUpstream
 from manyeyes.agent.gateway.upstream import Upstream
+from manyeyes.agent.limiter import Limiter
+from manyeyes.agent.remote_manyeyes import ManyeyesSampler
+from manyeyes.agent.remote_wire import Server
 from manyeyes.cli.locations import MODEL, model_folder
 from manyeyes.core.errors import ConfigError, ManyeyesError
 from manyeyes.core.tokenizer import Tokenizer
@@ -50,6 +55,8 @@ class Options:
     """What the endpoint calls its model; the name that a client uses when left out."""
     upstream_ids: bool = True
     """Ask the endpoint for token ids, as vLLM tells them; without ids no sample can be trained on."""
+    tokens: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """--upstream is a `manyeyes serve`: ask its token API, which tells every id; needs --vocabulary."""
     vocabulary: Annotated[Path | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = None
     """The endpoint's checkpoint folder: says how pictures become tokens. Samples with pictures are masked without."""
     model: Annotated[str, tyro.conf.arg(metavar="RUN_OR_CHECKPOINT", help_behavior_hint="")] = ""
@@ -67,7 +74,7 @@ class Options:
     top_p: float = 1.0
     """Of requests that do not say."""
     context_tokens: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="")] = None
-    """With --model: prompt and answer together at most; what the model and the cache can hold when left out."""
+    """With --model or --tokens: prompt and answer together at most; what the model can hold when left out."""
     cache_tokens: int = 131_072
     """With --model: tokens that are kept, of all requests and of prompts that may come again."""
     most_calls: int = 1024
@@ -91,7 +98,7 @@ def main(options: Options) -> int:
 
 async def _serve(options: Options, config: GatewayConfig, token: str | None) -> int:
     async with AsyncExitStack() as stack:
-        upstream = _endpoint(options) if options.upstream else await _engine(options, stack)
+        upstream = await (_remote(options, stack) if options.upstream else _engine(options, stack))
         keep = _keeper(options, stack)
         gateway = await stack.enter_async_context(Gateway(upstream, config=config, token=token, on_finished=keep))
         await _until_stopped(gateway, token_told=token is not None)
@@ -119,17 +126,24 @@ async def _until_stopped(gateway: Gateway, *, token_told: bool) -> None:
             print(f"session {session.id} was not kept: {error}", flush=True)
 
 
-def _endpoint(options: Options) -> Upstream:
-    eyes = None
-    if options.vocabulary is not None:
-        from manyeyes.model.checkpoint_folder import read_config
+async def _remote(options: Options, stack: AsyncExitStack) -> Upstream:
+    key, folder = os.environ.get(KEY_VARIABLE, "").strip(), options.vocabulary
+    server = EndpointServer(options.upstream, options.upstream_model, key, ids=options.upstream_ids)
+    if folder is None:
+        if options.tokens:
+            raise ConfigError("--tokens needs the model's --vocabulary DIR: conversations become tokens here")
+        return EndpointUpstream(server)
+    from manyeyes.model.checkpoint_folder import read_config
 
-        folder = options.vocabulary
-        eyes = Eyes(read_config(folder).rules, Tokenizer.load(folder).media_pad)
-    server = EndpointServer(
-        options.upstream, options.upstream_model, os.environ.get(KEY_VARIABLE, "").strip(), ids=options.upstream_ids
-    )
-    return EndpointUpstream(server, eyes=eyes)
+    config, tokenizer = read_config(folder), Tokenizer.load(folder)
+    if not options.tokens:
+        return EndpointUpstream(server, eyes=Eyes(config.rules, tokenizer.media_pad))
+    below = ManyeyesSampler(Server(server.url.rstrip("/").removesuffix("/v1"), server.model, key))
+    sampler = await stack.enter_async_context(below)
+    context = options.context_tokens or config.text.max_position_embeddings
+    served = Served(options.upstream_model or _name(folder), tokenizer, config.rules, context, Grammars(tokenizer))
+    settings = TokenSettings(temperature=options.temperature, top_p=options.top_p)
+    return SamplerUpstream(sampler, served, settings, limiter=Limiter(options.most_calls))
 
 
 async def _engine(options: Options, stack: AsyncExitStack) -> Upstream:
@@ -146,18 +160,30 @@ async def _engine(options: Options, stack: AsyncExitStack) -> Upstream:
     )
     loaded = Assistant.load(folder, device=chosen_device(options.device))
     engine = await stack.enter_async_context(AsyncEngine(loaded.model, loaded.tokenizer, sizes))
-    name = folder.absolute().parent.name if folder.name == MODEL else folder.absolute().name
-    served = Served(name, loaded.tokenizer, loaded.model.config.rules, engine.context, grammars)
+    served = Served(_name(folder), loaded.tokenizer, loaded.model.config.rules, engine.context, grammars)
     settings = TokenSettings(temperature=options.temperature, top_p=options.top_p)
     return SamplerUpstream(engine, served, settings)
 
 
-def _keeper(options: Options, stack: AsyncExitStack) -> Callable[[Trajectory], object] | None:
+def _name(folder: Path) -> str:
+    """Of a run's model that of the run."""
+    return folder.absolute().parent.name if folder.name == MODEL else folder.absolute().name
+
+
+def _keeper(options: Options, stack: AsyncExitStack | ExitStack) -> Callable[[Trajectory], object] | None:
     if options.store is None:
         return None
     store = TrajectoryStore(options.store, mode="append")
     stack.callback(store.close)
-    return store.append
+
+    def keep(trajectory: Trajectory) -> None:
+        """A session may be begun anew under its name, here or after a restart: what it left before stays."""
+        name, names = trajectory.name, (f"{trajectory.name}.{number}" for number in itertools.count(2))
+        while name in store:
+            name = next(names)
+        store.append(replace(trajectory, name=name))
+
+    return keep
 
 
 def _given_token(options: Options) -> str | None:

@@ -9,6 +9,7 @@
 
 import asyncio
 import inspect
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -22,13 +23,16 @@ import tyro
 from manyeyes.agent.chat_model import ChatModel
 from manyeyes.agent.endpoint import Endpoint
 from manyeyes.agent.environment import Environment
+from manyeyes.agent.environments.shared_sandbox import SharedSandbox
 from manyeyes.agent.limiter import Limiter
 from manyeyes.agent.openai_chat import OpenAIChat
 from manyeyes.agent.registry import Registry
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.group import Group, GroupRequest
 from manyeyes.agent.rollouts.manager import RolloutManager
+from manyeyes.agent.rollouts.pool import EnvironmentPool
 from manyeyes.agent.rollouts.snapshot import TRAJECTORIES, RolloutSnapshot
+from manyeyes.agent.shipped_toolsets import shipped_rooms
 from manyeyes.agent.task_source import TaskSource, jsonl_tasks
 from manyeyes.cli.locations import model_folder, runs_folder, short
 from manyeyes.cli.swarm_model import embedded
@@ -44,6 +48,8 @@ from manyeyes.view.wording import duration
 CONFIG = "config.json"
 TELL_SECONDS = 2.0
 STOPPED = 130
+MOST_ROOMS = 32
+"""Sandboxes with a Python kernel at once; more attempts than that wait for theirs."""
 KEPT = ("environment", "source", "model", "endpoint", "attempts", "seed")
 """Options that belong to a run from its beginning."""
 
@@ -149,6 +155,19 @@ async def _model(options: Options, limiter: Limiter) -> AsyncIterator[ChatModel]
         yield chat
 
 
+@asynccontextmanager
+async def _pool(options: Options) -> AsyncIterator[EnvironmentPool]:
+    """Rooms for environments whose toolsets borrow one; none is made before somebody asks."""
+    most = min(options.concurrent, MOST_ROOMS)
+    shared = SharedSandbox(kernels=most)
+    with tempfile.TemporaryDirectory(prefix="manyeyes-rooms-", ignore_cleanup_errors=True) as rooms:
+        try:
+            async with EnvironmentPool(shipped_rooms(shared, Path(rooms), most=most)) as pool:
+                yield pool
+        finally:
+            await shared.close()
+
+
 async def _run(options: Options, environment: Environment, source: TaskSource, folder: Path) -> int:
     print(f"{options.environment}: {options.tasks} tasks, {options.attempts} attempts each, in {short(folder)}")
     config = RolloutConfig(most_running=options.concurrent)
@@ -160,9 +179,9 @@ async def _run(options: Options, environment: Environment, source: TaskSource, f
                 if isinstance(tokenizer := getattr(model, "tokenizer", None), Tokenizer):
                     tokenizer.save(folder / "tokenizer.tiktoken")
                 models: dict[Policy, ChatModel | Sampler] = {"live": model, "frozen": model}
-                async with RolloutManager(models, config=config, store=store, folder=folder) as manager:
-                    wanted = _requests(options, environment, source)
-                    failed = await _collect(manager, wanted, options)
+                async with _pool(options) as pool:
+                    async with RolloutManager(models, config=config, pool=pool, store=store, folder=folder) as manager:
+                        failed = await _collect(manager, _requests(options, environment, source), options)
     finally:
         await _closed(environment)
     print(f"look at it with: manyeyes rollouts {short(folder)} --web")

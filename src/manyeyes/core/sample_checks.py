@@ -76,8 +76,8 @@ def _counted(trajectory: Trajectory, number: int, count: np.ndarray) -> Iterator
             yield f"{int((sampled > 0).sum())} tokens carry loss, and may not: {why}"
         return
     wanted = np.isfinite(node.logprobs).astype(np.int32)
-    if node.parent == NOBODY and not node.given and len(wanted):
-        wanted[0] = 0  # nothing stands before it that it could be predicted from
+    if not node.given and not any(len(trajectory.nodes[before].ids) for before in trajectory.branch(number)[:-1]):
+        wanted[:1] = 0  # nothing stands before it that it could be predicted from
     if (sampled > wanted).any():
         yield f"{int((sampled > wanted).sum())} sampled tokens carry loss more often than once"
     if (sampled < wanted).any():

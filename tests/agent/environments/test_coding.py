@@ -227,3 +227,15 @@ def test_a_repository_is_handed_in_however_much_lies_beside_it(tmp_path: Path) -
     assert handed.changed["runs.py"] == "mended" and ".git/config" not in handed.changed
     assert set(handed.removed) == {"gone.py", "link.py", "folder.py"} and len(handed.changed) <= MOST_FILES
     assert "a/0000.txt" in handed.left_out and handed_in(original, handed)["runs.py"] == "mended"
+
+
+@pytest.mark.usefixtures("probed")
+def test_lines_are_inserted_where_view_numbers_them() -> None:
+    task = Task("t", "Insert.", {"files": {"a.py": "one\ntwo\x0cand\u2028half\nthree"}, "module": "a", "tests": []})
+    walked = run(with_coding(task, [
+        calls(("insert", {"path": "a.py", "line": 2, "text": "new"})),
+        calls(("insert", {"path": "a.py", "line": 9, "text": ""})),
+        calls(("insert", {"path": "a.py", "line": 4, "text": "last"})), calls(("submit", {})),
+    ]))  # fmt: skip
+    assert walked.noted[-1]["submission"]["changed"] == {"a.py": "one\ntwo\x0cand\u2028half\nnew\nthree\nlast"}
+    assert "a.py has lines 1 to 4" in told(walked)[1]

@@ -1,8 +1,5 @@
 """What starts next: nothing waits for what can only start when it itself is over."""
 
-import asyncio
-from typing import Any
-
 from manyeyes.agent.rollouts.admission import Admission
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.open_group import OpenGroup

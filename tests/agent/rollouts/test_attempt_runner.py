@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.ctx import RolloutCtx
 from manyeyes.agent.rollouts.manager import RolloutManager
 from manyeyes.agent.task import Outcome
@@ -81,9 +82,9 @@ def test_the_span_of_an_attempt_that_hung_has_an_end() -> None:
                 continue
 
     async def work() -> Any:
-        from manyeyes.agent.rollouts.config import RolloutConfig
-
-        async with RolloutManager({"live": Quick()}, config=RolloutConfig(tool_seconds=3.0, infra_retries=0)) as manager:
+        async with RolloutManager(
+            {"live": Quick()}, config=RolloutConfig(tool_seconds=3.0, infra_retries=0)
+        ) as manager:
             manager.submit(request(0, Turns(1, deed), 1))
             group = await manager.next_group()
             released.set()

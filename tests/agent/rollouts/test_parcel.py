@@ -33,3 +33,9 @@ def test_what_is_no_json_is_refused() -> None:
     whole = Trajectory("task/0/0", "task", events=[Event("tool", data={"x": object()})])
     with pytest.raises(WireError, match="JSON"):
         packed(whole)
+
+
+@pytest.mark.parametrize("broken", [b"", b"\x93", b"\x93\xc4\x00\xc4\x00\x80", packed(Trajectory("a", "b"))[:-3]])
+def test_bytes_that_are_no_parcel_are_said_to_be_none(broken: bytes) -> None:
+    with pytest.raises(WireError):
+        unpacked(broken)

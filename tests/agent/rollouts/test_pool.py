@@ -441,3 +441,31 @@ def test_in_a_storm_of_cancellations_failures_and_hangs_nothing_is_lost_and_noth
     made, holders = Made(), set[int]()
     virtually(do())
     assert ends["done"] > 100 and ends["cancelled"] > 20
+
+
+def test_who_is_cancelled_in_the_moment_in_which_his_turn_comes_costs_the_pool_nothing() -> None:
+    async def work() -> dict[str, Any]:
+        made, wrong = Made(), []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+        async with EnvironmentPool({"thing": PoolKind(made, most=1)}) as pool:
+
+            async def borrow() -> None:
+                async with pool.lease("thing", owner="b", seconds=inf):
+                    await asyncio.sleep(1.0)
+
+            shelf = pool._shelves["thing"]
+            async with pool.lease("thing", owner="a", seconds=inf):
+                waiting = asyncio.create_task(borrow())
+                await asyncio.sleep(1.0)
+                first = shelf.borrowers.first()
+                assert first is not None
+                put, shelf._put = shelf._put, lambda instance: (waiting.cancel(), put(instance))  # pyright: ignore[reportAttributeAccessIssue]
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await asyncio.sleep(5.0)
+            assert not wrong
+            async with pool.lease("thing", owner="c", seconds=inf):
+                return pool.stats()["thing"]
+
+    stats, _ = run_virtually(work())
+    assert stats["leased"] == 1 and stats["waiting"] == 0

@@ -105,3 +105,29 @@ def test_a_run_in_bad_weather_leaves_nothing_borrowed(seed: int) -> None:
         assert stats["created"] == stats["closed"] and not stats["stuck"]
 
     run_virtually(do())
+
+
+def test_a_loan_lasts_as_long_as_its_attempt_however_long_the_run_is_suspended() -> None:
+    held: list[bool] = []
+
+    async def deed(ctx: RolloutCtx, turn: int) -> None:
+        assert ctx.host.pool is not None
+        async with ctx.lease("room"):
+            await asyncio.sleep(5.0)
+            held.append(ctx.host.pool.stats()["room"]["leased"] == 1)
+
+    async def do() -> None:
+        async with EnvironmentPool({"room": PoolKind(Room, most=1)}) as pool:
+            async with RolloutManager({"live": Quick()}, config=CONFIG, pool=pool) as manager:
+                manager.submit(request(0, Turns(1, deed), size=1))
+                await asyncio.sleep(1.0)
+                await manager.suspend()
+                await asyncio.sleep(3.9)
+                asyncio.get_running_loop()._clock.now += 1000.0  # pyright: ignore[reportAttributeAccessIssue]
+                await asyncio.sleep(5.0)
+                await manager.go_on()
+                (group,) = [group async for group in manager.results()]
+            assert group.complete and pool.stats()["room"]["expired"] == 0
+
+    run_virtually(do())
+    assert held == [True]

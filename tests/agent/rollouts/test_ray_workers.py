@@ -7,15 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.group import Group, GroupRequest
 from manyeyes.agent.rollouts.manager import RolloutManager
-from manyeyes.agent.rollouts.ray_workers import RayRollouts
+from manyeyes.agent.rollouts.ray_workers import GroupParcel, RayRollouts, RolloutWorker
 from manyeyes.agent.task import Task
 
-from .worlds import Quick, Turns, request
+from ..virtual_time import run_virtually
+from .worlds import Quick, Turns, hang, request
 
 pytestmark = pytest.mark.slow
 
@@ -77,9 +79,12 @@ def test_what_was_under_way_on_a_lost_machine_runs_again(cluster: Any, tmp_path:
                 rollouts.submit(request(number, Turns(1, partial(slow, str(tmp_path))), 2))
             while len(list(tmp_path.iterdir())) < 16:
                 await asyncio.sleep(0.1)
+            await rollouts.set_version(3)
             cluster.remove_node(node)
             (tmp_path / "go").touch()
-            return [group async for group in rollouts.results()], rollouts.lost
+            groups = [group async for group in rollouts.results()]
+            assert [one.version for one in await rollouts.snapshots()] == [3, 3]  # the new one was told
+            return groups, rollouts.lost
 
     groups, lost = asyncio.run(work())
     assert sorted(int(group.request.id) for group in groups) == list(range(8)) and lost == 1
@@ -96,3 +101,38 @@ def test_what_fails_over_there_says_why(cluster: Any) -> None:
     bad, good = sorted(asyncio.run(work()), key=lambda group: group.request.id)
     assert good.complete and not bad.complete and len(bad.trajectories) == 2
     assert "expected an Environment" in bad.trajectories[0].masked
+
+
+class Unreadable(Turns):
+    """Cannot be unpickled."""
+
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
+
+
+def test_what_an_actor_cannot_read_is_a_failure_and_no_lost_worker(cluster: Any) -> None:
+    async def work() -> tuple[list[Group], int]:
+        async with RayRollouts(make, workers=1) as rollouts:
+            rollouts.submit(request(0, Unreadable(1), 2))
+            rollouts.submit(request(1, Turns(1), 1))
+            return [group async for group in rollouts.results()], rollouts.lost
+
+    groups, lost = asyncio.run(work())
+    bad, good = sorted(groups, key=lambda group: group.request.id)
+    assert good.complete and lost == 0 and bad.failures == {"environment_bug": 2} and len(bad.trajectories) == 2
+
+
+def test_a_worker_keeps_what_was_cancelled_before_there_was_room_for_it() -> None:
+    async def work() -> list[GroupParcel]:
+        worker = RolloutWorker(partial(RolloutManager, {"live": Quick()}, config=RolloutConfig(most_open=1)))
+        first = asyncio.create_task(worker.run(request(0, Turns(1, hang), 1)))
+        second = asyncio.create_task(worker.run(request(1, Turns(1, hang), 1)))
+        await asyncio.sleep(1.0)
+        await worker.cancel("1", "nobody wants it")
+        await worker.cancel("0", "nobody wants it")
+        told = [msgspec.msgpack.decode(await one, type=GroupParcel) for one in (first, second)]
+        await worker.close()
+        return told
+
+    parcels, seconds = run_virtually(work())
+    assert [parcel.failures for parcel in parcels] == [{"cancelled": 1}, {"cancelled": 1}] and seconds < 10.0

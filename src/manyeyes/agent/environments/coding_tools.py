@@ -7,6 +7,7 @@ Report: App. E.5.
 """
 
 import asyncio
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -104,7 +105,7 @@ class CodingTools:
             text: the lines.
         """
         content = await asyncio.to_thread(self._text, path)
-        lines = content.splitlines(keepends=True)
+        lines = list(io.StringIO(content, newline="\n"))  # as `view` numbers them, not as `str.splitlines` does
         if not 0 <= line <= len(lines):
             raise PathRefused(f"{path} has lines 1 to {len(lines)}; {line} is none of them, and not 0")
         if line and not lines[line - 1].endswith("\n"):

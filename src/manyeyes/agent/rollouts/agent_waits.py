@@ -209,6 +209,8 @@ class AgentWaits:
         """The attempt is over: nothing is begun any more, whatever an episode makes of its cancellation."""
         if inspect.iscoroutine(work):
             work.close()
+        elif isinstance(work, asyncio.Future):
+            work.cancel()
         await asyncio.sleep(0.1)  # for an episode that does not want to hear, and the loop that it is in
         raise asyncio.CancelledError(self.attempt.called_off)
 

@@ -18,10 +18,9 @@ from manyeyes.agent.rollouts.attempt import Attempt
 from manyeyes.agent.rollouts.captured_sampler import CapturedSampler
 from manyeyes.agent.rollouts.host import Host
 from manyeyes.agent.rollouts.parcel import packed
-from manyeyes.agent.rollouts.past import Suspended
+from manyeyes.agent.rollouts.past import Part, Suspended, part_of
 from manyeyes.agent.token_chat import TokenChat
 from manyeyes.core.errors import ConfigError, ManyeyesError
-from manyeyes.core.sampler import Completion
 from manyeyes.core.trajectory import Policy
 
 SUSPENDED = "suspended.msgpack"
@@ -49,22 +48,31 @@ def suspended(attempt: Attempt) -> Suspended:
     """An attempt as it is now."""
     trajectory, main = attempt.trajectory, attempt.main
     assert trajectory is not None, "an attempt that runs has a trajectory"
-    parts, started = {}, {}
+    parts: dict[str, Part] = {}
+    started: dict[str, list[str]] = {}
+    for name, past in attempt.past.items():  # of a replay that has not come so far yet
+        if past.part is not None and past.part.ids:
+            parts[name] = part_of(past.part)
+        if past.started:
+            started[name] = sorted(past.started)
     for agent in main.family:
         if agent.part is not None and agent.part.ids:
-            parts[agent.agent] = _plain(agent.part)
+            parts[agent.agent] = part_of(agent.part)
         if agent.calls:
-            started[agent.agent] = sorted(agent.calls)
+            started[agent.agent] = sorted(agent.calls | set(started.get(agent.agent, ())))
     return Suspended(packed(trajectory), main.seconds, parts, started, dict(attempt.tries or {}))
 
 
-def write(folder: str | Path, version: int, attempts: Iterable[Attempt]) -> int:
+def write(folder: str | Path, version: int, attempts: Iterable[Attempt], waiting: Mapping[str, Suspended]) -> int:
     """Write a checkpoint, whole or not at all; returns how many attempts it holds.
+
+    Args:
+        waiting: attempts of an earlier checkpoint that have not gone on yet.
 
     Raises:
         RolloutCheckpointError: the disk is full or gone.
     """
-    held = {one.name: suspended(one) for one in attempts}
+    held = {**waiting, **{one.name: suspended(one) for one in attempts}}
     path = Path(folder) / SUSPENDED
     part = path.with_suffix(".part")
     try:
@@ -116,7 +124,3 @@ async def handed_back(host: Host) -> None:
             return
         await asyncio.sleep(LOOK_SECONDS)
     raise ConfigError(f"{host.sampling} requests were not handed back within {QUIET_SECONDS:g} s")
-
-
-def _plain(part: Completion) -> tuple[list[int], list[float], list[int], str]:
-    return part.ids, part.logprobs, part.versions, part.logprob_kind

@@ -15,6 +15,7 @@ Report: App. D (task trees, token in, token out), §3 (frozen sub-agents).
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,8 @@ class RolloutCtx(AgentRecorder):
         if self.host.pool is None:
             raise ConfigError(f"{self.agent} asks for a {kind!r}, and this run has no pool of environments")
         name, priority = self.attempt.name, self.attempt.priority
-        lease = self.host.pool.lease(kind, owner=name, seconds=self.seconds_left, priority=priority)
+        # No end by the pool's own clock, which goes on while the run is suspended: an attempt that ends gives back.
+        lease = self.host.pool.lease(kind, owner=name, seconds=inf, priority=priority)
         held = await self.waiting("pool", lease.__aenter__(), ticks=self.host.pool_ticks)
         try:
             yield held.resource

@@ -8,6 +8,7 @@
 Report: App. D.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -33,7 +34,7 @@ class Store(Protocol):
     """Where finished trajectories go; see `core.trajectory_store.TrajectoryStore`."""
 
     def append(self, trajectory: Trajectory) -> Any:
-        """Keep one."""
+        """Keep one; one with pictures is handed over in a thread. Never called twice at once."""
         ...
 
     def get(self, name: str) -> Trajectory:
@@ -76,6 +77,8 @@ class Delivery:
         self.groups: dict[str, OpenGroup] = {}
         self.ready: deque[Group] = deque()
         self.version = 0
+        self._shelving: deque[tuple[Attempt, Trajectory, str]] = deque()
+        self._shelver: asyncio.Task[None] | None = None
 
     def open(self, group: OpenGroup) -> None:
         """A group was submitted."""
@@ -102,8 +105,11 @@ class Delivery:
             cause: why it failed; "" when it did not.
             keep: whether it goes into the store: it is not run again then.
         """
-        if keep:
-            self._keep(trajectory)
+        if keep and self._store is not None:
+            if self._shelving or any(node.media for node in trajectory.nodes):
+                self._shelve(attempt, trajectory, cause)
+                return
+            self._kept(self._failure(self._store, trajectory))
         self._into_group(attempt, trajectory, cause, naturally=cause != "cancelled")
 
     def known(self, attempt: Attempt) -> bool:
@@ -186,15 +192,37 @@ class Delivery:
             stats.failures[cause] += 1
         stats.ended(trajectory, self.version)
 
-    def _keep(self, trajectory: Trajectory) -> None:
-        """Into the store; when that fails it is counted, and the attempt is none the worse for it."""
-        if self._store is None:
-            return
-        try:
-            self._store.append(trajectory)
-        except Exception:  # whatever a store or a disk does, no rollout is lost by it
+    def _shelve(self, attempt: Attempt, trajectory: Trajectory, cause: str) -> None:
+        """As `put`, in a thread and in turn, for pictures take long. Until then the attempt counts as running."""
+        self._shelving.append((attempt, trajectory, cause))
+        if len(self._shelving) == 1:
+            self._shelver = asyncio.get_running_loop().create_task(self._shelve_all())
+
+    async def _shelve_all(self) -> None:
+        assert self._store is not None, "asked where there is a store"
+        while self._shelving:
+            attempt, trajectory, cause = self._shelving[0]
+            self._kept(await asyncio.to_thread(self._failure, self._store, trajectory))
+            self._shelving.popleft()
+            asyncio.get_running_loop().call_soon(self._shelved, attempt, trajectory, cause)
+
+    def _shelved(self, attempt: Attempt, trajectory: Trajectory, cause: str) -> None:
+        self._into_group(attempt, trajectory, cause, naturally=cause != "cancelled")
+
+    def _kept(self, failure: Exception | None) -> None:
+        """A store that fails is counted, and the attempt is none the worse for it."""
+        if failure is not None:
             self._stats.dropped += 1
             self._stats.failures["store"] += 1
+
+    @staticmethod
+    def _failure(store: Store, trajectory: Trajectory) -> Exception | None:
+        """Into the store; why that failed."""
+        try:
+            store.append(trajectory)
+        except Exception as error:  # whatever a store or a disk does, no rollout is lost by it
+            return error
+        return None
 
     def _stored(self, name: str) -> Trajectory | None:
         """What an earlier run has made of an attempt."""

@@ -176,7 +176,7 @@ class Breaker:
         self._trying = False
 
     def said_nothing(self) -> None:
-        """An attempt ended in a way that says nothing of infrastructure: where it was the one that tries, another does."""
+        """An end that says nothing of infrastructure: where it was that of the one that tries, another tries."""
         self._trying = False
 
     def failed(self, now: float) -> None:

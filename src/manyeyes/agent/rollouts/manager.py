@@ -206,6 +206,8 @@ class RolloutManager:
     async def checkpoint(self, folder: str | Path) -> int:
         """Write down all attempts that are under way; returns how many. The run must be suspended.
 
+        Attempts that were restored and have not gone on yet are among them.
+
         Raises:
             ConfigError: it is not suspended, or a sampler does not hand back.
             RolloutCheckpointError: the disk is full or gone.
@@ -213,13 +215,14 @@ class RolloutManager:
         checkpoint.check_captured(self.models)
         if self.gate.is_open:
             raise ConfigError("a run must be suspended before its attempts can be written down")
+        await asyncio.sleep(0)  # whoever was about to begin has begun
         await checkpoint.handed_back(self.host)
         begun = [
             one
             for one in self._runner.live.values()
             if one.main is not None and not one.main.is_over and not one.called_off
         ]
-        return checkpoint.write(folder, self.host.version, begun)
+        return checkpoint.write(folder, self.host.version, begun, self._pasts)
 
     def restore(self, folder: str | Path, *, version: int | None = None) -> int:
         """Let attempts of a checkpoint go on where they stood, once their groups are submitted; returns how many.
@@ -317,10 +320,11 @@ class RolloutManager:
         name = request.name_of(number)
         attempt = Attempt(group, number, name=name, seed=request.seed, priority=request.priority)
         group.running[number] = attempt
+        past = self._pasts.pop(name, None)
         if self._delivery.known(attempt):
             self._breaking("cancelled")
         else:
-            self._runner.start(attempt, self._pasts.pop(name, None))
+            self._runner.start(attempt, past)
 
     def _ended(self, attempt: Attempt, trajectory: Trajectory, cause: Cause | None) -> None:
         """An attempt that was run is over."""

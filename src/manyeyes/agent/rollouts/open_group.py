@@ -30,8 +30,8 @@ class OpenGroup:
     """
 
     __slots__ = (
-        "at", "called_off", "ended", "episode", "gated", "good", "group", "oldest", "request", "running", "started", "stragglers",
-        "trajectories",
+        "at", "called_off", "ended", "episode", "gated", "good", "group", "oldest", "request", "running", "started",
+        "stragglers", "trajectories",
     )  # fmt: skip
 
     def __init__(self, request: GroupRequest, episode: Any, at: float) -> None:

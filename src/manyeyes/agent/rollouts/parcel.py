@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from manyeyes.core.trajectory import Trajectory
-from manyeyes.core.trajectory_wire import read, written
+from manyeyes.core.trajectory_wire import WireError, read, written
 
 
 class Parcel(msgspec.Struct, array_like=True):
@@ -41,5 +41,8 @@ def unpacked(data: bytes) -> Trajectory:
     Raises:
         WireError: the bytes are none.
     """
-    parcel = msgspec.msgpack.decode(data, type=Parcel)
-    return read(memoryview(parcel.arrays), parcel.head, parcel.blobs.__getitem__)
+    try:
+        parcel = msgspec.msgpack.decode(data, type=Parcel)
+        return read(memoryview(parcel.arrays), parcel.head, parcel.blobs.__getitem__)
+    except (msgspec.DecodeError, KeyError) as error:
+        raise WireError(f"the bytes are no parcel of a trajectory ({type(error).__name__}: {error})") from error

@@ -29,8 +29,8 @@ from manyeyes.core.errors import ManyeyesError
 from manyeyes.core.sampler import Completion, SampleUsage
 from manyeyes.core.trajectory import Event, Node, Trajectory
 
-WRITTEN_AGAIN = ("reset", "told", "hidden", "summary", "spawned", "ended", "judge", "model failed", "unclosed")
-"""Events that follow from what an agent does, and not from when."""
+OF_ITS_TIME = ("tool", "reply", "suspended", "resumed", "overdue", "failed", "model failed", "judge failed", "hang")
+"""Events of what happened once; all others follow from what an agent does, which writes them again when replayed."""
 
 
 class Drifted(ManyeyesError):
@@ -89,20 +89,25 @@ class AgentPast:
         return part
 
 
+Routed = tuple[bytes, int, int]
+"""uint16 [tokens, layers, experts a token]: its bytes, layers, experts."""
+Part = tuple[list[int], list[float], list[int], str, Routed | None]
+
+
 class Suspended(msgspec.Struct, array_like=True):
     """An attempt that is under way, as a checkpoint holds it; agents by their names.
 
     Attributes:
         trajectory: so far, as `core.trajectory_wire` writes it.
         seconds: that it has run.
-        parts: completions that are under way: ids, log-probabilities, versions, kind of the log-probabilities.
+        parts: completions that are under way: ids, log-probabilities, versions, kind of the log-probabilities, routing.
         started: places of calls that are under way.
         tries: retries so far, by kind.
     """
 
     trajectory: bytes
     seconds: float
-    parts: dict[str, tuple[list[int], list[float], list[int], str]] = {}
+    parts: dict[str, Part] = {}
     started: dict[str, list[str]] = {}
     tries: dict[str, int] = {}
 
@@ -118,11 +123,26 @@ def past_of(trajectory: Trajectory, suspended: Suspended) -> dict[str, AgentPast
     for event in trajectory.events:
         if 0 <= event.agent < len(names):
             _take(past[names[event.agent]], event)
-    for name, (ids, logprobs, versions, kind) in suspended.parts.items():
-        past[name].part = Completion(ids, logprobs, versions, "handed_back", "raw" if kind == "raw" else "sampled")
+    for name, part in suspended.parts.items():
+        past[name].part = completion_of(part)
     for name, places in suspended.started.items():
         past[name].started.update(places)
     return past
+
+
+def part_of(completion: Completion) -> Part:
+    """A completion that is under way, for a checkpoint."""
+    routing = completion.routing
+    routed = None if routing is None else (routing.tobytes(), *routing.shape[1:])
+    return completion.ids, completion.logprobs, completion.versions, completion.logprob_kind, routed
+
+
+def completion_of(part: Part) -> Completion:
+    """What `part_of` was given."""
+    ids, logprobs, versions, kind, routed = part
+    routing = None if routed is None else np.frombuffer(routed[0], np.uint16).reshape(-1, *routed[1:])
+    known = "raw" if kind == "raw" else "sampled"
+    return Completion(ids, logprobs, versions, "handed_back", known, routing=routing)
 
 
 def _completion(node: Node) -> Completion:
@@ -135,7 +155,7 @@ def _completion(node: Node) -> Completion:
 
 
 def _take(past: AgentPast, event: Event) -> None:
-    if event.kind in WRITTEN_AGAIN:
+    if event.kind not in OF_ITS_TIME:
         past.written.append(event.kind)
     match event.kind:
         case "tool":

@@ -117,7 +117,8 @@ class Lease:
         self._stop_timer()
         if self.seconds < inf:
             self._timer = asyncio.get_running_loop().call_later(self.seconds, self._expire)
-        self._coming.set_result(None)
+        if not self._coming.done():  # its owner was cancelled, and gives it back as soon as he hears of it
+            self._coming.set_result(None)
 
     def end(self, ending: Ending, why: str, error: PoolError | None = None) -> bool:
         """It is over, by whoever's doing; False when it was before.

@@ -26,6 +26,7 @@ from manyeyes.agent.rollouts.parcel import packed, unpacked
 from manyeyes.agent.rollouts.snapshot import RolloutSnapshot
 from manyeyes.core.errors import ConfigError, ManyeyesError
 from manyeyes.core.trajectory import Trajectory
+from manyeyes.core.trajectory_wire import WireError
 
 Make = Callable[[], AbstractAsyncContextManager[RolloutManager]]
 """Makes the manager of a worker, on its machine; a `RolloutManager` is such a thing itself."""
@@ -58,6 +59,7 @@ class RolloutWorker:
 
     def __init__(self, make: Make) -> None:
         self._make, self._waiting = make, dict[str, asyncio.Future[Group]]()
+        self._called_off: dict[str, str] = {}
         self._opening = asyncio.Lock()
         self._held: AbstractAsyncContextManager[RolloutManager] | None = None
         self._manager: RolloutManager | None = None
@@ -77,7 +79,11 @@ class RolloutWorker:
 
     async def cancel(self, group: str, why: str) -> None:
         """See `RolloutManager.cancel`."""
-        (await self._opened()).cancel(group, why)
+        manager = await self._opened()
+        if group in self._waiting:
+            manager.cancel(group, why)
+        else:  # it still waits for room
+            self._called_off[group] = why
 
     async def suspend(self, why: str) -> None:
         """See `RolloutManager.suspend`."""
@@ -90,6 +96,10 @@ class RolloutWorker:
     async def set_version(self, version: int) -> None:
         """See `RolloutManager.set_version`."""
         (await self._opened()).set_version(version)
+
+    async def resume_at(self, version: int) -> None:
+        """See `RolloutManager.resume_at`."""
+        (await self._opened()).resume_at(version)
 
     async def snapshot(self) -> bytes:
         """See `RolloutManager.snapshot`."""
@@ -106,6 +116,8 @@ class RolloutWorker:
         waiting = self._waiting[request.id] = asyncio.get_running_loop().create_future()
         if self._taking is None or self._taking.done():
             self._taking = asyncio.create_task(self._take(manager))
+        if (why := self._called_off.pop(request.id, "")) != "":
+            manager.cancel(request.id, why)
         return await waiting
 
     async def _take(self, manager: RolloutManager) -> None:
@@ -140,10 +152,12 @@ class RayRollouts:
             raise ConfigError(f"at least one worker is needed, got {workers}")
         self._ray = _ray()
         self._make, self._cpus, self._losses = make, cpus, losses
+        self._version, self._suspended = 0, ""
         self._workers: list[Any] = [self._made() for _ in range(workers)]
         self._load: Counter[int] = Counter()
         self._where: dict[str, int] = {}
         self._open: dict[str, asyncio.Task[None]] = {}
+        self._called_off: dict[str, str] = {}
         self._ready: deque[Group] = deque()
         self._changed = asyncio.Event()
         self.lost = 0
@@ -180,19 +194,24 @@ class RayRollouts:
 
     async def cancel(self, group: str, why: str = "it was cancelled") -> None:
         """End a group."""
+        if group in self._open:
+            self._called_off[group] = why
         if (at := self._where.get(group)) is not None:
             await self._asked(self._workers[at].cancel.remote(group, why))
 
     async def suspend(self, why: str = "new weights") -> None:
         """Park all attempts on all machines."""
+        self._suspended = why
         await self._each("suspend", why)
 
     async def go_on(self) -> None:
         """Let them go on."""
+        self._suspended = ""
         await self._each("go_on")
 
     async def set_version(self, version: int) -> None:
         """The policy has new weights."""
+        self._version = version
         await self._each("set_version", version)
 
     async def snapshots(self) -> list[RolloutSnapshot]:
@@ -205,12 +224,18 @@ class RayRollouts:
         group = Group(request)
         try:
             for _ in range(self._losses + 1):
+                if (why := self._called_off.get(request.id)) is not None:
+                    group = _failed(request, "cancelled", why)
+                    break
                 at = min(range(len(self._workers)), key=lambda one: self._load[one])
                 worker = self._workers[at]
                 self._where[request.id] = at
                 self._load[at] += 1
                 try:
                     group = _unpacked(request, await worker.run.remote(request))
+                    break
+                except (self._ray.exceptions.RayTaskError, WireError, msgspec.DecodeError) as error:
+                    group = _failed(request, "environment_bug", f"{type(error).__name__}: {error}")
                     break
                 except self._ray.exceptions.RayError as error:
                     group = _failed(request, "hang", f"its worker was lost: {type(error).__name__}")
@@ -219,6 +244,7 @@ class RayRollouts:
                     self._load[at] -= 1
         finally:
             self._where.pop(request.id, None)
+            self._called_off.pop(request.id, None)
             del self._open[request.id]
             self._ready.append(group)
             self._changed.set()
@@ -227,7 +253,11 @@ class RayRollouts:
         """Make a worker anew, once however many groups have lost it."""
         if self._workers[at] is worker:
             self.lost += 1
-            self._workers[at] = self._made()
+            fresh = self._workers[at] = self._made()
+            if self._version:
+                fresh.resume_at.remote(self._version)
+            if self._suspended:
+                fresh.suspend.remote(self._suspended)
 
     def _made(self) -> Any:
         actor = self._ray.remote(RolloutWorker)
@@ -240,9 +270,11 @@ class RayRollouts:
         return list(await asyncio.gather(*map(self._asked, calls)))
 
     async def _asked(self, call: Any) -> Any:
-        """What a worker says; None from one that is lost, which its groups will find out."""
+        """What a worker says; None from one that is lost, which its groups find out. What fails there is raised."""
         try:
             return await call
+        except self._ray.exceptions.RayTaskError:
+            raise
         except self._ray.exceptions.RayError:
             return None
 
@@ -258,7 +290,8 @@ def _unpacked(request: GroupRequest, data: bytes) -> Group:
 def _failed(request: GroupRequest, cause: Cause, why: str) -> Group:
     """A group of which nothing came back."""
     masked, names = f"{cause}: {why}", [request.name_of(number) for number in range(request.size)]
-    trajectories = [Trajectory(name, request.task.id, masked=masked, stop="failed") for name in names]
+    stop = "cancelled" if cause == "cancelled" else "failed"
+    trajectories = [Trajectory(name, request.task.id, masked=masked, stop=stop) for name in names]
     return Group(request, trajectories, failures=Counter({cause: request.size}))
 
 

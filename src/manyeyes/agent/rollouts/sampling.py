@@ -57,9 +57,7 @@ async def sampled_to_the_end(agent: AgentWaits, request: SampleRequest) -> Compl
         agent.over(line)
 
 
-async def _continued(
-    agent: AgentWaits, request: SampleRequest, whole: Completion | None, failures: int
-) -> Completion:
+async def _continued(agent: AgentWaits, request: SampleRequest, whole: Completion | None, failures: int) -> Completion:
     """What is left of a completion of which a part is there, or which could not be asked for at once."""
     most, asked = request.params.max_new_tokens, request
     while True:

@@ -52,7 +52,8 @@ class RolloutStats:
         for node in trajectory.nodes:
             count = len(node.versions)
             sampled += count
-            if count and agents[node.agent].policy == "live":  # versions only grow within a node; one that spans two counts under its oldest
+            # versions only grow within a node; one that spans two counts under its oldest
+            if count and agents[node.agent].policy == "live":
                 self.staleness[max(0, version - int(node.versions[0]))] += count
         self.lengths[LENGTHS[min(bisect_left(LENGTHS, sampled), len(LENGTHS) - 1)]] += 1
 

@@ -1,0 +1,78 @@
+"""`LoopLog`: what a step of RL came to, in the run's log and as a line for people.
+
+    rl         figures of rollouts, objective, mismatch and update; counts; ids of the groups: the same when replayed
+    rl_time    seconds, shares, tokens a second
+    rl_finding, rl_negative_reward      what was left out, and why
+
+Report: App. D (monitoring).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from manyeyes.agent.rollouts.group import Group
+from manyeyes.core.runlog import RunFolder
+from manyeyes.rl.group_samples import GroupSamples
+from manyeyes.rl.loop_figures import StepTime, progress_line
+from manyeyes.rl.step import RlStep
+
+ANNOUNCED = 3
+"""Findings of a run that are announced one by one; the log has all."""
+
+
+class Lesson(NamedTuple):
+    """What a batch came to."""
+
+    made: GroupSamples
+    found: RlStep
+
+
+class LoopLog:
+    """See the module."""
+
+    def __init__(self, folder: RunFolder, announce: Callable[[str], None]) -> None:
+        self._folder, self._announce, self._announced = folder, announce, 0
+
+    def step(
+        self,
+        lesson: Lesson,
+        groups: Sequence[Group],
+        figures: Mapping[str, float],
+        *,
+        step: int,
+        steps: int,
+        spent: StepTime,
+    ) -> None:
+        """A step is finished.
+
+        Args:
+            figures: beside those of the lesson.
+        """
+        made, found = lesson
+        for finding in made.findings:
+            if finding.severity == "error":
+                self.tell("finding", step, f"{finding.name}: {finding.words} ({finding.check})")
+        told = found.figures | made.figures | dict(figures)
+        failures = sum((group.failures for group in groups), Counter[str]())
+        self._folder.log(
+            "rl", step, **told, updated=found.updated, tally=dict(made.tally), failures=dict(failures),
+            groups=sorted(group.request.id for group in groups),
+        )  # fmt: skip
+        self._folder.log("rl_time", step, **spent.figures)
+        why_not = "" if found.updated else _why_not(made)
+        self._announce(progress_line(step, steps, told, why_not=why_not, seconds=spent.seconds))
+
+    def tell(self, kind: str, step: int, words: str) -> None:
+        """Something was left out."""
+        self._folder.log(f"rl_{kind}", step, words=words)
+        self._announced += 1
+        if self._announced <= ANNOUNCED:
+            self._announce(words)
+
+
+def _why_not(made: GroupSamples) -> str:
+    fates = [
+        f"{count} {name}" for name, count in sorted(made.tally.items()) if name.startswith(("groups/", "attempts/"))
+    ]
+    return "nothing to learn from (" + (", ".join(fates) or "no groups") + ")"
