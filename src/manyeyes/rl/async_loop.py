@@ -33,12 +33,13 @@ async def async_loop(run: RlLoop, *, stop: Stop = lambda: False) -> bool:
             began = time.perf_counter()
             groups = await _batch(run, manager, stop)
             if stop():
-                run.save()
+                await run.save(manager)
                 return False
             if not groups:
                 break
             await run.advance(manager, groups, waited=time.perf_counter() - began)
-    return run.finish()
+        await run.finish()
+    return True
 
 
 async def _batch(run: RlLoop, manager: RolloutManager, stop: Stop) -> list[Group]:

@@ -14,6 +14,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -119,6 +120,8 @@ class RlLoop:
         """Bring sampler and manager to where the run stands, and ask again for what was under way."""
         await catch_up(self.sampler, self.model, version=self.step)
         manager.resume_at(self.step)
+        if self.pending and self.config.keep_attempts and self._attempts(self.step).is_dir():
+            manager.restore(self._attempts(self.step), version=self.step)
         before, self.pending = list(self.pending.values()), {}
         for drawn in before:
             self._submit(manager, drawn)
@@ -182,7 +185,7 @@ class RlLoop:
         self.seconds += spent.seconds
         self._log.step(lesson, groups, figures | self._told, step=self.step, steps=self.config.steps, spent=spent)
         if self.step % self.config.checkpoint_every == 0 or self.over:
-            self.save()
+            await self.save(manager)
 
     def _learn(self, groups: Sequence[Group]) -> Lesson:
         config = self.config
@@ -216,25 +219,34 @@ class RlLoop:
                 verdicts = [None if one.masked else one.reward for one in group.trajectories]
                 curriculum.observe(group.request.task.id, verdicts, step=self.step)
 
-    def finish(self) -> bool:
-        """Say how it ended, save where that is not done; True."""
+    async def finish(self) -> None:
+        """Say how it ended, and save where that is not done."""
         if not self.over:
             self.folder.log("used_up", self.step, steps=self.config.steps, draws=self.domains.number)
             self.announce(
                 f"all sources have ended after {self.step} of {self.config.steps} steps, so the run ends here"
             )
-            self.save()
-        return True
+            await self.save()
 
     # --- over the end of the process ---
 
-    def save(self) -> None:
-        """Write a checkpoint of the last finished step.
+    async def save(self, manager: RolloutManager | None = None) -> None:
+        """Write a checkpoint of the last finished step; with a manager and `keep_attempts`, what is under way, too.
 
         Raises:
-            CheckpointError: the disk is full or gone.
+            CheckpointError, RolloutCheckpointError: the disk is full or gone. ConfigError: attempts cannot be kept.
         """
+        if manager is not None and self.config.keep_attempts:
+            await manager.suspend("a checkpoint")
+            try:
+                await manager.checkpoint(self._attempts(self.step))
+            finally:
+                await manager.go_on()
         rl_checkpoint.save(self.folder, self.step, self.state(), model=self.model, optimizer=self.optimizer)
+
+    def _attempts(self, step: int) -> Path:
+        """Where attempts lie that were under way behind a step."""
+        return rl_checkpoint.attempts(self.folder, step)
 
     def state(self) -> dict[str, Any]:
         """Plain data: where everything stands that is no tensor."""

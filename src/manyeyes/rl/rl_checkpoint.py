@@ -8,7 +8,9 @@ lie in the store of trajectories, and are found there by name. There is no gener
 Report: App. C.1 (any interruption resumes exactly).
 """
 
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +32,15 @@ def save(folder: RunFolder, step: int, state: Mapping[str, Any], *, model: K25, 
         folder.checkpoints, step, state=dict(state) | {"log": folder.position}, weights=model.state_dict(),
         optimizer=optimizer.named_state(),
     )  # fmt: skip
+    kept = {path.name for path in folder.checkpoints.glob("step_*")}
+    for path in attempts(folder, step).parent.glob("step_*"):
+        if path.name not in kept:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def attempts(folder: RunFolder, step: int) -> Path:
+    """Where attempts lie that were under way when the checkpoint of a step was written; that goes, they go."""
+    return folder.path / "attempts" / f"step_{step:08d}"
 
 
 def load(folder: RunFolder, *, fingerprint: str, model: K25, optimizer: MuonClip) -> dict[str, Any] | None:

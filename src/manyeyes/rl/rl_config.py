@@ -33,6 +33,8 @@ class RlConfig:
         max_staleness: versions that a token may be behind when it is trained on (asynchronous loop).
         right: the least reward of a success, for figures.
         checkpoint_every: steps.
+        keep_attempts: whether checkpoints hold attempts under way, which go on where they stood, not anew; for samplers
+            that hand back, in chats that are made over a `CapturedSampler`.
         seed: of all draws.
 
     Example:
@@ -52,6 +54,7 @@ class RlConfig:
     max_staleness: int = 1
     right: float = 1.0
     checkpoint_every: int = 10
+    keep_attempts: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
