@@ -297,8 +297,8 @@ def _failed(request: GroupRequest, cause: Cause, why: str) -> Group:
 
 def _ray() -> Any:
     try:
-        import ray
-        import ray.exceptions
+        import ray  # pyright: ignore[reportMissingImports]  # of the extra
+        import ray.exceptions  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ConfigError("rollouts on many machines need Ray: pip install 'manyeyes[ray]'") from error
     if not ray.is_initialized():
