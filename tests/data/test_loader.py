@@ -209,10 +209,12 @@ def test_closing_does_not_wait_for_retries() -> None:
 def test_ctrl_c_ends_a_waiting_process(tmp_path: Path) -> None:
     script = textwrap.dedent(
         """
+        import signal
         from manyeyes.data.fake_source import FakeSource
         from manyeyes.data.loader import Loader
         from manyeyes.data.mixture import constant
         from manyeyes.data.plan import Planner
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         planner = Planner([FakeSource("web", [30] * 60, delay=0.05)], constant(0.0), row_length=128, seed=0)
         with Loader(planner, rows_per_batch=4, pad_id=0, workers=3) as loader:
             for loaded in loader:
