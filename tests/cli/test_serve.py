@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from manyeyes.cli.flags import parsed
-from manyeyes.cli.serve import Options, given_token, main, serve_until_stopped
+from manyeyes.cli.listening import given_token
+from manyeyes.cli.serve import Options, main, serve_until_stopped
 from manyeyes.core.errors import ManyeyesError
 from manyeyes.core.fakes import FakeSampler
 from manyeyes.core.media import MediaRules
@@ -156,7 +157,7 @@ def test_wrong_folders_are_one_line(runs, random_model, tmp_path) -> None:
 def test_the_token_of_a_file(tmp_path) -> None:
     (tmp_path / "token").write_text("a-token-that-is-long-enough\n")
     (tmp_path / "short").write_text("short")
-    assert given_token(Options(token_file=tmp_path / "token")) == "a-token-that-is-long-enough"
-    assert given_token(Options()) is None
+    assert given_token(tmp_path / "token", host="127.0.0.1") == "a-token-that-is-long-enough"
+    assert given_token(None, host="127.0.0.1") is None
     with pytest.raises(ManyeyesError, match="16"):
-        given_token(Options(token_file=tmp_path / "short"))
+        given_token(tmp_path / "short", host="127.0.0.1")

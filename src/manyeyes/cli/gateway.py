@@ -7,15 +7,13 @@
 Every call is kept token for token. docs/gateway.md lists the routes. Ctrl-C or SIGTERM answers what runs, then ends.
 """
 
-import asyncio
 import itertools
 import os
-import signal
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack, ExitStack, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -24,20 +22,19 @@ from manyeyes.agent.gateway.endpoint_pictures import Eyes
 from manyeyes.agent.gateway.endpoint_server import EndpointServer
 from manyeyes.agent.gateway.endpoint_upstream import EndpointUpstream
 from manyeyes.agent.gateway.gateway import Gateway
-from manyeyes.agent.gateway.keys import Keys
 from manyeyes.agent.gateway.sampler_settings import TokenSettings
 from manyeyes.agent.gateway.sampler_upstream import SamplerUpstream
 from manyeyes.agent.gateway.upstream import Upstream
 from manyeyes.agent.limiter import Limiter
 from manyeyes.agent.remote_manyeyes import ManyeyesSampler
 from manyeyes.agent.remote_wire import Server
+from manyeyes.cli.listening import event_loop, given_token, stopped
 from manyeyes.cli.locations import MODEL, model_folder
 from manyeyes.core.errors import ConfigError, ManyeyesError
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.core.trajectory import Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.inference.constraint import Grammars
-from manyeyes.inference.serve_guard import is_loopback
 from manyeyes.inference.serve_prompt import Served
 
 PORT = 8766
@@ -92,8 +89,8 @@ def main(options: Options) -> int:
     config = GatewayConfig(
         options.host, options.port, most_calls=options.most_calls, drain_seconds=options.drain_seconds
     )
-    token = _given_token(options)
-    return _runner()(_serve(options, config, token))
+    token = given_token(options.token_file, host=options.host)
+    return event_loop()(_serve(options, config, token))
 
 
 async def _serve(options: Options, config: GatewayConfig, token: str | None) -> int:
@@ -106,16 +103,9 @@ async def _serve(options: Options, config: GatewayConfig, token: str | None) -> 
 
 
 async def _until_stopped(gateway: Gateway, *, token_told: bool) -> None:
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     print(f"{gateway.upstream.name} answers at {gateway.url}/s/SESSION/v1 (Anthropic: {gateway.url}/s/SESSION)")
     print("token: that of --token-file" if token_told else f"token: {gateway.token}", flush=True)
-    with suppress(NotImplementedError):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):
-            loop.remove_signal_handler(number)
+    await stopped()
     print(f"stopping; {gateway.desk.open} calls are under way", flush=True)
     await gateway.drain()
     for session in [one for one in gateway.sessions if one.parent is None]:
@@ -184,29 +174,3 @@ def _keeper(options: Options, stack: AsyncExitStack | ExitStack) -> Callable[[Tr
         store.append(replace(trajectory, name=name))
 
     return keep
-
-
-def _given_token(options: Options) -> str | None:
-    """The token of --token-file; None when one is to be made.
-
-    Raises:
-        ConfigError: the file cannot be read or holds no token, or other machines could come without one.
-    """
-    if options.token_file is None:
-        if not is_loopback(options.host):
-            raise ConfigError(f"--host {options.host} is open to other machines: name a --token-file as well")
-        return None
-    try:
-        token = options.token_file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not ASCII"
-        raise ConfigError(f"--token-file {options.token_file}: cannot be read ({why})") from None
-    return Keys(token).token
-
-
-def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run
-    return uvloop.run

@@ -6,23 +6,20 @@ manyeyes serve RUN_OR_CHECKPOINT --host 0.0.0.0 --token-file FILE
 docs/serving.md lists the routes. Ctrl-C or SIGTERM finishes what runs, then ends.
 """
 
-import asyncio
-import signal
 import socket
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from manyeyes.cli.listening import event_loop, given_token, stopped
 from manyeyes.cli.locations import MODEL, model_folder
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.constraint import Grammars
 from manyeyes.inference.serve_control import WeightSource
-from manyeyes.inference.serve_guard import ServeGuard, is_loopback
 from manyeyes.inference.serve_prompt import Served
 from manyeyes.inference.server import ChatServer, ServerConfig
 
@@ -63,7 +60,7 @@ class Options:
 
 def main(options: Options) -> int:
     """Serve until it is stopped; returns the exit status."""
-    folder, token = model_folder(options.model), given_token(options)
+    folder, token = model_folder(options.model), given_token(options.token_file, host=options.host)
     config = ServerConfig(
         options.host, options.port, options.most_requests, options.body_mb * 2**20,
         drain_seconds=options.drain_seconds,
@@ -92,45 +89,20 @@ def main(options: Options) -> int:
             about = f"computes with {engine.described}"
             return await serve_until_stopped(server, served.name, about, token_told=token is not None)
 
-    return _runner()(serve())
+    return event_loop()(serve())
 
 
 async def serve_until_stopped(server: ChatServer, name: str, about: str, *, token_told: bool) -> int:
     """Listen until SIGTERM or Ctrl-C, then drain; a second signal ends at once."""
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     async with server:
         print(f"{name} is served at {server.url}")
         print("token: that of --token-file" if token_told else f"token: {server.token}")
         print(about, flush=True)
-        with suppress(NotImplementedError):
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stopped.set)
-        await stopped.wait()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
+        await stopped()
         left = f"; {server.desk.open} answers are under way" if server.desk.open else ""
         print(f"stopping{left}", flush=True)
         await server.drain()
     return 0
-
-
-def given_token(options: Options) -> str | None:
-    """The token of --token-file; None when one is to be made.
-
-    Raises:
-        ConfigError: the file cannot be read or holds no token, or other machines could come without one.
-    """
-    if options.token_file is None:
-        if not is_loopback(options.host):
-            raise ConfigError(f"--host {options.host} is open to other machines: name a --token-file as well")
-        return None
-    try:
-        token = options.token_file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not ASCII"
-        raise ConfigError(f"--token-file {options.token_file}: cannot be read ({why})") from None
-    return ServeGuard(token).token
 
 
 def _require_address(host: str, port: int) -> None:
@@ -163,11 +135,3 @@ def _tensors(folder: Path) -> Mapping[str, Any]:
 def _name_of(folder: Path) -> str:
     folder = folder.absolute()
     return folder.parent.name if folder.name == MODEL else folder.name
-
-
-def _runner() -> Callable[[Coroutine[Any, Any, int]], int]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run
-    return uvloop.run

@@ -19,6 +19,7 @@ from rich.live import Live
 
 from manyeyes.agent.limiter import Limiter
 from manyeyes.agent.run import AgentRun
+from manyeyes.cli.listening import event_loop
 from manyeyes.core.journal import Event
 from manyeyes.view.swarm_page import SwarmPage
 from manyeyes.view.swarm_state import SwarmState
@@ -150,7 +151,7 @@ def run_with_view(
 
     spare_the_collector()
     try:
-        return _runner()(attended())
+        return event_loop()(attended())
     except KeyboardInterrupt:  # the second one, or one before the first was listened for
         return _stopped(going_on)
 
@@ -195,11 +196,3 @@ async def _attended(view: View, work: Callable[[View], Coroutine[Any, Any, int]]
         drawing.cancel()
         if reads:
             loop.remove_reader(sys.stdin)
-
-
-def _runner() -> Callable[[Coroutine[Any, Any, T]], T]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run
-    return uvloop.run

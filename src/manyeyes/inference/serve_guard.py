@@ -23,6 +23,15 @@ HTTP_PORT = 80
 HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
+def checked_token(token: str) -> str:
+    """A token that is long enough. Raises ConfigError."""
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or token.split() != [token]:
+        raise ConfigError(
+            f"a token needs {SHORTEST_TOKEN} ASCII characters or more and no spaces; leave it out to have one made"
+        )
+    return token
+
+
 class ServeGuard:
     """Lets a request through, or raises.
 
@@ -35,11 +44,7 @@ class ServeGuard:
     """
 
     def __init__(self, token: str, *, host: str = "127.0.0.1") -> None:
-        if len(token) < SHORTEST_TOKEN or not token.isascii() or token.split() != [token]:
-            raise ConfigError(
-                f"a token needs {SHORTEST_TOKEN} ASCII characters or more and no spaces; leave it out to have one made"
-            )
-        self.token, self.host, self.port = token, host, 0
+        self.token, self.host, self.port = checked_token(token), host, 0
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -13,12 +13,11 @@ import hmac
 import re
 from collections.abc import Mapping
 
-from manyeyes.core.errors import ConfigError
 from manyeyes.inference.serve_errors import ApiError
+from manyeyes.inference.serve_guard import checked_token
 
 SESSION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}\Z")
 """What sessions and agents may be called."""
-SHORTEST_TOKEN = 16
 
 
 class Keys:
@@ -32,11 +31,7 @@ class Keys:
     """
 
     def __init__(self, token: str) -> None:
-        if len(token) < SHORTEST_TOKEN or not token.isascii() or token.split() != [token]:
-            raise ConfigError(
-                f"a token needs {SHORTEST_TOKEN} ASCII characters or more and no spaces; leave it out to have one made"
-            )
-        self.token = token
+        self.token = checked_token(token)
 
     def key_of(self, session: str) -> str:
         """The key of a session."""
