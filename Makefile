@@ -6,11 +6,15 @@ BIN := $(VENV)/bin
 TORCH := "torch>=2.13,<2.14"
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-all test-parity lint clean
+.PHONY: demo demo-full test test-all test-parity lint clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/manyeyes run tiny
 	$(BIN)/manyeyes see --examples
+
+# The demo and its post-training: fine-tuning, visual RL, Toggle, PARL; hours. Every part goes on where it was stopped.
+demo-full: $(VENV)/demo.stamp
+	$(BIN)/manyeyes run tiny --full
 
 test: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"

@@ -7,12 +7,12 @@ import sys
 from itertools import groupby
 from pathlib import Path
 
-from manyeyes.data.registry import REGISTRY
+from manyeyes.recipes.sources import SOURCES
 
 
 def main(folder: Path) -> None:
     """Print the sources by domain and kind."""
-    infos = sorted(REGISTRY, key=lambda info: (info.domain, info.kind, info.name))
+    infos = sorted(SOURCES, key=lambda info: (info.domain, info.kind, info.name))
     for (domain, kind), group in groupby(infos, key=lambda info: (info.domain, info.kind)):
         print(f"\n{domain}, {kind}")
         for info in group:

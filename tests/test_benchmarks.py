@@ -46,3 +46,13 @@ def test_rollouts_end_once_and_within_their_goals(part: str, tmp_path: Path) -> 
     assert row["runs"] == 1 and row["finished"] == row["tasks"] and row["turns_done"] == row["tasks"] * row["turns"]
     counted = [goal for goal in results["goals"] if "lost" in goal["what"] or "finished" in goal["what"]]
     assert len(counted) == (2 if part == "tokens" else 0) and all(goal["met"] for goal in counted)
+
+
+@pytest.mark.slow
+def test_steps_of_rl_are_counted_by_samples_that_were_learned_from(tmp_path: Path) -> None:
+    asked = ["--quick", "--alone", "--only", "grpo", "--limit", "120", "--result", str(tmp_path / "r.json")]
+    subprocess.run([sys.executable, str(BENCHMARKS / "rl_step.py"), *asked], check=True, timeout=300)
+    rows = json.loads((tmp_path / "r.json").read_text())["grpo"]["rows"]
+    assert len(rows) == 2
+    for row in rows.values():
+        assert row["updates"] == 2 and row["samples_per_s"] > 0 and row["ready"]["parameters"] == 2_298_624

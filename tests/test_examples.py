@@ -8,8 +8,18 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 
 from manyeyes.agent.sandbox_probe import Probe
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.inference.async_engine import AsyncEngine
+from manyeyes.inference.constraint import Grammars
+from manyeyes.inference.serve_control import WeightSource
+from manyeyes.inference.serve_prompt import Served
+from manyeyes.inference.server import ChatServer
+from manyeyes.model.checkpoint import load_model, save
+from manyeyes.model.config import tiny
+from manyeyes.model.multimodal import build
 from manyeyes.swarm.video_game import record_game
 
 from .agent.conftest import probed as probed
@@ -133,6 +143,23 @@ def test_an_environment_is_written_in_25_lines(name: str) -> None:
 def test_solve_a_puzzle(capsys: pytest.CaptureFixture[str], probed: Probe) -> None:
     asyncio.run(load("solve_a_puzzle").main())
     assert capsys.readouterr().out.count(": 1.0 {") == 2
+
+
+def test_rl_with_external_engine(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The server stands in this process; a process of its own, and vLLM's wire: tests/rl/test_external_engine.py."""
+    save(build(tiny(), seed=0), tmp_path / "0", tiny(), dtype=torch.float32)
+
+    async def serve() -> int:
+        tokenizer = Tokenizer.tiny()
+        async with AsyncEngine(load_model(tmp_path / "0"), tokenizer) as engine:
+            served = Served("tiny", tokenizer, tiny().rules, engine.context, Grammars(tokenizer))
+            weights = WeightSource(tmp_path, lambda folder: load_model(folder).state_dict())
+            async with ChatServer(engine, served, control=engine, weights=weights) as server:
+                await load("rl_with_external_engine").main(tmp_path / "0", tmp_path, server.url, server.token)
+                return engine.version
+
+    assert asyncio.run(serve()) == 3
+    assert capsys.readouterr().out.count("reward 0.") == 3
 
 
 def test_use_a_computer(capsys: pytest.CaptureFixture[str]) -> None:

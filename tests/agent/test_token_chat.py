@@ -362,6 +362,36 @@ def test_requests_say_what_is_asked_for() -> None:
     assert caught.value.kind == "request"
 
 
+@pytest.mark.parametrize("default", [True, False])
+def test_one_chat_answers_with_and_without_thoughts(default) -> None:
+    """Each conversation appends within its mode; one that changes it is told again and counted."""
+    chat, sampler = chat_of([], thinking=default)
+    told = {mode: [user("Hello")] for mode in (True, False)}
+    for turn in range(2):
+        for mode, history in told.items():
+            sampler.script = [said(answer := assistant(f"{mode} {turn}", reasoning="why"), thinking=mode)]
+            extra = {} if mode == default else {"thinking": mode}
+            reply = ask(chat, history, sampling=Sampling(extra=extra))
+            assert sampler.sent[-1] == rendered(history, (), thinking=mode, preserve_thinking=True)
+            assert reply.message == (answer if mode else replace(answer, reasoning=None))
+            assert reply.sampled is not None and chat.sampled(reply.message) is reply.sampled
+            told[mode] = grown(history, reply.message, user("More"))
+    assert chat.forks == 0 and (chat.counts["fresh"], chat.counts["appended"]) == (2, 2)
+    ask(chat, told[True], sampling=Sampling(extra={"thinking": False}))
+    assert chat.counts["forked: retold"] == 1
+    assert sampler.sent[-1] == rendered(told[True], (), thinking=False, preserve_thinking=True)
+
+
+def test_a_mode_that_is_none_or_cannot_end_its_thoughts_is_refused() -> None:
+    never = out_of_turn(TINY, thinking=False)
+    chat, sampler = chat_of(said(assistant("ok"), thinking=False), thinking=False, never=never)
+    assert ask(chat, [user("Hello")]).message.text == "ok"
+    for mode, why in (("yes", "True or False"), (True, "</think>")):
+        with pytest.raises(ModelError, match=why) as caught:
+            ask(chat, [user("Hello")], sampling=Sampling(extra={"thinking": mode}))
+        assert caught.value.kind == "request" and len(sampler.sent) == 1
+
+
 def test_answers_of_one_conversation_are_drawn_apart_and_again_in_another_run() -> None:
     def seeds_of() -> list[int]:
         chat, sampler = chat_of(said(assistant("ok", reasoning="")))
@@ -468,7 +498,7 @@ def test_memory_is_bounded_and_what_is_forgotten_is_told_again() -> None:
     first = ask(chat, [user("Hello")])
     for number in range(20):
         ask(chat, [user(f"another {number}")])
-    assert chat._turns.tokens <= 600 and chat.sampled(first.message) is None
+    assert chat._modes[True].turns.tokens <= 600 and chat.sampled(first.message) is None
     history = [user("Hello"), first.message, user("more")]
     ask(chat, history)
     assert sampler.sent[-1] == rendered(history, (), preserve_thinking=True)

@@ -10,31 +10,40 @@ from pathlib import Path
 
 import pytest
 
-from manyeyes.cli import reproduce, reproduce_figures, reproduce_table1
+from manyeyes.cli import reproduce, reproduce_figures, reproduce_post, reproduce_progress, reproduce_table1
 from manyeyes.cli.main import main
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes.reproduce.fig_trials import Standing
 from manyeyes.recipes.reproduce.pool import Job
+from manyeyes.recipes.reproduce.post_runs import ordered
+from manyeyes.recipes.reproduce.post_scale import Scale
+
+from ..recipes.post_toys import start_at, toy
 
 
 def test_without_a_name_it_lists_the_experiments(capsys) -> None:
     assert main(["reproduce"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert listed == ["table1", "fig6", "fig7", "fig8"]
+    assert listed == ["table1", "fig2", "table2", "sft", "fig4", "fig5", "fig6", "fig7", "fig8", "table6"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["tabel1"], "did you mean table1"),
-        (["figure12"], "known are table1"),
+        (["violin"], "known are table1"),
         (["table1", "--seeds", "0"], "--seeds must be 1 to 100, got 0"),
         (["table1", "--minutes", "0"], "--minutes must be 5"),
         (["fig8", "--minutes", "5", "--processes", "2"], "fig8 trains nothing; leave out --minutes, --processes"),
         (["fig7", "--quick", "--seeds", "50"], "1 to 20 seeds"),
         (["fig6", "--seeds", "2"], "leave out --seeds"),
         (["table1", "--quick", "--processes", "-1"], "--processes must be 1 or more (0: one for each core), got -1"),
+        (["table1", "--model", "x"], "table1 trains from scratch; leave out --model"),
+        (["fig7", "--model", "x"], "fig7 trains nothing; leave out --model"),
+        (["fig2", "--processes", "-1"], "--processes must be 1 or more (0: one for each core), got -1"),
+        (["fig2", "--minutes", "0"], "--minutes must be above 0, got 0"),
+        (["fig2", "--model", "no-such-run"], "no run 'no-such-run'"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments, said, capsys) -> None:
@@ -61,6 +70,61 @@ def test_progress_counts_runs_and_estimates_the_rest(tmp_path: Path, capsys) -> 
 def test_progress_of_trials_tells_what_is_left() -> None:
     line = reproduce_figures.progress_line(Standing(1, 16, 0.05, ("a", "b")), gained=0.0, seconds=3.0)
     assert line == "1 of 16 trials  5%  time left ...  a, b"
+
+
+def test_post_training_needs_a_run_of_tiny_and_says_how_to_get_one(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("MANYEYES_RUNS", str(tmp_path))
+    assert main(["reproduce", "fig4", "--quick"]) == 2
+    assert "fig4 starts from a finished run of tiny" in capsys.readouterr().err
+
+
+def test_runs_are_announced_with_their_minutes_and_what_is_there_already(tmp_path: Path) -> None:
+    scale = Scale(start_at(tmp_path / "start"), seeds=2, recipes=toy, share=0.5)
+    plan = {("arm", seed): scale.reinforced("tiny.toggle", seed, scale.tuned("tiny.sft", seed)) for seed in range(2)}
+    runs, root = ordered(plan.values()), tmp_path / "runs"
+    with runs[0].folder(root) as folder:
+        folder.log("finished", 1)
+    said = reproduce_post.announcement("fig5", runs, scale, root, cores=4)
+    assert "fig5: 4 runs, each at 50 % of its steps, about 22 min on 2 cores" in said
+    assert "2 x tiny.toggle        about 11 min" in said and "1 are there already; 4 at a time, about 22 min" in said
+
+
+def test_progress_of_runs_tells_what_is_left_and_what_runs(tmp_path: Path) -> None:
+    jobs = [Job(name, RunFolder(tmp_path / name), 100) for name in ("sft 0", "rl 0")]
+    jobs[0].finished, jobs[1].running, jobs[1].step = True, True, 25
+    line = reproduce_progress.progress_line(jobs, 0.5, gained=0.25, seconds=60.0)
+    assert line == "1 of 2 runs  50%  about 2 min left  rl 0 25%"
+    assert "time left ..." in reproduce_progress.progress_line(jobs, 0.5, gained=0.0, seconds=60.0)
+
+
+@pytest.mark.slow
+def test_post_training_survives_a_kill_and_shares_its_runs(tmp_path: Path) -> None:
+    start = start_at(tmp_path / "start", context=4096)
+    runs = {**environment(), "MANYEYES_RUNS": str(tmp_path / "runs")}
+    called = [sys.executable, "-m", "manyeyes.cli.main", "reproduce", "fig5", "--quick", "--model", str(start)]
+    root = tmp_path / "runs" / "post-training"
+    with subprocess.Popen(called, env=runs, stdout=subprocess.DEVNULL) as first:
+        deadline = time.monotonic() + 300
+        while first.poll() is None and time.monotonic() < deadline:
+            if any('"rl"' in log.read_text() for log in root.glob("tiny.toggle-*/metrics.jsonl")):
+                break
+            time.sleep(0.2)
+        first.kill()
+    [tuned] = root.glob("tiny.sft-*/metrics.jsonl")
+    before = tuned.read_bytes()
+    _wait_for_quiet(root)
+    done = subprocess.run([*called, "--write-docs", str(tmp_path / "docs")], env=runs, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert tuned.read_bytes() == before and "are there already" in done.stdout
+    for run in map(RunFolder, root.iterdir()):
+        steps = [row.step for row in run.metrics("rl")]
+        assert steps == list(range(1, len(steps) + 1)) and len(run.metrics("finished")) == 1
+    result = json.loads((tmp_path / "docs" / "fig5.json").read_text())
+    assert result["quick"] and result["figures"]["compared"]["all"]["pairs"] > 0
+    assert "means nothing else" in (tmp_path / "docs" / "fig5.md").read_text()
+    there = {path.name: path.stat().st_mtime for path in root.iterdir()}
+    again = subprocess.run(called, env=runs, capture_output=True, text=True)
+    assert again.returncode == 0 and {path.name: path.stat().st_mtime for path in root.iterdir()} == there
 
 
 WITHOUT_TORCH = """

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import astuple, fields
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from manyeyes.core.media import Grid, Media
 from manyeyes.core.media_png import media_of, media_png
+from manyeyes.core.sampler import Draw
 from manyeyes.core.trajectory import NOBODY, AgentSpan, Event, Node, Trajectory
 from manyeyes.core.trajectory_summary import WireError, summary_of
 from manyeyes.core.trajectory_wire import LARGE, Keep, read, written
@@ -72,6 +74,7 @@ def nodes(draw: st.DrawFn, number: int, agents: int) -> Node:
         draw(SECONDS),
         draw(SECONDS),
         routing,
+        draw(st.none() | st.builds(Draw, SECONDS, TEXTS, st.integers(0, 2**48 - 1))),
     )
 
 
@@ -177,3 +180,14 @@ def test_a_summary_says_what_the_trajectory_says() -> None:
     assert (found.tokens, found.sampled, found.frozen, found.turns, found.agents) == (7, 4, 2, 2, 2)
     assert (found.first_version, found.last_version, found.failure, found.seconds) == (4, 6, "sandbox", 9.0)
     assert astuple(whole.agents[0])[0] == "main"
+
+
+def test_bytes_from_before_draws_were_kept_can_be_read() -> None:
+    whole = Trajectory("t/0/0", "t")
+    one = np.array([1, 7], np.int32)
+    whole.add(Node(one, 1, np.zeros(1, np.float32), np.zeros(1, np.int32), draw=Draw(0.7)))
+    arrays, head = written(whole, keeper({}))
+    fields = msgspec.msgpack.decode(head)
+    fields[4] = [row[:-1] for row in fields[4]]
+    again = read(memoryview(arrays), msgspec.msgpack.encode(fields), {}.__getitem__)
+    assert again.nodes[0].draw is None and again.nodes[0].ids.tolist() == [1, 7]

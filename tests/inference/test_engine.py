@@ -425,7 +425,7 @@ def test_a_step_that_fails_leaves_nothing_half_done(model: K25, monkeypatch, sai
     for _ in range(said):
         engine.step()
 
-    def broken(*given: object) -> None:
+    def broken(*given: object, **named: object) -> None:
         raise MemoryError("no room")
 
     for place in ("manyeyes.inference.engine.forward", "manyeyes.inference.engine.choose_each"):

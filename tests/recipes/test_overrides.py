@@ -47,6 +47,13 @@ def test_a_registered_source_may_be_added_to_a_mixture() -> None:
 
 
 @pytest.mark.parametrize("table", ["segments.0.weights", "epochs"])
+def test_a_name_in_a_table_may_have_dots(table) -> None:
+    changed = apply_overrides(TINY, [f"stages.joint.mixture.{table}.my.data/v1.2.jsonl=2.5"])
+    mixture = joint(changed).mixture
+    assert (mixture.epochs if table == "epochs" else mixture.segments[0].weights)["my.data/v1.2.jsonl"] == 2.5
+
+
+@pytest.mark.parametrize("table", ["segments.0.weights", "epochs"])
 def test_a_source_that_is_not_registered_is_refused_before_the_run(table) -> None:
     """Registering a source is the way to add one; any other name is taken for a slip."""
     changed = apply_overrides(TINY, [f"stages.joint.mixture.{table}.my_source=2.5"])

@@ -76,6 +76,34 @@ def test_a_failing_worker_is_named_with_what_it_said(tmp_path: Path, environment
         run([job(tmp_path, "bad", fails=2), job(tmp_path, "good", steps=50)], environment)
 
 
+def test_a_job_waits_for_what_it_starts_from_while_others_go_on(tmp_path: Path, environment: dict[str, str]) -> None:
+    first, other = job(tmp_path, "first", steps=12), job(tmp_path, "other", steps=20)
+    second = Job("second", job(tmp_path, "second").folder, 5, after=(first,))
+    begun: dict[str, float] = {}
+
+    def note(jobs: list[Job]) -> None:
+        for one in jobs:
+            if one.running:
+                begun.setdefault(one.name, first.share)
+
+    assert run([second, first, other], environment, report=note)
+    assert begun["second"] == 1.0 > begun["other"]
+    assert all(one.finished for one in (first, second, other))
+
+
+def test_a_job_that_starts_from_what_nobody_makes_is_refused(tmp_path: Path, environment: dict[str, str]) -> None:
+    lost = job(tmp_path, "lost")
+    with pytest.raises(ConfigError, match="run a starts from lost, which is not among the runs"):
+        run([Job("a", job(tmp_path, "a").folder, 5, after=(lost,))], environment)
+
+
+def test_steps_of_reinforcement_learning_count_as_well(tmp_path: Path) -> None:
+    one = job(tmp_path, "rl", steps=4)
+    one.folder.log("rl", 3, reward=0.5)
+    one.refresh()
+    assert one.step == 3 and one.share == 0.75
+
+
 @pytest.mark.parametrize("processes", [0, -1])
 def test_no_process_at_all_is_refused_and_does_not_wait(processes, tmp_path: Path, environment: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=f"processes={processes}"):

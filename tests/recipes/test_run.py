@@ -18,8 +18,8 @@ from ..journeys.miniature import run as miniature
 def test_every_recipe_comes_back_from_json(name: str) -> None:
     run = recipe(name)
     assert run.name == name and run.about and run.hardware
-    back = Run.from_json(json.loads(json.dumps(run.to_json())))
-    assert back.fingerprint == run.fingerprint and back.steps == run.steps
+    back = type(run).from_json(json.loads(json.dumps(run.to_json())))
+    assert back == run and back.fingerprint == run.fingerprint and back.steps == run.steps
 
 
 def test_wrong_json_is_one_clear_error() -> None:

@@ -27,9 +27,9 @@ from manyeyes.optim.muonclip import MuonClip
 from manyeyes.optim.schedule import Schedule
 from manyeyes.rl.curriculum import Curriculum
 from manyeyes.rl.domains import Domain, Domains, Place
-from manyeyes.rl.group_samples import SampleRules
 from manyeyes.rl.loop import RlLoop
 from manyeyes.rl.rl_config import RlConfig
+from manyeyes.rl.sample_rules import SampleRules
 from manyeyes.rl.step import StepRules
 
 from ..train.small_system import TOKENIZER, system

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from manyeyes.agent.judge import JudgeFailed, Verdict
+from manyeyes.agent.rollouts.ctx import RolloutCtx
 from manyeyes.agent.rollouts.group import Group
-from manyeyes.core.errors import ConfigError
 from manyeyes.core.sampler import Completion, OnToken, SampleRequest
 from manyeyes.core.trajectory import AgentSpan, Node, Policy, Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
+from manyeyes.optim.schedule import Schedule
 from manyeyes.rl.async_loop import async_loop
 from manyeyes.rl.loop import Lesson, RlLoop
 from manyeyes.rl.temperature import TemperatureSchedule
@@ -197,10 +199,35 @@ def test_what_newer_weights_said_in_a_life_before_is_not_taken_for_this_one(poli
     assert ("0.1" in learned(run)) == (policy == "live") and len(learned(run)) == 3
 
 
-def test_a_temperature_that_changes_is_refused(tmp_path: Path) -> None:
-    run = make_run(tmp_path, temperature=TemperatureSchedule(1.2, 0.8, steps=3))
-    with pytest.raises(ConfigError, match="one temperature for all, got 1.2 to 0.8"):
-        finished(async_loop(run))
+@pytest.mark.parametrize("end", ["no", "stopped"])
+def test_steps_share_rollouts_of_several_temperatures(end: str, tmp_path: Path) -> None:
+    """Each token is learned from under the temperature that it was sampled at, also behind the end of a process."""
+    heat = TemperatureSchedule(1.6, 0.6, steps=4)
+    settings: dict[str, Any] = {"temperature": heat, "steps": 5, "schedule": Schedule(peak=1e-9, decay=0.0)}
+    with TrajectoryStore(tmp_path / "trajectories") as store:
+        run = make_run(tmp_path, **settings, store=store)
+        if end == "stopped":
+            assert not finished(async_loop(run, stop=lambda: run.step >= 2))
+            run = make_run(tmp_path, **settings, store=store)
+            assert run.resume() and len(run.pending)
+        assert finished(async_loop(run))
+        draws = {node.draw for name in store.names() for node in store.get(name).nodes}
+    told = {draw.temperature for draw in draws if draw is not None}
+    assert None not in draws and told == {heat.at(update) for update in range(len(told))}
+    found = rows(run)
+    assert max(row["mismatch/mean_absolute"] for row in found) < 1e-5
+    behind = [row["temperature"] - heat.at(row["step"] - 1) for row in found]
+    assert min(behind) > -1e-6 and max(behind) > 0.2
+
+
+async def _refuses(ctx: RolloutCtx, worth: float) -> Verdict:
+    raise JudgeFailed("no verdict at all")
+
+
+def test_where_nothing_comes_to_a_verdict_steps_are_taken_and_say_so(tmp_path: Path) -> None:
+    run = make_run(tmp_path, domains=one_place(verdict=_refuses), steps=2, attempts=2)
+    assert finished(async_loop(run)) and (run.step, run.updates) == (2, 0)
+    assert [row["tally"]["groups/incomplete"] for row in rows(run)] == [12, 12]
 
 
 def test_sources_that_end_end_the_run(tmp_path: Path) -> None:

@@ -37,6 +37,15 @@ def test_a_group_that_differs_ends_a_streak() -> None:
     assert curriculum.resting(step=0) == 0
 
 
+def test_a_group_that_is_all_wrong_and_differs_teaches_and_does_not_rest() -> None:
+    """Shares of an overlap: none reaches 1, and all have advantages."""
+    curriculum = Curriculum(CurriculumRule(patience=1, rest=3))
+    curriculum.observe("x", [0.2, 0.7, 0.4], step=0)
+    assert curriculum.resting(step=1) == 0 and curriculum.weight("x", step=1) == 1.0
+    curriculum.observe("x", [0.4, 0.4, None], step=1)
+    assert curriculum.resting(step=2) == 1
+
+
 def test_no_verdict_says_nothing() -> None:
     curriculum = Curriculum()
     curriculum.observe("x", [None, math.nan, math.inf], step=0)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from manyeyes.agent.rollouts.group import Group, GroupRequest
 from manyeyes.agent.task import Task
 from manyeyes.core.data_rules import Rules
-from manyeyes.core.errors import ConfigError
 from manyeyes.core.trajectory import AgentSpan, Node, Trajectory
 from manyeyes.optim.config import MuonClipConfig
 from manyeyes.optim.muonclip import MuonClip
 from manyeyes.rl.advantage import AdvantageRule, to_main
-from manyeyes.rl.group_samples import GroupSamples, SampleRules, group_samples
+from manyeyes.rl.group_samples import GroupSamples, group_samples
 from manyeyes.rl.logprobs import SampledFrom
+from manyeyes.rl.sample_rules import SampleRules
 from manyeyes.rl.step import StepRules, rl_step
 from manyeyes.rl.toggle import Toggle, ToggleRule
 from manyeyes.train.batches import samples_of
@@ -85,7 +85,7 @@ def test_reward_less_mean_on_every_token_of_every_branch_once() -> None:
     assert told is not None and (np.abs(told[weights > 0]) == 0.5).all() and not told[weights == 0].any()
     assert int(weights.sum()) == 4 * 8 == found.count.tokens == found.tally["tokens/generated"]
     assert (found.count.sequences, found.count.groups, found.count.positions) == (8, 1, found.batch.tokens)
-    assert found.figures == {"reward": 0.5, "length": 8.0}
+    assert found.figures == {"reward": 0.5, "reward_learned": 0.5, "length": 8.0}
     assert not [one for one in found.findings if one.severity == "error"]
 
 
@@ -135,6 +135,16 @@ def test_nothing_to_learn_from_is_no_batch(groups: list[Group]) -> None:
     assert found.batch is None and found.count.tokens == 0 and found.tally["groups"] == len(groups)
 
 
+def test_a_batch_in_which_no_rewards_differ_teaches_nothing() -> None:
+    """Its gradient is next to nothing, and an optimiser with steps of a fixed size would make a whole step of it."""
+    equal = [group([1.0, 1.0], id="a"), group([0.0, 0.0], id="b")]
+    found = made(equal)
+    assert found.batch is None and found.tally["groups/equal"] == 2 and found.count.tokens == 4 * 8
+    assert made(equal, dataclasses.replace(RULES, least_told=0)).batch is not None
+    mixed = [*equal, group([1.0, 0.0], id="c")]
+    assert made(mixed).batch is not None and made(mixed, dataclasses.replace(RULES, least_told=2)).batch is None
+
+
 @given(order=st.permutations(range(5)))
 def test_the_order_of_delivery_does_not_matter(order: list[int]) -> None:
     groups = [group([1.0, 0.0, n / 5], id=str(n), task=f"t{n % 2}", lengths=[3, 9 + n, 5]) for n in range(5)]
@@ -153,12 +163,33 @@ def test_toggle_gates_before_the_baseline_and_its_budget_stays() -> None:
     assert toggle.budget("sum") == 10  # the main agent's tokens: 4 + 4, 20 + 4, 6 + 4
     assert advantages(brief) == {"sum/0/0": 0.5, "sum/0/1": -0.5, "sum/0/2": 0.5, "sum/0/3": -0.5}
     assert (brief.tally["toggle/gated"], brief.tally["toggle/enforced"], brief.figures["toggle/phase"]) == (1, 1, 0)
-    assert brief.figures["reward"] == 0.75
+    assert (brief.figures["reward"], brief.figures["reward_learned"]) == (0.75, 0.5)
     free = made([group([1.0, 1.0, 1.0, 0.0], id="1", lengths=[40] * 4)], toggle=toggle, step=1)
     assert toggle.budget("sum") == 10 and free.tally["toggle/gated"] == 0
     assert advantages(free) == {"sum/1/0": 0.25, "sum/1/1": 0.25, "sum/1/2": 0.25, "sum/1/3": -0.75}
-    with pytest.raises(ConfigError, match="prize"):
-        made([group([-1.0, 1.0])], toggle=toggle)
+    negative = made([group([-1.0, 1.0, 0.0], id="2")], toggle=toggle, step=2)
+    assert set(advantages(negative)) == {"sum/2/1", "sum/2/2"} and negative.tally["attempts/refused"] == 1
+    assert any(one.check == "toggle" and "prize" in one.words for one in negative.findings)
+
+
+def test_what_an_attempt_is_worth_may_depend_on_the_update() -> None:
+    """A part that is annealed away; asked of judged attempts alone, and what it says is what Toggle gates."""
+    one = group([1.0, 0.0, None, 1.0, 0.0])
+    one.trajectories[3].masked = "judge: it took too long"
+    for number, attempted in enumerate(one.trajectories):
+        attempted.rewards = attempted.rewards | {"parallel": number / 4}
+
+    def annealed(attempted: Trajectory, step: int) -> float | None:
+        assert attempted.reward is not None and not attempted.masked
+        return (
+            None if attempted.rewards["parallel"] == 0.25 else attempted.reward + attempted.rewards["parallel"] / step
+        )
+
+    first, second = made([one], step=2, reward_of=annealed), made([one], step=4, reward_of=annealed)
+    assert advantages(first) == {"sum/0/0": 0.25, "sum/0/4": -0.25} and first.figures["reward"] == 0.75
+    assert advantages(second) == {"sum/0/0": 0.375, "sum/0/4": -0.375} and second.tally["attempts/unjudged"] == 2
+    gated = made([one], step=4, reward_of=annealed, toggle=Toggle(ToggleRule(correct=0.2, percentile=0)))
+    assert gated.figures["reward"] == 0.625 and gated.tally["toggle/enforced"] == 1
 
 
 def test_two_groups_of_one_task_share_an_estimate() -> None:

@@ -1,5 +1,6 @@
 """Figures are means over what can be learned from, by domain and part; shares of time add up."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from manyeyes.agent.rollouts.group import Group, GroupRequest
 from manyeyes.agent.task import Task
-from manyeyes.core.trajectory import Node, Trajectory
+from manyeyes.core.trajectory import AgentSpan, Event, Node, Trajectory
 from manyeyes.rl.loop_figures import StepTime, progress_line, rollout_figures
 
 
@@ -21,17 +22,37 @@ def group(name: str, rewards: list[float | None], *, version: int = 3, complete:
     return made
 
 
-def test_means_by_domain_and_part() -> None:
-    groups = [group("0", [1.0, 0.0]), group("1", [1.0, None, math.nan], version=5), group("2", [0.0], complete=False)]
-    found = rollout_figures(groups, {"0": "coding", "1": "agentic", "2": "agentic"}, right=1.0, version=5)
-    assert found["reward/coding"] == 0.5 and found["reward/agentic"] == 1.0 and found["success"] == pytest.approx(2 / 3)
-    assert found["part/right"] == pytest.approx(2 / 3) and found["length"] == 1.0
-    assert (found["staleness/mean"], found["staleness/most"]) == (1.0, 2.0)
+def test_means_by_domain_place_and_part() -> None:
+    groups = [
+        group("0", [1.0, 0.0]), group("1", [1.0, None, math.nan], version=5), group("2", [0.0], complete=False),
+        group("3", [0.0]),
+    ]  # fmt: skip
+    places = {"0": "coding/text", "1": "agentic/tools", "2": "agentic/tools", "3": "coding/pictures"}
+    found = rollout_figures(groups, places, right=1.0, version=5)
+    assert found["reward/coding"] == pytest.approx(1 / 3) and found["reward/agentic"] == 1.0 and found["success"] == 0.5
+    assert (found["reward/coding/text"], found["success/coding/pictures"], found["length/coding/text"]) == (0.5, 0, 1)
+    assert found["part/right"] == 0.5 and found["length"] == 1.0
+    assert (found["staleness/mean"], found["staleness/most"]) == (pytest.approx(4 / 3), 2.0)
+
+
+def test_lengths_of_right_and_wrong_answers_and_what_their_turns_are_like() -> None:
+    groups = [group("0", [1.0, 0.0, 0.0])]
+    right, wrong, _ = groups[0].trajectories
+    more = Node(np.array([2, 5, 6], np.int32), 1, np.zeros(2, np.float32), np.zeros(2, np.int32), parent=0)
+    right.add(more)
+    right.events += [Event("tool"), Event("tool"), Event("judge")]
+    wrong.add(dataclasses.replace(more, stop="length", malformed="no end"))
+    wrong.agents.append(AgentSpan("main/0", parent=0, policy="frozen"))
+    wrong.add(dataclasses.replace(more, agent=1))
+    found = rollout_figures(groups, {"0": "coding/text"}, right=1.0, version=3)
+    assert (found["length_right"], found["length_wrong"], found["length"]) == (3.0, 2.0, pytest.approx(7 / 3))
+    assert (found["turns"], found["calls"]) == (pytest.approx(5 / 3), pytest.approx(2 / 3))
+    assert (found["cut"], found["malformed"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
 
 
 @pytest.mark.parametrize("groups", [[], [group("0", [])]])
 def test_nothing_has_no_figures(groups: list[Group]) -> None:
-    assert rollout_figures(groups, {"0": "coding"}, right=1.0, version=0) == {}
+    assert rollout_figures(groups, {"0": "coding/text"}, right=1.0, version=0) == {}
 
 
 def test_shares_of_time_add_up() -> None:

@@ -1,5 +1,6 @@
 """What is kept is right, brief, different, and plain; and it is the same whatever the order."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def test_more_of_a_task_are_different_ones() -> None:
 def test_a_higher_reward_goes_before_brevity() -> None:
     ones = [answer("a/0/0", [5], 1.0), answer("a/0/1", [5, 6, 7], 2.0)]
     assert kept_samples(ones).names == ["a/0/1"]
+
+
+@pytest.mark.parametrize(("change", "why"), [({"stop": "length"}, "cut"), ({"malformed": "no end"}, "malformed")])
+def test_an_answer_that_is_right_and_no_turn_is_no_example(change: dict, why: str) -> None:
+    one = answer("a/0/0", [5, 6], 1.0, frozen=True)
+    one.nodes[1] = dataclasses.replace(one.nodes[1], **change)  # of a frozen agent: not learned
+    assert kept_samples([one]).names == ["a/0/0"]
+    one.nodes[0] = dataclasses.replace(one.nodes[0], **change)
+    assert kept_samples([one]).tally == {why: 1, "kept": 0}
+    assert kept_samples([one], RftRules(whole=False)).names == ["a/0/0"]
 
 
 @pytest.mark.parametrize("rules", [RftRules(longest=3), RftRules(row_length=5)])

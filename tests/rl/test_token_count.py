@@ -7,7 +7,8 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.sample import Sample
 from manyeyes.core.trajectory import AgentSpan, Node, Trajectory
 from manyeyes.data.packing import pack, stack
-from manyeyes.rl.token_count import TokenCount, generated, group_of, token_weight
+from manyeyes.rl.generated_tokens import generated
+from manyeyes.rl.token_count import TokenCount, group_of, token_weight
 
 
 def node(given: int, sampled: int, *, agent: int = 0, parent: int = -1, masked: str = "") -> Node:

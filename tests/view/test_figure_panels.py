@@ -50,3 +50,30 @@ def test_axes_hold_the_ranges_and_shares_are_percent() -> None:
 def test_a_panel_without_points_says_so() -> None:
     written = [text.text for text in drawn(Panel("P", "x", [Series("swarm", [], [])])).iter(f"{SVG}text")]
     assert "nothing measured" in written and "swarm" not in written
+
+
+def test_a_band_spans_the_lowest_and_the_highest_and_the_axis_holds_it() -> None:
+    one = Series("swarm", [0.0, 1.0], [0.2, 0.4], low=[0.1, 0.3], high=[0.3, 0.9])
+    band, line = drawn(Panel("P", "x", [one])).iter(f"{SVG}path")
+    assert band.attrib["d"].endswith("Z") and len(numbers(band.attrib["d"])) == 8 and "opacity" in band.attrib
+    places = numbers(line.attrib["d"])
+    assert min(numbers(band.attrib["d"])[1::2]) < min(places[1::2]) and min(numbers(band.attrib["d"])[1::2]) > 34
+
+
+def test_points_stand_alone_with_a_bar_through_each_over_their_names() -> None:
+    one = Series("swarm", [1.0, 2.0], [0.2, 0.4], "points", low=[0.1, 0.3], high=[0.3, 0.5])
+    root = drawn(Panel("P", "", [one], x_names=("deep", "wide"), x_range=(0.5, 2.5)))
+    assert not list(root.iter(f"{SVG}path")) and len(list(root.iter(f"{SVG}circle"))) == 2
+    upright = [line for line in root.iter(f"{SVG}line") if line.attrib["x1"] == line.attrib["x2"]]
+    assert len(upright) == 2
+    assert {"deep", "wide"} <= {text.text for text in root.iter(f"{SVG}text")}
+
+
+def test_panels_stand_in_rows_and_a_long_legend_takes_more_lines() -> None:
+    panels = [Panel(f"P{n}", "x", [Series("a series of a long name " * 2 + str(n), [0, 1], [0, 1])]) for n in range(5)]
+    root = ET.fromstring(document(panels_figure(panels, label="a figure", columns=2)))
+    places = [group.attrib["transform"] for group in root.iter(f"{SVG}g")]
+    assert len(set(places)) == 5 and len({place.split()[0] for place in places}) == 2
+    legend = {line.attrib["y1"] for line in root.findall(f"{SVG}line")}
+    assert len(legend) > 1
+    assert float(root.attrib["viewBox" if "viewBox" in root.attrib else "viewbox"].split()[3]) > 3 * 240

@@ -14,7 +14,6 @@ else than the template does.
 Report: App. D (token in, token out).
 """
 
-import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,24 +24,23 @@ import numpy as np
 from manyeyes.agent.chat_model import DEFAULT_SAMPLING, ModelError, Reply, Sampling, Usage
 from manyeyes.agent.gate import Gate
 from manyeyes.agent.limiter import Limiter
+from manyeyes.agent.token_chat_mode import Mode
 from manyeyes.agent.token_chat_persistence import Course, Persistence
-from manyeyes.agent.token_chat_prompt import History, Prompt, Prompts
+from manyeyes.agent.token_chat_prompt import History, Prompt
 from manyeyes.agent.token_chat_reading import ContentStream, Read, read
 from manyeyes.agent.token_chat_sampled import Sampled
-from manyeyes.agent.token_chat_segments import Segments
-from manyeyes.agent.token_chat_turns import KEPT_TOKENS, Turn, Turns, chained
+from manyeyes.agent.token_chat_turns import KEPT_TOKENS, Turn
 from manyeyes.core import seeds
-from manyeyes.core.conversation import ChatError, check
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.media import Media, MediaError, MediaRules
+from manyeyes.core.media import MediaRules
 from manyeyes.core.messages import Message, Tool
 from manyeyes.core.sampler import Completion, Sampler, SampleRequest, SamplingParams
 from manyeyes.core.tokenizer import Tokenizer
 
 LONGEST_ANSWER = 4_096
 """Tokens, where the sampling sets no limit."""
-SETTINGS = ("top_k", "min_p", "seed")
-"""Of `Sampling.extra`, that are understood."""
+SETTINGS = ("top_k", "min_p", "seed", "thinking")
+"""Of `Sampling.extra`, that are understood; "thinking" is the mode of this one answer."""
 ASKED = 2**16
 """Conversations of which is known how often they were asked, so that each answer has a seed of its own."""
 
@@ -54,7 +52,7 @@ class TokenChat:
         sampler: what generates tokens.
         tokenizer: the vocabulary of its model.
         rules: how pictures and clips become tokens of its model.
-        thinking: False is instant mode.
+        thinking: mode of answers whose sampling does not say (`Sampling.extra["thinking"]`); False is instant mode.
         context_tokens: of prompt and answer together, at most; not more than the sampler takes.
         history: which reasoning of earlier turns stays; see the module.
         never: ids that are not sampled; left out: those of media, which would claim pictures that are not there. For a
@@ -65,7 +63,7 @@ class TokenChat:
         limiter: shared by all that talk to this sampler; a new one when left out.
         retries: further tries after a failure that is nobody's fault.
         patience: seconds of "the queue is full" after which a call fails.
-        kept_tokens: of sampled turns that are remembered.
+        kept_tokens: of sampled turns that are remembered in each mode.
         record_routing: ask for the experts of each token (`Sampled.routing`), for trainers that replay them.
 
     Attributes:
@@ -101,9 +99,10 @@ class TokenChat:
         self.counts: Counter[str] = Counter()
         self._persistence = Persistence(sampler, self.limiter, self.counts, retries=retries, patience=patience)
         self._name, self._price = name, price
-        self._segments = Segments(tokenizer, rules, thinking=thinking)
-        self._turns = Turns(kept_tokens)
-        self._prompts = Prompts(self._segments, self._turns, history)
+        self._modes = {
+            mode: Mode(tokenizer, rules, thinking=mode, history=history, kept_tokens=kept_tokens)
+            for mode in (True, False)
+        }
         self._asked: OrderedDict[bytes, int] = OrderedDict()
 
     @property
@@ -122,7 +121,7 @@ class TokenChat:
 
     def sampled(self, message: Message) -> Sampled | None:
         """How a message (this very object) was sampled; None when that is unknown or forgotten."""
-        turn = self._turns.of(message)
+        turn = self._modes[True].turn(message) or self._modes[False].turn(message)
         return turn and turn.sampled
 
     async def complete(
@@ -136,9 +135,10 @@ class TokenChat:
         gate: Gate | None = None,
     ) -> Reply:
         """One assistant message; see `ChatModel.complete`. `Reply.sampled` has its tokens."""
-        prompt, media = await self._prompt(messages, tools)
+        mode = self._mode(sampling)
+        prompt, media = await mode.prompt(messages, tools)
         request = SampleRequest(prompt.ids, media, self._params(prompt, sampling), priority=priority)
-        stream = ContentStream(self.tokenizer, on_text or _unheard, thinking=self.thinking)
+        stream = ContentStream(self.tokenizer, on_text or _unheard, thinking=mode.thinking)
         course = Course()
         whole = await self._persistence.sample(request, stream.add, course, gate=gate)
         stream.close()
@@ -146,43 +146,27 @@ class TokenChat:
             raise ModelError(
                 f"{self.name}: {course.why}; gave up after {course.attempts} tries",
                 kind="endpoint",
-                partial=self._read(whole, 0).message.text,
+                partial=self._read(whole, mode, 0).message.text,
             )
-        return self._reply(messages, prompt, media, whole, course)
+        return self._reply(messages, mode, prompt, request, whole, course)
 
-    async def _prompt(self, messages: Sequence[Message], tools: Sequence[Tool]) -> tuple[Prompt, tuple[Media, ...]]:
-        try:
-            check(messages)
-            media = await self._decoded(messages)
-            prompt = self._prompts.write(messages, tools)
-        except (ChatError, MediaError) as error:
-            raise ModelError(str(error), kind="request") from None
-        self._segments.trim()
-        if len(prompt.ids) >= self.context_tokens:
+    def _mode(self, sampling: Sampling) -> Mode:
+        thinking = sampling.extra.get("thinking", self.thinking)
+        if not isinstance(thinking, bool):
+            raise ModelError(f"thinking is True or False, got {thinking!r}", kind="request")
+        if thinking and self.tokenizer.end_think in self.never:
             raise ModelError(
-                f"the conversation takes {len(prompt.ids):,} tokens, and {self.context_tokens:,} fit with its answer",
-                kind="overflow",
+                "a thought has no end here: `never` holds </think>, so ask with thinking=False", kind="request"
             )
-        return prompt, media
-
-    async def _decoded(self, messages: Sequence[Message]) -> tuple[Media, ...]:
-        """Pictures are decoded once, in a thread."""
-        media: list[Media] = []
-        for message in messages:
-            known = self._segments.media_of(message)
-            if known is None:
-                decoded = await asyncio.to_thread(self._segments.decode, message)
-                self._segments.keep_decoded(message, decoded)
-                known = decoded.media
-            media += known
-        return tuple(media)
+        return self._modes[thinking]
 
     def _params(self, prompt: Prompt, sampling: Sampling) -> SamplingParams:
         unknown = sorted(set(sampling.extra) - set(SETTINGS))
         if unknown:
             raise ModelError(f"a sampler has no {', '.join(unknown)}; it has {', '.join(SETTINGS)}", kind="request")
-        room = self.context_tokens - len(prompt.ids)
+        room = self._room(prompt)
         extra: dict[str, Any] = {"seed": self._seed(prompt.chain)} | sampling.extra
+        extra.pop("thinking", None)
         try:
             return SamplingParams(
                 max_new_tokens=min(sampling.max_tokens or LONGEST_ANSWER, room),
@@ -196,6 +180,15 @@ class TokenChat:
         except (ConfigError, TypeError) as error:
             raise ModelError(str(error), kind="request") from None
 
+    def _room(self, prompt: Prompt) -> int:
+        """Tokens of the answer, at most."""
+        if (room := self.context_tokens - len(prompt.ids)) < 1:
+            raise ModelError(
+                f"the conversation takes {len(prompt.ids):,} tokens, and {self.context_tokens:,} fit with its answer",
+                kind="overflow",
+            )
+        return room
+
     def _seed(self, chain: bytes) -> int:
         """Of this answer: the same in another run, another one for each answer of the same conversation."""
         times = self._asked.pop(chain, 0)
@@ -204,22 +197,22 @@ class TokenChat:
             self._asked.popitem(last=False)
         return seeds.key(self.seed, "agent/token_chat", int.from_bytes(chain, "little"), times) & 0x7FFF_FFFF
 
-    def _read(self, whole: Completion, calls_before: int) -> Read:
+    def _read(self, whole: Completion, mode: Mode, calls_before: int) -> Read:
         cut = whole.stop == "length" or whole.unfinished
-        return read(whole.ids, self.tokenizer, thinking=self.thinking, cut=cut, calls_before=calls_before)
+        return read(whole.ids, self.tokenizer, thinking=mode.thinking, cut=cut, calls_before=calls_before)
 
     def _reply(
         self,
         messages: Sequence[Message],
+        mode: Mode,
         prompt: Prompt,
-        media: tuple[Media, ...],
+        request: SampleRequest,
         whole: Completion,
         course: Course,
     ) -> Reply:
-        said = self._read(whole, sum(len(message.tool_calls) for message in messages))
-        sampled = _sampled(prompt, media, whole, said.malformed)
-        chain = chained(prompt.chain, self._segments.mark(said.message))
-        self._turns.keep(Turn(said.message, sampled, chain))
+        said = self._read(whole, mode, sum(len(message.tool_calls) for message in messages))
+        sampled = _sampled(prompt, request, whole, said.malformed)
+        mode.turns.keep(Turn(said.message, sampled, mode.chain(prompt, said.message)))
         self._count(prompt, said)
         usage = Usage(len(prompt.ids), len(whole.ids), whole.usage.cached)
         return Reply(
@@ -241,7 +234,7 @@ class TokenChat:
         self.counts["cut"] += said.stop == "length"
 
 
-def _sampled(prompt: Prompt, media: tuple[Media, ...], whole: Completion, malformed: str) -> Sampled:
+def _sampled(prompt: Prompt, request: SampleRequest, whole: Completion, malformed: str) -> Sampled:
     parent = prompt.parent.sampled if prompt.parent is not None else None
     seen = len(parent.all_media) if parent is not None else 0
     return Sampled(
@@ -250,11 +243,12 @@ def _sampled(prompt: Prompt, media: tuple[Media, ...], whole: Completion, malfor
         np.array(whole.logprobs, np.float32),
         np.array(whole.versions, np.int32),
         whole.logprob_kind,
-        media[seen:],
+        request.media[seen:],
         parent,
         prompt.fork,
         malformed,
         None if whole.routing is None else whole.routing[-(len(prompt.added) + len(whole.ids)) :],
+        request.params.draw,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyeyes.core.media import Media
-from manyeyes.core.sampler import LogprobKind
+from manyeyes.core.sampler import Draw, LogprobKind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +33,7 @@ class Sampled:
         fork: why the prompt does not continue the turn before it; "" when it does, or when there is none.
         malformed: why the ids are no assistant turn; "" when they are one.
         routing: uint16 [added + ids, mixture layers, experts a token], or None; see `Completion.routing`.
+        draw: what `ids` were drawn from; None where nobody knows.
 
     Example:
         >>> one = np.array([7, 8], np.int32)
@@ -51,6 +52,7 @@ class Sampled:
     fork: str = ""
     malformed: str = ""
     routing: NDArray[np.uint16] | None = None
+    draw: Draw | None = None
 
     @property
     def branch(self) -> "tuple[Sampled, ...]":

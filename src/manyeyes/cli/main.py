@@ -15,6 +15,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "recipes": "list the recipes: what each trains, on what hardware, for how long",
     "run": "train a recipe through all its stages; goes on where a stopped run left off",
+    "synthesise": "make dialogues for fine-tuning with teachers, verified in stages",
     "see": "ask a trained model about a picture or a clip",
     "serve": "serve a trained model: the OpenAI API for any client, the token API for trainers",
     "chat": "talk to a trained model in the terminal",

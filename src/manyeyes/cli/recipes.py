@@ -1,7 +1,6 @@
 """List the recipes: what each trains, on what hardware, for how long. With a NAME: one recipe, key by key."""
 
 import dataclasses
-import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from manyeyes.recipes import RECIPES, recipe
+from manyeyes.recipes import RECIPES, about, recipe
+from manyeyes.recipes.run import Run
 
 WAYS_ON = """
 start one      manyeyes run NAME
@@ -39,7 +39,7 @@ def main(options: Options) -> int:
     if options.json:
         print(json.dumps(run.to_json(), indent=1))
         return 0
-    print((importlib.import_module(f"manyeyes.recipes.{options.name}").__doc__ or "").strip() + "\n")
+    print(about(options.name) + "\n")
     for path, value in overridable(run):
         print(f"{path}={json.dumps(value, ensure_ascii=False)}")
     return 0
@@ -69,8 +69,10 @@ def overridable(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _table() -> Table:
-    table = Table("recipe", "what it trains", "hardware", "stages", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    columns = ("recipe", "what it trains", "hardware", "stages or places")
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name in RECIPES:
         run = recipe(name)
-        table.add_row(name, run.about, run.hardware, ", ".join(stage.name for stage in run.stages))
+        parts = run.stages if isinstance(run, Run) else run.places
+        table.add_row(name, run.about, run.hardware, ", ".join(part.name for part in parts))
     return table

@@ -1,4 +1,4 @@
-"""Run an experiment of the report at a small scale: table1, fig6, fig7, fig8; without a name, what each shows.
+"""Run an experiment of the report at a small scale: its figures and tables; without a name, what each shows.
 
 The same command goes on where a stopped or killed one left off; finished runs are not repeated.
 """
@@ -9,10 +9,11 @@ from manyeyes.cli.reproduce_options import Options
 from manyeyes.core.errors import ConfigError
 from manyeyes.recipes.reproduce import EXPERIMENTS, check_experiment
 
-TRAINS = "table1"
-"""The experiment that trains; only it needs torch."""
-OF_TRAINING = ("minutes", "processes")
-"""Options that the others have no use for."""
+PRE_TRAINING = "table1"
+PLAYED = ("fig6", "fig7", "fig8")
+"""Experiments with rules as model; they need no torch. The rest is post-training."""
+OF_TRAINING = ("minutes", "processes", "model")
+"""Options that these have no use for."""
 
 
 def main(options: Options) -> int:
@@ -23,9 +24,22 @@ def main(options: Options) -> int:
     check_experiment(options.experiment)
     if options.seeds is not None and not 1 <= options.seeds <= 100:
         raise ConfigError(f"--seeds must be 1 to 100, got {options.seeds}")
-    if options.experiment == TRAINS:
-        return import_module("manyeyes.cli.reproduce_table1").run(options)
+    return import_module(f"manyeyes.cli.{_module(options)}").run(options)
+
+
+def _module(options: Options) -> str:
+    """Who runs it.
+
+    Raises:
+        ConfigError: an option that the experiment has no use for.
+    """
+    if options.experiment == PRE_TRAINING:
+        if options.model:
+            raise ConfigError("table1 trains from scratch; leave out --model")
+        return "reproduce_table1"
+    if options.experiment not in PLAYED or (options.experiment == "fig8" and options.model):
+        return "reproduce_post"
     given = [name for name in OF_TRAINING if getattr(options, name) != getattr(Options(), name)]
     if given:
         raise ConfigError(f"{options.experiment} trains nothing; leave out {', '.join('--' + name for name in given)}")
-    return import_module("manyeyes.cli.reproduce_figures").run(options)
+    return "reproduce_figures"

@@ -28,6 +28,8 @@ STOPPED = 130
 IN_A_LOG, ON_A_TERMINAL = 10.0, 0.2
 """Seconds between two lines of progress."""
 SHOWN_NAMES, MOST_ROWS = 3, 20
+WIDE = 120
+"""Columns of a table in a log."""
 
 Result = Mapping[str, Any]
 
@@ -104,11 +106,12 @@ def write(name: str, result: Result, folder: Path, docs: Path | None) -> None:
         write_atomic(place / f"{name}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         write_atomic(place / f"{name}.svg", document(view.picture(result)))
         write_atomic(place / f"{name}.md", view.markdown(result, picture=f"{name}.svg"))
-    _print(view.table(result), result["sentences"])
+    show(view.table(result), result["sentences"])
     print(f"\nresult:  {short(folder / f'{name}.json')}\npicture: {short(folder / f'{name}.svg')}")
 
 
-def _print(table: tuple[list[str], list[list[str]]], sentences: list[str]) -> None:
+def show(table: tuple[list[str], list[list[str]]], sentences: list[str]) -> None:
+    """A table and sentences on the terminal."""
     from rich.console import Console
     from rich.table import Table
 
@@ -118,7 +121,7 @@ def _print(table: tuple[list[str], list[list[str]]], sentences: list[str]) -> No
         drawn.add_column(head, justify="right" if number else "left", no_wrap=True)
     for row in rows[:MOST_ROWS]:
         drawn.add_row(*row)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     console.print(drawn)
     if len(rows) > MOST_ROWS:
         console.print(f"... and {len(rows) - MOST_ROWS} more", style="dim")

@@ -23,11 +23,13 @@ from manyeyes.view.ablation_figure import document
 from manyeyes.view.wording import duration
 
 WORKER = "manyeyes.recipes.reproduce.worker"
+MINUTES = 40.0
+"""Of the whole experiment, where nothing is said."""
 
 
 def run(options: Options) -> int:
     """Run or go on; returns 0 when finished, 130 when stopped by the user."""
-    budget = QUICK if options.quick else Budget.of_minutes(options.minutes)
+    budget = QUICK if options.quick else Budget.of_minutes(MINUTES if options.minutes is None else options.minutes)
     seeds = options.seeds if options.seeds is not None else (1 if options.quick else 3)
     if options.processes < 0:
         raise ConfigError(f"--processes must be 1 or more (0: one for each core), got {options.processes}")

@@ -1,5 +1,6 @@
 """Train a recipe through all its stages. The same command goes on where a stopped or killed run left off."""
 
+import dataclasses
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -13,14 +14,19 @@ import tyro
 
 from manyeyes.cli.device import chosen_device
 from manyeyes.cli.locations import LocationError, data_folder, runs_folder, short
+from manyeyes.cli.post_run import post_train
 from manyeyes.cli.run_lock import claimed
+from manyeyes.cli.starting_model import started_from
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder, RunFolderError, new_run_path
-from manyeyes.recipes import recipe
+from manyeyes.recipes import RECIPES, recipe
 from manyeyes.recipes.mixture_change import refuse_past_changes
 from manyeyes.recipes.overrides import apply_overrides
 from manyeyes.recipes.readiness import check_files, check_names, check_order, check_start
+from manyeyes.recipes.rft_run import RftRun
+from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
+from manyeyes.recipes.sources import with_paths_from
 from manyeyes.view.progress import Progress
 from manyeyes.view.report import write_report
 from manyeyes.view.stage_plan import planned
@@ -53,6 +59,10 @@ class Options:
     """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
     quiet: bool = False
     """Only say when stages end."""
+    dry_run: bool = False
+    """Check every name and count what the run needs, on networks without memory; nothing is trained."""
+    full: bool = False
+    """After the recipe, all that goes on from it: fine-tuning, RL, Toggle, PARL. Finished ones are not run again."""
 
 
 class Place(NamedTuple):
@@ -67,6 +77,13 @@ def main(options: Options) -> int:
 
     Whatever can be known to be wrong is refused before a run folder is made.
     """
+    if options.full:
+        return full_training(options)
+    found = recipe(options.recipe)
+    if options.dry_run:
+        return _dry(apply_overrides(found, options.overrides))
+    if not isinstance(found, Run):
+        return post_train(found, options)
     asked = wanted(options)
     run = asked.started()
     check_names(run)
@@ -87,11 +104,38 @@ def main(options: Options) -> int:
     return _train(run, place, options)
 
 
+def full_training(options: Options) -> int:
+    """The recipe and its post-training, one after another; ends with the first that does not finish.
+
+    Raises:
+        ConfigError: it has no post-training, or an option that belongs to one run alone.
+    """
+    names = [options.recipe, *(name for name in RECIPES if name.startswith(f"{options.recipe}."))]
+    if len(names) == 1 or "." in options.recipe:
+        raise ConfigError(f"nothing goes on from {options.recipe}; --full is for tiny, small and k25")
+    if options.overrides or options.folder is not None or options.change_mixture:
+        raise ConfigError("--full runs several recipes; give overrides, --folder and --change-mixture to one at a time")
+    for number, name in enumerate(names, 1):
+        print(f"\n{name} ({number} of {len(names)})", flush=True)
+        if status := main(dataclasses.replace(options, recipe=name, full=False)):
+            return status
+    return 0
+
+
+def _dry(run: Run | RlRun | RftRun) -> int:
+    from manyeyes.recipes.dry_run import dry_run
+
+    found = dry_run(run)
+    print("\n".join([need.line for need in found.needs] + [f"not here: {note}" for note in found.missing]))
+    return 0
+
+
 def wanted(options: Options) -> Run:
     """The recipe with the user's changes.
 
     Raises:
         ConfigError: an unknown recipe, a misspelt override, a value out of range.
+        LocationError: the model that it starts from is not there.
     """
     if not 0 < options.steps_scale < float("inf"):
         raise ConfigError(f"--steps-scale must be above 0, got {options.steps_scale}")
@@ -99,7 +143,10 @@ def wanted(options: Options) -> Run:
         raise ConfigError(f"--threads must be 1 or more (0: one for each core), got {options.threads}")
     if options.fresh and options.change_mixture:
         raise ConfigError("--change-mixture goes on with a run and --fresh starts one; give only one of them")
-    run = apply_overrides(recipe(options.recipe), options.overrides)
+    found = recipe(options.recipe)
+    assert isinstance(found, Run)  # main hands the others on
+    run = apply_overrides(found, options.overrides)
+    run = started_from(with_paths_from(run, Path.cwd()), options.folder)
     return run if options.steps_scale == 1.0 else run.shortened(options.steps_scale)
 
 

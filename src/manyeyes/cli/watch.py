@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from manyeyes.cli.locations import run_folder
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.tensorboard_export import export_tensorboard
-from manyeyes.view.history import History
 from manyeyes.view.report import write_report
+from manyeyes.view.rl_watch import RlFollower, follow_rl, rl_snapshot
 from manyeyes.view.watch import Follower, follow, snapshot
 
 
@@ -51,17 +51,23 @@ def main(options: Options) -> int:
 
 def _show(folder: RunFolder, options: Options) -> None:
     console = Console(highlight=False)
+    rl = folder.config().get("kind") == "rl"
     if options.once or not sys.stdout.isatty():
-        follower = Follower(folder)
+        follower = RlFollower(folder) if rl else Follower(folder)
         follower.poll()
-        console.print(snapshot(follower, time.time()))
+        console.print(rl_snapshot(follower, time.time()) if isinstance(follower, RlFollower) else _standing(follower))
         return
 
-    def renew(history: History) -> None:
+    def renew(history: object) -> None:
         if options.html:
             write_report(folder)
 
+    follows = follow_rl if rl else follow
     try:
-        renew(follow(folder, console, seconds=options.every, on_news=renew))
+        renew(follows(folder, console, seconds=options.every, on_news=renew))
     except KeyboardInterrupt:
         console.print("the run goes on; watch it again with the same command", style="dim")
+
+
+def _standing(follower: Follower) -> RenderableType:
+    return snapshot(follower, time.time())

@@ -15,6 +15,7 @@ version sampled it. A request that is aborted, or handed back because the weight
 Report: App. D (token in, token out; log-probabilities of every sampled token; weights that change under rollouts).
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol
@@ -73,6 +74,24 @@ class Constraint(Protocol):
         ...
 
 
+class Draw(NamedTuple):
+    """What ids were drawn from, as far as whoever learns from them must know.
+
+    Attributes:
+        temperature: 0 is greedy.
+        cut: what else kept ids away, for people; "" where nothing did.
+        never: stands for the ids that were not allowed (`never_mark`).
+
+    Example:
+        >>> SamplingParams(temperature=0.7, top_p=0.9).draw
+        Draw(temperature=0.7, cut='top_p 0.9', never=0)
+    """
+
+    temperature: float
+    cut: str = ""
+    never: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How tokens are chosen.
@@ -129,6 +148,15 @@ class SamplingParams:
     def greedy(self) -> bool:
         """Always the likeliest token."""
         return self.temperature == 0.0
+
+    @property
+    def draw(self) -> Draw:
+        """What is to be recorded of them, beside ids and log-probabilities."""
+        cuts = [f"top_p {self.top_p:g}"] if self.top_p < 1.0 else []
+        cuts += [f"top_k {self.top_k}"] if self.top_k else []
+        cuts += [f"min_p {self.min_p:g}"] if self.min_p else []
+        cuts += ["a constraint"] if self.constraint is not None else []
+        return Draw(self.temperature, ", ".join(cuts), never_mark(self.never))
 
 
 GREEDY = SamplingParams()
@@ -227,6 +255,12 @@ def _joined_routing(first: Completion, rest: Completion) -> NDArray[np.uint16] |
     before = routing[: len(first.routing)]
     np.copyto(before, first.routing, where=first.routing != UNROUTED)
     return routing
+
+
+def never_mark(never: frozenset[int]) -> int:
+    """A number that stands for a set of ids that are not sampled; 0 for none."""
+    ids = np.sort(np.fromiter(never, np.int64, len(never)))
+    return int.from_bytes(hashlib.blake2b(ids.tobytes(), digest_size=6).digest(), "little") if len(ids) else 0
 
 
 OnToken = Callable[[int, float], None]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from manyeyes.core.media import Media
 from manyeyes.core.sample import Sample
-from manyeyes.core.sampler import UNROUTED, LogprobKind
+from manyeyes.core.sampler import UNROUTED, Draw, LogprobKind
 
 Policy = Literal["live", "frozen"]
 """live: trained by what it does here; frozen: part of the world, its tokens never carry loss."""
@@ -55,6 +55,7 @@ class Node:
         masked: why its tokens must not be trained on (capture with a hole, say); "" when they may be.
         at, seconds: when it was asked, since the trajectory began, and how long it took.
         routing: uint16 [n, layers, experts a token], 65535 where unknown; None where nobody asked for it.
+        draw: what the sampled ids were drawn from; None where nobody knows.
 
     Example:
         >>> Node(np.array([1, 2, 7], np.int32), 2, np.array([-0.5], np.float32), np.array([3], np.int32)).sampled
@@ -76,6 +77,7 @@ class Node:
     at: float = 0.0
     seconds: float = 0.0
     routing: NDArray[np.uint16] | None = None
+    draw: Draw | None = None
 
     def __post_init__(self) -> None:
         sampled = len(self.ids) - self.given

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from manyeyes.core.media import Grid, Media
 from manyeyes.core.media_png import media_name, media_of, media_png
+from manyeyes.core.sampler import Draw
 from manyeyes.core.trajectory import AgentSpan, Event, Node, Trajectory
 from manyeyes.core.trajectory_summary import WireError
 
@@ -132,7 +133,7 @@ def _node(n: Node, keep: Keep) -> tuple[Any, ...]:
     media = [_kept_media(item, keep) for item in n.media] if n.media else ()
     return (
         len(n.ids), n.given, n.parent, n.agent, media, n.logprob_kind, n.stop, n.fork, n.malformed, n.masked, n.at,
-        n.seconds, routing,
+        n.seconds, routing, n.draw,
     )  # fmt: skip
 
 
@@ -150,7 +151,7 @@ def _nodes(rows: Sequence[Any], arrays: memoryview, fetch: Fetch | None) -> list
     at, drawn, behind = 0, 0, (total + 2 * sampled) * 4
     pictures: dict[str, Media] = {}
     nodes = []
-    for length, given, parent, agent, media, kind, stop, fork, malformed, masked, asked, seconds, routing in rows:
+    for length, given, parent, agent, media, kind, stop, fork, malformed, masked, asked, took, routing, *draw in rows:
         chosen = slice(drawn, drawn + length - given)
         experts = None
         if routing is not None:
@@ -159,7 +160,7 @@ def _nodes(rows: Sequence[Any], arrays: memoryview, fetch: Fetch | None) -> list
         items = tuple(_picture(item, pictures, fetch) for item in media) if fetch else ()
         nodes.append(Node(
             ids[at : at + length], given, logprobs[chosen], versions[chosen], parent, agent, items, kind, stop, fork,
-            malformed, masked, asked, seconds, experts,
+            malformed, masked, asked, took, experts, Draw(*draw[0]) if any(draw) else None,
         ))  # fmt: skip
         at, drawn = at + length, drawn + length - given
     return nodes

@@ -17,6 +17,8 @@ VISUAL_KINDS = ("caption", "interleaved", "ocr", "knowledge", "perception", "vid
 """Report B.3."""
 TEXT_KINDS = ("web", "code", "maths", "knowledge_text")
 """Report B.2."""
+DIALOGUE = "dialogue"
+"""Conversations for supervised fine-tuning (report §4.4.1), in either domain; opened as `data.dialogue.Dialogues`."""
 
 
 class Collection(Protocol):

@@ -2,7 +2,8 @@
 
 `segments` keep the boundaries (attention is causal and within equal segments), `positions` restart at each sample, and
 a sample's first token weighs nothing, since what stands before it is somebody else's. Which samples share a row is
-decided in `window`; a packed row and its samples on their own give the same logits.
+decided in `window`; a packed row and its samples on their own give the same logits. A sample may continue an earlier
+one of its row (`shared_beginnings`): it sees all of that one, and its positions go on from there.
 
 Shapes: B rows of a batch, T tokens of a row, S samples of a row, L mixture layers, K experts a token.
 Report: App. C.1 (packing happens while training).
@@ -40,6 +41,8 @@ class Pack(NamedTuple):
         advantages: float32 [T] or None, likewise.
         versions: int32 [T] or None, likewise, but `UNVERSIONED` where a sample has none.
         routing: uint16 [T, L, K] or None; `UNROUTED` where nobody knows.
+        continues: int32 [T] or None where no sample continues another: the segment that a token's own continues, -1 for
+            none.
 
     Example:
         >>> two = [Sample(ids=np.array([7, 8], np.int32), weights=np.array([0, 1], np.float32), name=n) for n in "ab"]
@@ -61,6 +64,7 @@ class Pack(NamedTuple):
     advantages: NDArray[np.float32] | None = None
     versions: NDArray[np.int32] | None = None
     routing: NDArray[np.uint16] | None = None
+    continues: NDArray[np.int32] | None = None
 
     @property
     def boundaries(self) -> NDArray[np.int32]:
@@ -96,6 +100,7 @@ class Batch(NamedTuple):
     advantages_BT: NDArray[np.float32] | None = None
     versions_BT: NDArray[np.int32] | None = None
     routing_BTLK: NDArray[np.uint16] | None = None
+    continues_BT: NDArray[np.int32] | None = None
 
     @property
     def tokens(self) -> int:
@@ -108,12 +113,16 @@ class Batch(NamedTuple):
         return self.tokens / self.ids_BT.size
 
 
-def pack(samples: Sequence[Sample], row_length: int, *, pad_id: int) -> Pack:
+def pack(samples: Sequence[Sample], row_length: int, *, pad_id: int, continued: Sequence[int] = ()) -> Pack:
     """Lay samples side by side in one row, in the order given.
+
+    Args:
+        continued: for each sample the place in `samples` of the one that it continues, -1 for none; nothing where none
+            does. What is continued stands before, and continues nothing itself.
 
     Raises:
         DataError: they are longer than the row, or some carry log-probabilities (advantages, versions) and others that
-            are trained on do not, or their routing is of several models.
+            are trained on do not, or their routing is of several models; or a sample continues what it cannot.
     """
     used = sum(sample.length for sample in samples)
     if used > row_length:
@@ -131,6 +140,9 @@ def pack(samples: Sequence[Sample], row_length: int, *, pad_id: int) -> Pack:
         segments[:used] = np.repeat(np.arange(len(samples)), lengths)
         weights[:used] = np.concatenate([sample.weights for sample in samples])
         weights[starts[lengths > 0]] = 0.0
+    continues = _continues(continued, lengths, row_length)
+    if continues is not None:
+        positions[:used] += np.where(continues >= 0, lengths[continues], 0)[:used].astype(np.int32)
     return Pack(
         ids=ids,
         positions=positions,
@@ -139,12 +151,39 @@ def pack(samples: Sequence[Sample], row_length: int, *, pad_id: int) -> Pack:
         media=tuple(media for sample in samples for media in sample.media),
         names=tuple(sample.name for sample in samples),
         media_counts=tuple(len(sample.media) for sample in samples),
+        continues=continues,
         **end_to_end(samples, row_length)._asdict(),
     )
 
 
+def _continues(continued: Sequence[int], lengths: NDArray[np.int64], row_length: int) -> NDArray[np.int32] | None:
+    """[T], of each token.
+
+    Raises:
+        DataError: see `pack`.
+    """
+    if not any(one >= 0 for one in continued):
+        return None
+    if len(continued) != len(lengths) or any(
+        one >= place or (one >= 0 and (continued[one] >= 0 or not lengths[one])) for place, one in enumerate(continued)
+    ):
+        raise DataError(
+            f"a sample continues an earlier one of its row that continues nothing itself; got {list(continued)} for "
+            f"{len(lengths)} samples"
+        )
+    return np.concatenate([np.repeat(np.array(continued, np.int32), lengths), np.full(row_length, -1, np.int32)])[
+        :row_length
+    ]
+
+
 def unpack(row: Pack) -> list[Sample]:
-    """The samples of a row again: the inverse of `pack` (but for the weight of a first token, which is 0 now)."""
+    """The samples of a row again: the inverse of `pack` (but for the weight of a first token, which is 0 now).
+
+    Raises:
+        DataError: some continue others, and so are no whole samples.
+    """
+    if row.continues is not None:
+        raise DataError("the samples of this row share beginnings and cannot be taken out of it one by one")
     edges = row.boundaries.tolist()
     media = iter(row.media)
     return [
@@ -183,7 +222,14 @@ def stack(packs: Sequence[Pack]) -> Batch:
         advantages_BT=columns.advantages,
         versions_BT=columns.versions,
         routing_BTLK=columns.routing,
+        continues_BT=_stacked_continues(packs),
     )
+
+
+def _stacked_continues(packs: Sequence[Pack]) -> NDArray[np.int32] | None:
+    if all(row.continues is None for row in packs):
+        return None
+    return np.stack([np.full(len(row.ids), -1, np.int32) if row.continues is None else row.continues for row in packs])
 
 
 def _columns(packs: Sequence[Pack]) -> Columns:

@@ -1,6 +1,6 @@
-"""The registry of sources: every description by name, opened as a collection or as the planner's source.
+"""The registry of sources: every description by name, opened as a collection, as dialogues or as the planner's source.
 
-Report: App. C.1 (data registration).
+Report: App. C.1 (data registration), §4.4.1 (dialogues for supervised fine-tuning).
 """
 
 import difflib
@@ -11,7 +11,9 @@ from manyeyes.core.errors import DataError
 from manyeyes.core.media import MediaRules
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.augment import Augmentation
-from manyeyes.data.collection import TEXT_KINDS, VISUAL_KINDS, Collection, Split
+from manyeyes.data.collection import DIALOGUE, TEXT_KINDS, VISUAL_KINDS, Collection, Split
+from manyeyes.data.dialogue import Dialogues
+from manyeyes.data.dialogue_source import DialogueSource
 from manyeyes.data.documents import DocumentSource
 from manyeyes.data.rendered import RecordSource
 from manyeyes.data.small_sources import SMALL_SOURCES
@@ -55,6 +57,10 @@ class Registry:
         """The collection behind a name; see `SourceInfo.open`."""
         return self[name].open(split, seed=seed, folder=folder)
 
+    def open_dialogues(self, name: str, split: Split, *, seed: int = 0, folder: Path | None = None) -> Dialogues:
+        """The dialogues behind a name; see `SourceInfo.open_dialogues`."""
+        return self[name].open_dialogues(split, seed=seed, folder=folder)
+
     def source(
         self,
         name: str,
@@ -67,9 +73,14 @@ class Registry:
         augmentation: Augmentation | None = None,
         folder: Path | None = None,
     ) -> Source:
-        """The source that a planner draws from: documents split over parts, other records augmented and rendered."""
-        collection = self.open(name, split, seed=seed, folder=folder)
-        if self[name].documents:
+        """The source that a planner draws from: documents split over parts, dialogues as the model would have sampled
+        them, other records augmented and rendered."""
+        info = self[name]
+        if info.is_dialogues:
+            dialogues = info.open_dialogues(split, seed=seed, folder=folder)
+            return DialogueSource(dialogues, tokenizer, rules=rules, part_length=part_length, domain=info.domain)
+        collection = info.open(split, seed=seed, folder=folder)
+        if info.documents:
             return DocumentSource(collection, tokenizer, part_length=part_length)
         return RecordSource(
             collection, tokenizer, rules=rules, part_length=part_length, seed=seed, augmentation=augmentation
@@ -77,7 +88,7 @@ class Registry:
 
 
 def _check(info: SourceInfo, known: dict[str, SourceInfo]) -> None:
-    kinds = VISUAL_KINDS if info.domain == "vision" else TEXT_KINDS
+    kinds = (*(VISUAL_KINDS if info.domain == "vision" else TEXT_KINDS), DIALOGUE)
     if info.name in known:
         raise DataError(f"two sources are named {info.name!r}; give one another name")
     if info.kind not in kinds:

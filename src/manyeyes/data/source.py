@@ -6,6 +6,7 @@ keeps any state in the source, so any thread of any rank may ask for any sample 
 
     DataError (core.errors)
     ├── RecordError     data.source     one record cannot become a sample; a stand-in takes its place
+    ├── NotTextOnly     data.text_only  a picture, clip or media token where there must be none
     └── Exhausted       data.blend      every source of a domain has reached its epoch cap
 
 Report: App. C.1.

@@ -9,15 +9,16 @@ Report: App. C.1 (data registration), B.2, B.3.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from manyeyes.core.errors import DataError
 from manyeyes.data.archives import Archive
-from manyeyes.data.collection import Collection, Domain, Split
+from manyeyes.data.collection import DIALOGUE, Collection, Domain, Split
+from manyeyes.data.dialogue import Dialogues
 from manyeyes.data.packages import Package
 
-Builder: TypeAlias = Callable[[Split, int, Path], Collection]
-"""(split, seed, folder of fetched files) -> collection."""
+Builder: TypeAlias = Callable[[Split, int, Path], Collection | Dialogues]
+"""(split, seed, folder of fetched files) -> collection; dialogues for a source of that kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class SourceInfo:
     Attributes:
         name: unique; also the name of its collection.
         about: one line for people.
-        kind: one of the report's seven visual kinds or four text domains (`data.collection`).
+        kind: one of the report's seven visual kinds or four text domains, or "dialogue" (`data.collection`).
         domain: "vision" or "text".
         licence: of the content, as its origin states it.
         origin: where it comes from.
@@ -60,6 +61,11 @@ class SourceInfo:
         commands = [package.pip for package in self.packages] + [archive.fetch for archive in self.archives]
         return " && ".join(commands)
 
+    @property
+    def is_dialogues(self) -> bool:
+        """Whether it is opened by `open_dialogues`."""
+        return self.kind == DIALOGUE
+
     def missing(self, folder: Path | None = None) -> str | None:
         """Why it cannot be opened now, in one line with the command that helps; None when it can."""
         try:
@@ -77,9 +83,21 @@ class SourceInfo:
             folder: where fetched archives lie; needed by sources with `archives` only.
 
         Raises:
-            DataError: a package or an archive is missing or is not the pinned one.
+            DataError: a package or an archive is missing or is not the pinned one; it holds dialogues, no records.
         """
-        return self.build(split, seed, self._check(folder))
+        if self.is_dialogues:
+            raise DataError(f"{self.name} holds dialogues, no records; open it with open_dialogues")
+        return cast(Collection, self.build(split, seed, self._check(folder)))
+
+    def open_dialogues(self, split: Split, *, seed: int = 0, folder: Path | None = None) -> Dialogues:
+        """The dialogues of a split; as `open`.
+
+        Raises:
+            DataError: as `open`; it holds records, no dialogues.
+        """
+        if not self.is_dialogues:
+            raise DataError(f"{self.name} holds records of kind {self.kind}, no dialogues; open it with open")
+        return cast(Dialogues, self.build(split, seed, self._check(folder)))
 
     def _check(self, folder: Path | None) -> Path:
         for package in self.packages:

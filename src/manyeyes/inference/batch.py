@@ -32,11 +32,11 @@ class Group(NamedTuple):
 
     Attributes:
         rows: g.
-        blocks: their blocks, padded to equally many: int64 [g * k].
+        blocks: their blocks, padded to equally many: int64 [g * k], or [g, k] where a kernel reads them in place.
         mask: 0 or -inf, [g, 1, S] for rows of one token, else [g, T * H, S].
         padded: for rows of several tokens, the token of each [g * T] place; None where T is 1.
         places: and the place of each token.
-        lengths: for rows that a kernel reads in place, tokens of each [g]; `mask` is empty then.
+        lengths: for tokens that a kernel reads in place, what each of them sees [g]; `mask` is empty then.
     """
 
     start: int
@@ -86,14 +86,21 @@ def longest_absorbed(config: TextConfig) -> int:
 
 
 def batch_of(
-    chunks: Sequence[Chunk], config: TextConfig, *, block_tokens: int, device: torch.device, in_place: bool = False
+    chunks: Sequence[Chunk],
+    config: TextConfig,
+    *,
+    block_tokens: int,
+    device: torch.device,
+    in_place: bool = False,
+    each_alone: bool = False,
 ) -> Batch:
     """A step's chunks as tensors.
 
     Args:
         in_place: rows of one token are one group, whose blocks a kernel reads where they are.
+        each_alone: it reads each token of longer chunks so, too; a chunk is a group.
     """
-    limit = longest_absorbed(config)
+    limit = max(chunk.count for chunk in chunks) if each_alone else longest_absorbed(config)
     ordered = sorted(chunks, key=lambda chunk: (chunk.count > limit, chunk.count > 1, chunk.stop))
     counts = np.array([chunk.count for chunk in ordered])
     starts = np.concatenate([[0], counts.cumsum()])
@@ -107,7 +114,7 @@ def batch_of(
     def moved(values: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(values).to(device)
 
-    layout = _Layout(ordered, tables, starts, config, block_tokens, device, in_place)
+    layout = _Layout(ordered, tables, starts, config, block_tokens, device, in_place, each_alone)
     return Batch(
         ordered,
         moved(np.concatenate([_ids(chunk) for chunk in ordered])),
@@ -134,6 +141,7 @@ class _Layout(NamedTuple):
     block_tokens: int
     device: torch.device
     in_place: bool
+    each_alone: bool
 
     def groups(self, absorbed: int) -> Iterator[tuple[int, int]]:
         """First and last+1 chunk of each group: rows of one token apart from others, none larger than the cache."""
@@ -142,6 +150,7 @@ class _Layout(NamedTuple):
         first = 0
         for number in range(1, absorbed + 1):
             whole = number == absorbed or (self.chunks[number].count > 1) != (self.chunks[first].count > 1)
+            whole |= self.each_alone and self.chunks[first].count > 1
             if whole or self._size(first, number + 1, width) > most:
                 yield first, number
                 first = number
@@ -157,16 +166,18 @@ class _Layout(NamedTuple):
     def group(self, first: int, last: int) -> Group:
         """Chunks first..last-1 as one group."""
         chunks, rows = self.chunks[first:last], last - first
+        start, stop = int(self.starts[first]), int(self.starts[last])
+        if self.each_alone and chunks[0].count > 1:
+            return self._alone(first)
         most = max(len(table) for table in self.tables[first:last])
         blocks = np.zeros((rows, most), np.int64)
         for row, table in enumerate(self.tables[first:last]):
             blocks[row, : len(table)] = table
         stop_g = np.array([chunk.stop for chunk in chunks], np.int64)
         key_S = np.arange(most * self.block_tokens)
-        flat = torch.from_numpy(blocks.ravel()).to(self.device)
-        start, stop = int(self.starts[first]), int(self.starts[last])
         if chunks[0].count == 1 and self.in_place:
-            return Group(start, stop, rows, flat, torch.empty(0), None, None, torch.from_numpy(stop_g))
+            return _in_place(start, torch.from_numpy(blocks), stop_g)
+        flat = torch.from_numpy(blocks.ravel()).to(self.device)
         if chunks[0].count == 1:
             mask_g1S = _hidden(key_S >= stop_g[:, None, None])
             return Group(start, stop, rows, flat, mask_g1S.to(self.device), None, None)
@@ -181,11 +192,22 @@ class _Layout(NamedTuple):
         padded = torch.from_numpy(padded_gT.ravel()).to(self.device)
         return Group(start, stop, rows, flat, mask.to(self.device), padded, torch.from_numpy(places).to(self.device))
 
+    def _alone(self, number: int) -> Group:
+        """One chunk whose tokens each are a row, over the same blocks."""
+        chunk, table = self.chunks[number], torch.from_numpy(self.tables[number])
+        seen_g = np.arange(chunk.start + 1, chunk.stop + 1)
+        return _in_place(int(self.starts[number]), table.expand(chunk.count, -1), seen_g)
+
     def long(self, number: int) -> LongChunk:
         """One chunk that rebuilds keys and values."""
         chunk, table = self.chunks[number], self.tables[number]
         blocks = torch.from_numpy(table[: -(-chunk.stop // self.block_tokens)]).to(self.device)
         return LongChunk(int(self.starts[number]), int(self.starts[number + 1]), chunk.start, blocks)
+
+
+def _in_place(start: int, blocks_gk: Tensor, seen_g: NDArray[np.int64]) -> Group:
+    rows = len(seen_g)
+    return Group(start, start + rows, rows, blocks_gk, torch.empty(0), None, None, torch.from_numpy(seen_g))
 
 
 def _hidden(hidden: NDArray[np.bool_]) -> Tensor:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from manyeyes.core.errors import ConfigError
 from manyeyes.core.sampler import Completion, SampleRequest, SamplerError, StopReason
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.batch import Batch, batch_of
@@ -102,19 +103,23 @@ class Engine:
             dtype=model.compute_dtype,
             device=self.device,
         )
-        self._features = MediaFeatures(model, most_bytes=config.media_bytes)
+        self._features = MediaFeatures(model, most_bytes=config.media_bytes, apart=config.invariant)
         self._routing = RoutingRecord(model.config.text, blocks=config.blocks, block_tokens=config.block_tokens)
         self._masks = ScoreMasks(model.config.text.vocab_size, self.device)
         found = kernels_for(self.device, model.compute_dtype) if config.compiled else "kernels are switched off"
         self._kernels, self._why_none = (None, found) if isinstance(found, str) else (found, "")
-        self._weights = Weights.of(model, self._kernels)
+        if config.invariant and self._kernels is None:
+            raise ConfigError(f"an invariant engine needs compiled kernels: {self._why_none}; or leave `invariant` off")
+        self._weights = self._packed()
         self._sequences: dict[int, Sequence] = {}
         self._next, self._steps = 0, 0
 
     @property
     def described(self) -> str:
         """What computes, in a line."""
-        return f"PyTorch alone: {self._why_none}" if self._kernels is None else "PyTorch and compiled kernels"
+        if self._kernels is None:
+            return f"PyTorch alone: {self._why_none}"
+        return "compiled kernels, each row alike" if self.config.invariant else "PyTorch and compiled kernels"
 
     @property
     def version(self) -> int:
@@ -191,7 +196,7 @@ class Engine:
             ConfigError: an unknown name, another shape, or no newer version; nothing has changed.
         """
         load_tensors(self.model, tensors, version=version, before=self.version)
-        self._weights = Weights.of(self.model, self._kernels)
+        self._weights = self._packed()
         self._features.forget()
         self._scheduler.renew(version)
 
@@ -215,6 +220,9 @@ class Engine:
             raise
         return result
 
+    def _packed(self) -> Weights:
+        return Weights.of(self.model, self._kernels, invariant=self.config.invariant)
+
     def _run(self, plan: StepPlan, result: StepResult) -> None:
         logits_MV, batch = self._scores(plan)
         if len(logits_MV) < len(batch.chunks) and not self._store.finite(batch.slot_N):
@@ -234,7 +242,7 @@ class Engine:
         text = self.model.config.text
         batch = batch_of(
             plan.chunks, text, block_tokens=self.config.block_tokens, device=self.device,
-            in_place=self._kernels is not None,
+            in_place=self._kernels is not None, each_alone=self.config.invariant,
         )  # fmt: skip
         x_ND = embedded(batch, self._weights.embedding, self._features, self.model)
         chosen = self._routing.blank()
@@ -252,7 +260,7 @@ class Engine:
         params = [sequence.request.params for sequence in sequences]
         uniforms = [0.0 if one.greedy else s.uniform() for s, one in zip(sequences, params, strict=True)]
         uniform_B = torch.tensor(uniforms, dtype=torch.float64, device=self.device)
-        token_B, logprob_B = choose_each(logits_MV, params, uniform_B)
+        token_B, logprob_B = choose_each(logits_MV, params, uniform_B, apart=self.config.invariant)
         if bool(logprob_B.isnan().any()):
             raise self._no_numbers()
         now = self.clock()

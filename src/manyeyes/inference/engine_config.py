@@ -23,6 +23,9 @@ class EngineConfig:
         media_bytes: features of pictures that are kept.
         patience: steps after which a waiting request counts as one priority better.
         compiled: use kernels that are compiled when the engine begins, where that is possible (`inference.kernels`).
+        invariant: what is sampled for a request, and its log-probabilities, are to the last bit a function of weights
+            and request alone: not of what else is in the batch, how prompts are cut, or what the cache has kept
+            (decision 0022). It needs the kernels.
 
     Example:
         >>> EngineConfig(cache_tokens=100).blocks
@@ -39,6 +42,7 @@ class EngineConfig:
     media_bytes: int = 256 << 20
     patience: int = 256
     compiled: bool = True
+    invariant: bool = False
 
     def __post_init__(self) -> None:
         for name in ("block_tokens", "cache_tokens", "max_rows", "step_tokens", "patience"):
@@ -56,6 +60,8 @@ class EngineConfig:
                 f"step_tokens ({self.step_tokens}) must be at least max_rows ({self.max_rows}): every row that decodes "
                 "computes one token in each step"
             )
+        if self.invariant and not self.compiled:
+            raise ConfigError("an invariant engine needs compiled kernels: leave `compiled` on, or `invariant` off")
         if self.max_context is not None and self.max_context < 2:
             raise ConfigError(f"max_context must be at least 2, got {self.max_context}")
 

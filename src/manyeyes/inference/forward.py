@@ -57,6 +57,11 @@ def rms_norm(x_ND: Tensor, weight_D: Tensor, eps: float, kernels: Kernels | None
     return F.rms_norm(x_ND.float(), weight_D.shape, weight_D, eps).to(x_ND.dtype)
 
 
+def turn(x_NHr: Tensor, turns_NR: Tensor, kernels: Kernels | None) -> Tensor:
+    """Each head's pairs to their row's position."""
+    return rotate(x_NHr, turns_NR[:, None]) if kernels is None else kernels.turn(x_NHr, turns_NR)
+
+
 def _attention(
     layer: LayerWeights,
     config: TextConfig,
@@ -76,7 +81,7 @@ def _attention(
         query = layer.query(rms_norm(query, layer.query_norm, c.lora_norm_eps, kernels))
     q_NHQ = query.unflatten(-1, (c.num_attention_heads, -1))
     nope, rope = q_NHQ.split([c.qk_nope_head_dim, c.qk_rope_head_dim], dim=-1)
-    turned = rotate(torch.cat([rope, key_Nr[:, None]], dim=1), turns_NR[:, None])
+    turned = turn(torch.cat([rope, key_Nr[:, None]], dim=1), turns_NR, kernels)
     latent_NC = torch.cat([rms_norm(latent_NC, layer.latent_norm, c.lora_norm_eps, kernels), turned[:, -1]], dim=-1)
     store.write(number, batch.slot_N, latent_NC.to(store.latents_LKB.dtype))
     y_NHV = attend(layer, c, store, batch, number, nope, turned[:, :-1], latent_NC, kernels)

@@ -2,7 +2,8 @@
 //
 // `kernels.py` compiles this file for the machine at hand and says what each function is given. Vectors are those of
 // GCC and Clang, wide as 16 floats, whatever the machine's own are. Sums have a fixed order: however many threads work,
-// and whatever else is in the batch, a row's numbers are the same.
+// and whatever else is in the batch, a row's numbers are the same. Two loops that libraries have as well, too, are here
+// for that alone (decision 0022): what is left over where a library's vectors do not fit goes through other arithmetic.
 
 #include <cstdint>
 #include <cstdlib>
@@ -36,6 +37,13 @@ static inline Wide exponential(Wide x) {
     p = p * r + 5.0000001201e-1f;
     p = p * (r * r) + r + 1.0f;
     return p * (Wide)((whole + 127) << 23);
+}
+
+// silu(gate) * up.
+static inline Wide activated(Wide gate, Wide up) {
+    Wide size = exponential(gate < 0.0f ? gate : -gate), one = all(1.0f);
+    Wide share = gate < 0.0f ? size / (one + size) : one / (one + size);
+    return gate * share * up;
 }
 
 typedef float Half __attribute__((vector_size(32)));
@@ -141,12 +149,8 @@ extern "C" void experts(int64_t tokens, int64_t width, int64_t hidden, int64_t c
             for (int64_t i = 0; i < r; i++) {
                 float* pair = both + (first + i) * 2 * hidden;
                 float by = weight[mine[first + i]];
-                for (int64_t d = 0; d < hidden; d += WIDE) {
-                    Wide gate = load(pair + d);
-                    Wide size = gate < 0.0f ? gate : -gate, e_size = exponential(size);
-                    Wide one = all(1.0f), share = gate < 0.0f ? e_size / (one + e_size) : one / (one + e_size);
-                    store(pair + d, gate * share * load(pair + hidden + d) * by);
-                }
+                for (int64_t d = 0; d < hidden; d += WIDE)
+                    store(pair + d, activated(load(pair + d), load(pair + hidden + d)) * by);
                 for (int64_t d = 0; d < hidden; d++) inside[first * hidden + d * r + i] = pair[d];
             }
         }
@@ -309,8 +313,9 @@ static void attend_heads(int64_t width, int64_t values, int64_t block_tokens, in
 }
 
 extern "C" void attend(int64_t rows, int64_t heads, int64_t width, int64_t values, int64_t block_tokens,
-                       int64_t most_blocks, const float* query, const float* latents, const int64_t* blocks,
+                       int64_t block_row, const float* query, const float* latents, const int64_t* blocks,
                        const int64_t* length, float* mixed, int threads) {
+    // block_row: from one row's blocks to the next row's; 0 where all rows are of one sequence.
     int64_t groups = (heads + HEADS - 1) / HEADS;
 #pragma omp parallel for collapse(2) schedule(dynamic) num_threads(threads) if (threads > 1)
     for (int64_t row = 0; row < rows; row++)
@@ -326,7 +331,7 @@ extern "C" void attend(int64_t rows, int64_t heads, int64_t width, int64_t value
                 memcpy(some, from, own * width * sizeof(float));
             }
             attend_heads(width, values, block_tokens, length[row], padded ? some : from, latents,
-                         blocks + row * most_blocks, padded ? said : to, p);
+                         blocks + row * block_row, padded ? said : to, p);
             if (padded) memcpy(to, said, own * values * sizeof(float));
             free(p);
         }
@@ -347,4 +352,34 @@ extern "C" void rms_norm(int64_t rows, int64_t width, int64_t stride, const floa
         float by = 1.0f / __builtin_sqrtf(sum / (float)width + eps);
         for (int64_t d = 0; d < width; d++) to[d] = from[d] * by * weight[d];
     }
+}
+
+// ---- Between two dense products: y = silu(x[:, :hidden]) * x[:, hidden:]
+
+extern "C" void activate(int64_t rows, int64_t hidden, const float* x, float* y) {
+    int64_t whole = hidden / WIDE * WIDE, rest = (hidden - whole) * sizeof(float);
+    for (int64_t n = 0; n < rows; n++, x += 2 * hidden, y += hidden) {
+        for (int64_t d = 0; d < whole; d += WIDE) store(y + d, activated(load(x + d), load(x + hidden + d)));
+        if (!rest) continue;
+        Wide gate = {}, up = {};
+        memcpy(&gate, x + whole, rest), memcpy(&up, x + hidden + whole, rest);
+        gate = activated(gate, up);
+        memcpy(y + whole, &gate, rest);
+    }
+}
+
+// ---- Turned positions: pairs of each head, as complex numbers, times those of their row's position
+
+extern "C" void turn(int64_t rows, int64_t heads, int64_t pairs, int64_t x_row, int64_t x_head, int64_t y_row,
+                     int64_t y_head, const float* x, const float* turns, float* y) {
+    for (int64_t n = 0; n < rows; n++)
+        for (int64_t h = 0; h < heads; h++) {
+            const float *from = x + n * x_row + h * x_head, *by = turns + n * 2 * pairs;
+            float* to = y + n * y_row + h * y_head;
+            for (int64_t i = 0; i < 2 * pairs; i += 2) {  // said which products are rounded, so that all are alike
+                float left = from[i + 1] * by[i + 1], right = from[i + 1] * by[i];
+                to[i] = __builtin_fmaf(from[i], by[i], -left);
+                to[i + 1] = __builtin_fmaf(from[i], by[i + 1], right);
+            }
+        }
 }

@@ -2,7 +2,8 @@
 
 Libraries are made for products of many rows; a decode step has a few rows an expert, and one query a row over scattered
 blocks. `kernels.cpp` has these loops. Without a C++ compiler the engine computes the same numbers with PyTorch alone,
-nearly half as fast; `Engine.described` and the log say which it is.
+nearly half as fast; `Engine.described` and the log say which it is. A row's numbers do not depend on what is beside it,
+nor on how many threads work; with all products done here (`EngineConfig.invariant`) that holds for a whole step.
 
 Report: App. D.
 
@@ -41,8 +42,9 @@ class Kernels:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._experts, self._attend, self._norm = library.experts, library.attend, library.rms_norm
         self._grouped, self._route = library.grouped, library.route
-        for function in (self._experts, self._attend, self._norm, self._grouped, self._route):
-            function.restype = None
+        self._activate, self._turn = library.activate, library.turn
+        for name in ("experts", "attend", "rms_norm", "grouped", "route", "activate", "turn"):
+            getattr(library, name).restype = None
 
     def experts(
         self, packed: "PackedExperts", x_ND: Tensor, expert_NK: Tensor, weight_NK: Tensor, out_ND: Tensor
@@ -82,10 +84,14 @@ class Kernels:
         self, query_gHC: Tensor, latents_KB: Tensor, blocks_gk: Tensor, length_g: Tensor, out_gHV: Tensor, *,
         block_tokens: int,
     ) -> None:  # fmt: skip
-        """Mixed latents of one query a row over the blocks that hold its past and itself."""
+        """Mixed latents of one query a row over the blocks that hold its past and itself.
+
+        Args:
+            blocks_gk: one row, expanded, where all queries are of one sequence.
+        """
         rows, heads, width = query_gHC.shape
         self._attend(
-            *_sizes(rows, heads, width, out_gHV.shape[2], block_tokens, blocks_gk.shape[1]),
+            *_sizes(rows, heads, width, out_gHV.shape[2], block_tokens, blocks_gk.stride(0)),
             *_places(query_gHC, latents_KB, blocks_gk, length_g, out_gHV),
             _threads(rows * heads * width * blocks_gk.shape[1] * block_tokens),
         )  # fmt: skip
@@ -98,6 +104,23 @@ class Kernels:
             *_sizes(y_ND.stride(0)),
         )  # fmt: skip
         return y_ND
+
+    def activate(self, both_NJ: Tensor) -> Tensor:
+        """silu of each row's first half times its second."""
+        both_NJ, (rows, twice) = both_NJ.contiguous(), both_NJ.shape
+        y_NI = torch.empty(rows, twice // 2)
+        self._activate(*_sizes(rows, twice // 2), *_places(both_NJ, y_NI))
+        return y_NI
+
+    def turn(self, x_NHr: Tensor, turns_NR: Tensor) -> Tensor:
+        """What `model.rope.rotate` gives, for all heads of a row alike."""
+        x_NHr = x_NHr if x_NHr.stride(2) == 1 else x_NHr.contiguous()
+        y_NHr, (rows, heads, width) = torch.empty(x_NHr.shape), x_NHr.shape
+        self._turn(
+            *_sizes(rows, heads, width // 2, *x_NHr.stride()[:2], *y_NHr.stride()[:2]),
+            *_places(x_NHr, turns_NR.contiguous(), y_NHr),
+        )  # fmt: skip
+        return y_NHr
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """Media features, computed once: what the vision tower made of each distinct picture under the present weights.
 
-Keyed by content; as many bytes as allowed are kept, the least recently used go first. New weights forget all.
+Keyed by content; as many bytes as allowed are kept, the least recently used go first. New weights forget all. Pictures
+that are encoded together share products, whose last bits depend on how many rows there are; apart, each is a function
+of its pixels.
 
 Report: §4.2, App. D.
 
@@ -23,10 +25,15 @@ PATCHES_AT_ONCE = 65_536
 
 
 class MediaFeatures:
-    """Encodes pictures and clips for one model."""
+    """Encodes pictures and clips for one model.
 
-    def __init__(self, model: K25, *, most_bytes: int) -> None:
-        self.model, self.most_bytes = model, most_bytes
+    Args:
+        most_bytes: that are kept.
+        apart: encode each by itself.
+    """
+
+    def __init__(self, model: K25, *, most_bytes: int, apart: bool = False) -> None:
+        self.model, self.most_bytes, self.apart = model, most_bytes, apart
         self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
         self._bytes = 0
 
@@ -41,7 +48,7 @@ class MediaFeatures:
             else:
                 missing.append((key, item))
         while missing:
-            part = _part(missing)
+            part = missing[:1] if self.apart else _part(missing)
             encoded = self._encode([item for _, item in part])
             for (key, _), features_MD in zip(part, encoded, strict=True):
                 found[key] = features_MD

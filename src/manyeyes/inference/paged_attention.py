@@ -1,6 +1,7 @@
 """Latent attention of ragged rows over the block cache.
 
-    one new token      on a CPU, in fp32: `kernels` reads blocks where they are; elsewhere as few new tokens
+    one new token      on a CPU, in fp32: `kernels` reads blocks where they are; elsewhere as few new tokens. Where rows
+                       must not depend on how prompts are cut, all tokens are read so, each by itself
     few new tokens     absorbed: q W_k against the latents themselves, then the mixed latent times W_v; nothing of the
                        past is rebuilt. Rows of about equal length are gathered and multiplied together.
     many new tokens    keys and values of the whole past are built once for all of them, queries go in tiles.
@@ -47,8 +48,8 @@ def attend(
             if group.lengths is not None and kernels is not None:
                 rows = slice(group.start, group.stop)
                 kernels.attend(
-                    query_AHC[rows], store.latents_LKB[number], group.blocks.view(group.rows, -1), group.lengths,
-                    mixed_AHC[rows], block_tokens=store.block_tokens,
+                    query_AHC[rows], store.latents_LKB[number], group.blocks, group.lengths, mixed_AHC[rows],
+                    block_tokens=store.block_tokens,
                 )  # fmt: skip
                 continue
             _group(group, store.read(number, group.blocks, group.rows), query_AHC, mixed_AHC)

@@ -6,12 +6,15 @@
 
 A request draws from its own stream, so what it says does not depend on what else is in the batch. Log-probabilities are
 those of the distribution that was really sampled from; greedy decoding (temperature 0) reports the plain softmax. Ids
-that the caller left out have a score of -inf, and no part in either.
+that the caller left out have a score of -inf, and no part in either. Rows are computed together; what then depends in
+its last bits on the other rows (how many ids are looked at to cut a tail, what a vector of logarithms leaves over) is
+computed `apart` where not even that may be.
 
 Report: App. D (log-probabilities of every sampled token).
 Shapes: B rows, V vocabulary, K likeliest.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,16 +47,22 @@ def choose(logits_BV: Tensor, params: SamplingParams, uniform_B: Tensor) -> Choi
     return choose_each(logits_BV, [params] * len(logits_BV), uniform_B)
 
 
-def choose_each(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: Tensor) -> Choice:
-    """One token for each row of scores, each by its own parameters."""
+def choose_each(
+    logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: Tensor, *, apart: bool = False
+) -> Choice:
+    """One token for each row of scores, each by its own parameters.
+
+    Args:
+        apart: what is said of a row is to the last bit the same whatever rows are beside it.
+    """
     drawn = [row for row, one in enumerate(params) if not one.greedy]
     if not drawn:
         return _likeliest(logits_BV.float())
     if len(drawn) == len(params):
-        return _drawn(logits_BV.float(), params, uniform_B)
+        return _drawn(logits_BV.float(), params, uniform_B, apart=apart)
     found = _likeliest(logits_BV.float())
     rows = torch.tensor(drawn, device=logits_BV.device)
-    some = _drawn(logits_BV[rows].float(), [params[row] for row in drawn], uniform_B[rows])
+    some = _drawn(logits_BV[rows].float(), [params[row] for row in drawn], uniform_B[rows], apart=apart)
     return Choice(found.token_B.index_copy(0, rows, some.token_B), found.logprob_B.index_copy(0, rows, some.logprob_B))
 
 
@@ -74,21 +83,31 @@ def first_largest(x_BV: Tensor) -> Tensor:
     return block_B1[:, 0] * _BLOCK + inside_B
 
 
-def _drawn(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: Tensor) -> Choice:
-    p_BV = distribution(logits_BV, params)
+def _drawn(logits_BV: Tensor, params: Sequence[SamplingParams], uniform_B: Tensor, *, apart: bool) -> Choice:
+    p_BV = distribution(logits_BV, params, apart=apart)
     reached_BV = p_BV.double().cumsum(-1)
     aim_B1 = uniform_B[:, None].double() * reached_BV[:, -1:]
     token_B = torch.searchsorted(reached_BV, aim_B1, right=True)[:, 0].clamp_max(p_BV.shape[1] - 1)
-    return Choice(token_B, p_BV.gather(1, token_B[:, None])[:, 0].log())
+    p_B = p_BV.gather(1, token_B[:, None])[:, 0]
+    return Choice(token_B, _each_log(p_B) if apart else p_B.log())
 
 
-def distribution(logits_BV: Tensor, params: Sequence[SamplingParams]) -> Tensor:
+def _each_log(p_B: Tensor) -> Tensor:
+    logs = [math.log(p) if p != 0.0 else -math.inf for p in p_B.tolist()]
+    return torch.tensor(logs, dtype=p_B.dtype, device=p_B.device)
+
+
+def distribution(logits_BV: Tensor, params: Sequence[SamplingParams], *, apart: bool = False) -> Tensor:
     """What rows that are not greedy are sampled from: [B, V]."""
     temperature_B = torch.tensor([one.temperature for one in params], dtype=torch.float64, device=logits_BV.device)
     below_BV = logits_BV - logits_BV.amax(-1, keepdim=True)  # a tiny temperature must not overflow
     fp32 = torch.finfo(torch.float32)  # and -inf / inf is no number
     p_BV = (below_BV / temperature_B[:, None].clamp(fp32.tiny, fp32.max).float()).softmax(-1)
     cutting = [row for row, one in enumerate(params) if one.top_p < 1.0 or one.top_k or one.min_p]
+    if apart:
+        for row in cutting:
+            p_BV[row] = cut(p_BV[row : row + 1], params[row : row + 1])[0]
+        return p_BV
     if len(cutting) == len(params):
         return cut(p_BV, params)
     if cutting:

@@ -49,16 +49,24 @@ def packs(weight: Tensor) -> bool:
 
 
 class Matrix:
-    """x → x @ weight.T by whichever library is faster for the rows at hand."""
+    """x → x @ weight.T by whichever library is faster for the rows at hand.
 
-    __slots__ = ("packed", "weight")
+    Args:
+        alike: loops that multiply each row alike, whatever is beside it; libraries choose theirs by how many there are.
+    """
 
-    def __init__(self, weight: Tensor) -> None:
-        self.weight = columns_first(weight)
-        self.packed: Tensor | None = _PACK_LINEAR(weight.contiguous(), None) if packs(weight) else None
+    __slots__ = ("_alike", "packed", "weight")
+
+    def __init__(self, weight: Tensor, alike: Kernels | None = None) -> None:
+        self.weight, self.packed = columns_first(weight), None
+        self._alike = None if alike is None else GroupedMatrix(weight[None], alike)
+        if alike is None and packs(weight):
+            self.packed = _PACK_LINEAR(weight.contiguous(), None)
 
     def __call__(self, x_ND: Tensor) -> Tensor:
         """[N, in] → [N, out]."""
+        if self._alike is not None:
+            return self._alike(x_ND.contiguous()[:, None])[:, 0]
         if self.packed is None:
             return F.linear(x_ND, self.weight)
         if x_ND.shape[0] < FEW_ROWS and self.weight.numel() < SMALL:
@@ -115,16 +123,20 @@ class SwiGlu:
 
     gate_up: Matrix
     down: Matrix
+    alike: Kernels | None = None
 
     @classmethod
-    def of(cls, module: FeedForward, dtype: torch.dtype) -> "SwiGlu":
+    def of(cls, module: FeedForward, dtype: torch.dtype, alike: Kernels | None = None) -> "SwiGlu":
         """From the model's module."""
         gate_up = torch.cat([module.gate_proj.weight.to(dtype), module.up_proj.weight.to(dtype)])
-        return cls(Matrix(gate_up), Matrix(module.down_proj.weight.to(dtype)))
+        return cls(Matrix(gate_up, alike), Matrix(module.down_proj.weight.to(dtype), alike), alike)
 
     def __call__(self, x_ND: Tensor) -> Tensor:
         """[N, D] → [N, D]."""
-        gate, up = self.gate_up(x_ND).chunk(2, dim=-1)
+        both_NJ = self.gate_up(x_ND)
+        if self.alike is not None:
+            return self.down(self.alike.activate(both_NJ))
+        gate, up = both_NJ.chunk(2, dim=-1)
         return self.down(F.silu(gate).mul_(up))
 
 
@@ -152,7 +164,9 @@ class ExpertWeights:
     shared: SwiGlu
 
     @classmethod
-    def of(cls, module: MoE, dtype: torch.dtype, kernels: Kernels | None = None) -> "ExpertWeights":
+    def of(
+        cls, module: MoE, dtype: torch.dtype, kernels: Kernels | None = None, alike: Kernels | None = None
+    ) -> "ExpertWeights":
         """From the model's module."""
         bank = module.experts
         return cls(
@@ -161,7 +175,7 @@ class ExpertWeights:
             GroupedExperts.of(bank, dtype)
             if kernels is None
             else PackedExperts.of(kernels, module.gate.weight, bank.gate_proj, bank.up_proj, bank.down_proj),
-            SwiGlu.of(module.shared_experts, dtype),
+            SwiGlu.of(module.shared_experts, dtype, alike),
         )
 
 
@@ -182,7 +196,9 @@ class LayerWeights:
     feed: SwiGlu | ExpertWeights
 
     @classmethod
-    def of(cls, layer: Layer, *, scale: float, dtype: torch.dtype, kernels: Kernels | None = None) -> "LayerWeights":
+    def of(
+        cls, layer: Layer, *, scale: float, dtype: torch.dtype, kernels: Kernels | None, alike: Kernels | None
+    ) -> "LayerWeights":
         """From the model's block."""
         attention, config = layer.self_attn, layer.self_attn.config
         kv_a, kv_b = attention.kv_a_proj_with_mqa.weight.to(dtype), attention.kv_b_proj.weight.to(dtype)
@@ -193,21 +209,23 @@ class LayerWeights:
             first, query, query_norm = attention.q_proj.weight.to(dtype) * scale, None, None
         else:
             first = attention.q_a_proj.weight.to(dtype)
-            query = Matrix(attention.q_b_proj.weight.to(dtype) * scale)
+            query = Matrix(attention.q_b_proj.weight.to(dtype) * scale, alike)
             query_norm = attention.q_a_layernorm.weight.detach().float()
         feed = layer.mlp
         return cls(
             input_norm=layer.input_layernorm.weight.detach().float(),
-            down_in=Matrix(torch.cat([first, kv_a])),
+            down_in=Matrix(torch.cat([first, kv_a]), alike),
             query_norm=query_norm,
             query=query,
             latent_norm=attention.kv_a_layernorm.weight.detach().float(),
-            kv_up=Matrix(kv_b),
+            kv_up=Matrix(kv_b, alike),
             up_k=GroupedMatrix(up_k_HnC.transpose(1, 2).contiguous(), kernels),
             up_v=GroupedMatrix(up_v_HVC.contiguous(), kernels),
-            out=Matrix(attention.o_proj.weight.to(dtype)),
+            out=Matrix(attention.o_proj.weight.to(dtype), alike),
             feed_norm=layer.post_attention_layernorm.weight.detach().float(),
-            feed=SwiGlu.of(feed, dtype) if isinstance(feed, FeedForward) else ExpertWeights.of(feed, dtype, kernels),
+            feed=SwiGlu.of(feed, dtype, alike)
+            if isinstance(feed, FeedForward)
+            else ExpertWeights.of(feed, dtype, kernels, alike),
         )
 
 
@@ -223,16 +241,23 @@ class Weights:
     kernels: Kernels | None = None
 
     @classmethod
-    def of(cls, model: K25, kernels: Kernels | None = None) -> "Weights":
-        """From a model, in its compute format; made anew whenever the weights change."""
+    def of(cls, model: K25, kernels: Kernels | None = None, *, invariant: bool = False) -> "Weights":
+        """From a model, in its compute format; made anew whenever the weights change.
+
+        Args:
+            invariant: all products by `kernels`, which must be there.
+        """
         backbone = model.language_model.model
-        dtype, scale = model.compute_dtype, backbone.rope.softmax_scale
+        dtype, scale, alike = model.compute_dtype, backbone.rope.softmax_scale, kernels if invariant else None
         with torch.inference_mode():
             return cls(
                 embedding=backbone.embed_tokens.weight.detach(),
-                layers=[LayerWeights.of(layer, scale=scale, dtype=dtype, kernels=kernels) for layer in _blocks(model)],
+                layers=[
+                    LayerWeights.of(layer, scale=scale, dtype=dtype, kernels=kernels, alike=alike)
+                    for layer in _blocks(model)
+                ],
                 norm=backbone.norm.weight.detach().float(),
-                head=Matrix(model.head_weight.detach().to(dtype)),
+                head=Matrix(model.head_weight.detach().to(dtype), alike),
                 rope=backbone.rope,
                 kernels=kernels,
             )

@@ -109,6 +109,7 @@ class Backbone(nn.Module):
         *,
         positions_BT: Tensor,
         segments_BT: Tensor | None = None,
+        continues_BT: Tensor | None = None,
         collect: bool = False,
         clip_threshold: float = math.inf,
         cache: MlaCache | None = None,
@@ -120,6 +121,8 @@ class Backbone(nn.Module):
         Args:
             positions_BT: position of each token in its own sample.
             segments_BT: equal ids in a run = one sample, -1 = padding; None = every row is one sample.
+            continues_BT: the id of the earlier segment of the row that a position's own continues, and so sees whole;
+                -1 for none. Positions go on from there.
             collect: also return expert counts, balance loss and largest logits.
             clip_threshold: QK-Clip's threshold; a bound that could reach it is replaced by the exact maximum.
             cache: keys and values of the past, extended in place. Rows are then one left-aligned sequence each;
@@ -135,7 +138,7 @@ class Backbone(nn.Module):
         if cache is not None:
             cache.require_room(length)
         recorded = self._recorded(replay_BTLK, rows, length)
-        spans = spans_of(segments_BT, rows=rows, length=length)
+        spans = spans_of(segments_BT, rows=rows, length=length, continues_BT=continues_BT)
         plan = plan_of(spans, rows=rows, length=length, dtype=x_BTD.dtype)
         threshold = clip_threshold if collect else None
         layout = Rows(self.rope.turns(positions_BT), plan, self.rope.softmax_scale, threshold)

@@ -52,9 +52,10 @@ def max_logit(q_BHTQ: Tensor, k_BHTQ: Tensor, *, spans: tuple[Span, ...]) -> Ten
         rows = slice(span.row, span.row + span.rows)
         for start in range(span.start, span.stop, _QUERY_BLOCK):
             stop = min(start + _QUERY_BLOCK, span.stop)
-            q_BHtQ, k_BHsQ = q_BHTQ[rows, :, start:stop].float(), k_BHTQ[rows, :, span.start : stop].float()
-            logits_BHts = q_BHtQ @ k_BHsQ.transpose(-1, -2)
+            q_BHtQ, own_BHTQ = q_BHTQ[rows, :, start:stop].float(), k_BHTQ[rows]
+            parts = [own_BHTQ[:, :, first:last] for first, last in (span.before, (span.start, stop)) if first < last]
+            logits_BHts = q_BHtQ @ torch.cat(parts, 2).float().transpose(-1, -2)
             future_tt = torch.ones(stop - start, stop - start, dtype=torch.bool, device=q_BHTQ.device).triu_(1)
-            logits_BHts[..., start - span.start :].masked_fill_(future_tt, -torch.inf)
+            logits_BHts[..., start - stop :].masked_fill_(future_tt, -torch.inf)
             best_H = torch.maximum(best_H, logits_BHts.amax((0, 2, 3)))
     return best_H

@@ -19,7 +19,7 @@ from torch.nn.attention.flex_attention import AuxRequest, create_block_mask, fle
 
 from manyeyes.model.logit_bound import bounded_max_logit, max_logit
 from manyeyes.model.rope import rotate, rotate_
-from manyeyes.model.spans import Span, Tile, owners, tiles_of
+from manyeyes.model.spans import NOTHING, Span, Tile, continued, owners, tiles_of
 from manyeyes.model.tiled_attention import tiled_backward, tiled_forward
 
 LONGEST_TILED = 1024
@@ -51,9 +51,12 @@ class Attended(NamedTuple):
 
 
 def plan_of(spans: tuple[Span, ...], *, rows: int, length: int, dtype: torch.dtype = torch.float32) -> Plan:
-    """Short samples in tiles, long ones (and all in half precision, whose sums flash keeps in fp32) by flash."""
-    short = tuple(span for span in spans if span.length <= LONGEST_TILED)
-    long = tuple(span for span in spans if span.length > LONGEST_TILED)
+    """Short samples in tiles, long ones (and all in half precision, whose sums flash keeps in fp32) by flash.
+
+    Spans that continue another one go in tiles, whatever their length; flash knows of no such thing.
+    """
+    short = tuple(span for span in spans if span.length <= LONGEST_TILED or span.before != NOTHING)
+    long = tuple(span for span in spans if span.length > LONGEST_TILED and span.before == NOTHING)
     covers_all = sum(span.rows * span.length for span in spans) == rows * length
     if dtype == torch.float32:
         return Plan(spans, tiles_of(short), flash=long, measured=(), covers_all=covers_all)
@@ -80,11 +83,19 @@ def packed_attention(
         clip_threshold: None for no logit bound.
     """
     if q_BTHQ.device.type == "cpu":
+        _require_no_continuation_by_flash(plan)
         packed: Any = _PackedAttention.apply(q_BTHQ, kv_BTHE, k_rope_BTr, turns_BTR, plan, scale, clip_threshold)
         return Attended(packed[0], None if clip_threshold is None else packed[1])
     return flex_packed(
         q_BTHQ, kv_BTHE, k_rope_BTr, turns_BTR=turns_BTR, plan=plan, scale=scale, clip_threshold=clip_threshold
     )
+
+
+def _require_no_continuation_by_flash(plan: Plan) -> None:
+    if any(span.before != NOTHING for span in plan.flash):
+        raise ValueError(
+            "in half precision on a CPU samples cannot share a beginning; pack each of them whole, or compute in fp32"
+        )
 
 
 class _PackedAttention(torch.autograd.Function):
@@ -221,9 +232,11 @@ def flex_packed(
     q = torch.cat([q_nope, rotate(q_rope, turns_BTR[:, :, None])], dim=-1).transpose(1, 2)
     k = torch.cat([k_nope, k_rope], dim=-1).transpose(1, 2)
     owner_BT = owners(plan.spans, rows=q_BTHQ.shape[0], length=q_BTHQ.shape[1]).to(device)
+    continued_BT = continued(plan.spans, rows=q_BTHQ.shape[0], length=q_BTHQ.shape[1]).to(device)
 
     def visible(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
-        return (i >= j) & (owner_BT[b, i] == owner_BT[b, j]) & (owner_BT[b, i] >= 0)
+        ours = (owner_BT[b, i] == owner_BT[b, j]) | (continued_BT[b, i] == owner_BT[b, j])
+        return (i >= j) & ours & (owner_BT[b, i] >= 0) & (owner_BT[b, j] >= 0)
 
     mask = create_block_mask(visible, q.shape[0], None, q.shape[2], k.shape[2], device=device)
     y, aux = flex_attention(q, k, v_BTHV.transpose(1, 2), scale=scale, block_mask=mask, return_aux=AuxRequest(lse=True))

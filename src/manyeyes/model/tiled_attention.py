@@ -26,7 +26,7 @@ def tiled_forward(
     for tile in tiles:
         q_ntQ, k_nsQ, v_nsV = _queries(q_BHTQ, tile), _keys(k_BHTQ, tile), _keys(v_BHTV, tile)
         score_nts = torch.bmm(q_ntQ, k_nsQ.transpose(1, 2))
-        score_nts[..., tile.mask_start - tile.key_start :].add_(tile.mask)
+        score_nts[..., tile.unmasked :].add_(tile.mask)
         if max_H is not None:
             torch.maximum(max_H, score_nts.view(tile.rows, -1, *score_nts.shape[1:]).amax((0, 2, 3)), out=max_H)
         p_nts = score_nts.softmax(-1)
@@ -52,19 +52,35 @@ def tiled_backward(
     for tile, p_nts in zip(tiles, kept, strict=True):
         q_ntQ, k_nsQ, v_nsV = _queries(q_BHTQ, tile), _keys(k_BHTQ, tile), _keys(v_BHTV, tile)
         dy_ntV = _queries(dy_BHTV, tile)
-        _keys(dv_BHTV, tile).baddbmm_(p_nts.transpose(1, 2), dy_ntV)
+        _add_product(dv_BHTV, tile, p_nts, dy_ntV)
         dp_nts = torch.bmm(dy_ntV, v_nsV.transpose(1, 2))
         dscore_nts = torch.ops.aten._softmax_backward_data(dp_nts, p_nts, -1, dp_nts.dtype)
         _write(dq_BHTQ, tile, torch.bmm(dscore_nts, k_nsQ), scale=scale)
-        _keys(dk_BHTQ, tile).baddbmm_(dscore_nts.transpose(1, 2), q_ntQ)
+        _add_product(dk_BHTQ, tile, dscore_nts, q_ntQ)
+
+
+def _rows(x_BHTX: Tensor, tile: Tile) -> Tensor:
+    return x_BHTX[tile.row : tile.row + tile.rows].flatten(0, 1)
 
 
 def _queries(x_BHTX: Tensor, tile: Tile) -> Tensor:
-    return x_BHTX[tile.row : tile.row + tile.rows].flatten(0, 1)[:, tile.start : tile.stop]
+    return _rows(x_BHTX, tile)[:, tile.start : tile.stop]
 
 
 def _keys(x_BHTX: Tensor, tile: Tile) -> Tensor:
-    return x_BHTX[tile.row : tile.row + tile.rows].flatten(0, 1)[:, tile.key_start : tile.stop]
+    """Those of what the tile continues, then its own."""
+    x_nTX, (first, last) = _rows(x_BHTX, tile), tile.before
+    own_nsX = x_nTX[:, tile.key_start : tile.stop]
+    return own_nsX if first == last else torch.cat([x_nTX[:, first:last], own_nsX], 1)
+
+
+def _add_product(dx_BHTX: Tensor, tile: Tile, of_key_nts: Tensor, of_query_ntX: Tensor) -> None:
+    """Adds each key's sum over queries to the gradient of keys or values."""
+    dx_nTX, (first, last) = _rows(dx_BHTX, tile), tile.before
+    own_nsX, cut = dx_nTX[:, tile.key_start : tile.stop], last - first
+    own_nsX.baddbmm_(of_key_nts[..., cut:].transpose(1, 2), of_query_ntX)
+    if cut:
+        dx_nTX[:, first:last].baddbmm_(of_key_nts[..., :cut].transpose(1, 2), of_query_ntX)
 
 
 def _write(x_BHTX: Tensor, tile: Tile, value_ntX: Tensor, *, scale: float = 1.0) -> None:

@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from manyeyes.core.errors import DataError
 from manyeyes.core.media import Clip, Picture
 from manyeyes.core.metrics_log import readable_errors
 from manyeyes.core.runlog import RunFolder, write_atomic
+from manyeyes.core.sample import Sample
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.collection import Collection
 from manyeyes.data.packing import Batch, pack_all, stack
-from manyeyes.data.registry import REGISTRY
+from manyeyes.data.source import RecordError, Source
 from manyeyes.inference.generate import generate
 from manyeyes.inference.sampling import SamplingParams
 from manyeyes.model.cross_entropy import chunked_cross_entropy
 from manyeyes.model.multimodal import K25
 from manyeyes.recipes.held_out import Answered, Question, blind_baseline, means, named, questions, score
 from manyeyes.recipes.run import HeldOut, Run
+from manyeyes.recipes.sources import SOURCES
 from manyeyes.train.batches import micro_batches
 from manyeyes.train.stages import Stage
 from manyeyes.train.system import System
@@ -85,7 +88,7 @@ class Evaluation:
 
     def _asked(self, asked: HeldOut, count: int) -> list[Question]:
         if (asked.name, count) not in self._questions:
-            collection = REGISTRY.open(asked.source, "test", seed=self.run.seed, folder=self.data_folder)
+            collection = SOURCES.open(asked.source, "test", seed=self.run.seed, folder=self.data_folder)
             self._questions[asked.name, count] = questions(
                 collection, self.tokenizer, rules=self.run.model.rules, count=count, seed=self.run.seed
             )
@@ -94,7 +97,7 @@ class Evaluation:
     def _blind(self, asked: HeldOut, answered: Sequence[Answered]) -> float:
         """The best that can be done without looking."""
         if asked.name not in self._train:
-            self._train[asked.name] = REGISTRY.open(asked.source, "train", seed=self.run.seed, folder=self.data_folder)
+            self._train[asked.name] = SOURCES.open(asked.source, "train", seed=self.run.seed, folder=self.data_folder)
         return blind_baseline(self._train[asked.name], [item.question for item in answered])
 
     def _loss(self, model: K25, asked: HeldOut) -> float:
@@ -116,7 +119,7 @@ class Evaluation:
 
     def _batches(self, asked: HeldOut) -> list[Batch]:
         if asked.name not in self._documents:
-            source = REGISTRY.source(
+            source = SOURCES.source(
                 asked.source,
                 self.tokenizer,
                 rules=self.run.model.rules,
@@ -125,12 +128,27 @@ class Evaluation:
                 seed=self.run.seed,
                 folder=self.data_folder,
             )
-            step = max(1, len(source) // asked.records)
-            samples = [source.sample(index, 0) for index in range(0, len(source), step)][: asked.records]
-            rows = pack_all(samples, asked.length, pad_id=self.tokenizer.pad)
+            rows = pack_all(self._samples(source, asked), asked.length, pad_id=self.tokenizer.pad)
             size = max(1, 4096 // asked.length)
             self._documents[asked.name] = [stack(rows[i : i + size]) for i in range(0, len(rows), size)]
         return self._documents[asked.name]
+
+    def _samples(self, source: Source, asked: HeldOut) -> list[Sample]:
+        """Documents that are scored, spread over the source. What cannot be scored is said, once: all later figures
+        leave out the same ones."""
+        samples: list[Sample] = []
+        left_out = 0
+        for index in range(0, len(source), max(1, len(source) // asked.records)):
+            try:
+                samples.append(source.sample(index, 0))
+            except RecordError as error:
+                left_out += 1
+                self.announce(f"held-out set {asked.name} leaves out one: {error}")
+            if len(samples) == asked.records:
+                break
+        if not samples:
+            raise DataError(f"held-out set {asked.name}: none of {left_out} records of {asked.source} can be scored")
+        return samples
 
     def _keep(self, shown: Sequence[Answered], stage: Stage, run_step: int) -> None:
         folder = self.folder.path / "examples"

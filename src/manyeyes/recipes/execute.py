@@ -21,8 +21,8 @@ from manyeyes.data.caption_cap import within_caps
 from manyeyes.data.loader import Loader
 from manyeyes.data.plan import Planner
 from manyeyes.data.quarantine import Quarantine
-from manyeyes.data.registry import REGISTRY
 from manyeyes.data.source import Source
+from manyeyes.data.text_only import TextOnly
 from manyeyes.model import checkpoint as weights
 from manyeyes.model.coca import CocaConfig
 from manyeyes.model.precision import default_dtype
@@ -30,6 +30,8 @@ from manyeyes.recipes.evaluation import Evaluation
 from manyeyes.recipes.mixture_change import refuse_past_changes
 from manyeyes.recipes.readiness import check_names
 from manyeyes.recipes.run import Run
+from manyeyes.recipes.sources import SOURCES
+from manyeyes.recipes.starting_model import MODEL_FOLDER
 from manyeyes.recipes.starting_points import start_from
 from manyeyes.recipes.vocabularies import vocabulary_of
 from manyeyes.train.flops import measured_peak
@@ -37,9 +39,6 @@ from manyeyes.train.loop import Trainer
 from manyeyes.train.meter import StepReport
 from manyeyes.train.stages import LoopConfig, Stage
 from manyeyes.train.system import System
-
-MODEL_FOLDER = "model"
-"""Where a finished run leaves its weights, inside the run folder, in the official layout."""
 
 
 def execute(
@@ -160,12 +159,12 @@ class _Sources:
 
     def __init__(self, run: Run, tokenizer: Tokenizer, folder: RunFolder, data_folder: Path | None) -> None:
         self.run, self.tokenizer, self.folder, self.data_folder = run, tokenizer, folder, data_folder
-        self._opened: dict[tuple[str, int, bool], Source] = {}
+        self._opened: dict[tuple[str, int, bool, bool], Source] = {}
 
     def loader(self, stage: Stage, state: Mapping[str, Any] | None) -> Loader:
         seed = key(self.run.seed, f"data/{stage.name}") >> 66
         sources = [self._source(name, stage) for name in stage.sources]
-        mixture = within_caps(stage.mixture, [REGISTRY[name] for name in stage.sources])
+        mixture = within_caps(stage.mixture, [SOURCES[name] for name in stage.sources])
         settings: dict[str, Any] = {
             "row_length": stage.row_length,
             "seed": seed,
@@ -179,9 +178,10 @@ class _Sources:
         return Loader(planner, rows_per_batch=stage.rows, pad_id=self.tokenizer.pad, workers=1, quarantine=quarantine)
 
     def _source(self, name: str, stage: Stage) -> Source:
-        wanted = (name, stage.row_length, stage.augment)
+        """A source of a stage; in a stage that never asks for vision every sample is looked at (`data.text_only`)."""
+        wanted = (name, stage.row_length, stage.augment, stage.text_only)
         if wanted not in self._opened:
-            self._opened[wanted] = REGISTRY.source(
+            source = SOURCES.source(
                 name,
                 self.tokenizer,
                 rules=self.run.model.rules,
@@ -190,4 +190,5 @@ class _Sources:
                 augmentation=self.run.augmentation if stage.augment else None,
                 folder=self.data_folder,
             )
+            self._opened[wanted] = TextOnly(source, self.tokenizer) if stage.text_only else source
         return self._opened[wanted]

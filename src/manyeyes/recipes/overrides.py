@@ -3,7 +3,8 @@
 A path walks dataclass fields; an item of a tuple is addressed by its `name` field or its number. The value is read as
 JSON (a bare word is a string), then converted to the field's declared type, so a wrong type or a misspelt name is one
 clear line and never a silent new field. Tables such as a mixture's weights take new names; whether these are known is
-for `readiness` to say.
+for `readiness` to say. A name in a table of plain values is all the rest of the path, so that a file can be named:
+`stages.sft.mixture.segments.0.weights.my_data.jsonl=1`.
 """
 
 import dataclasses
@@ -18,6 +19,8 @@ import msgspec
 from manyeyes.core.errors import ConfigError
 
 Config = TypeVar("Config")
+PLAIN = (bool, int, float, str)
+"""Values that nothing lies below."""
 
 
 def apply_overrides(config: Config, overrides: Iterable[str]) -> Config:
@@ -60,7 +63,10 @@ def _set(node: Any, path: Sequence[str], text: str, override: str, declared: Any
         changed = _set(node[index], rest, text, override, type(node[index]))
         return (*node[:index], changed, *node[index + 1 :])
     if isinstance(node, dict):
-        return {**node, head: _set(node.get(head), rest, text, override, _value_type(declared))}
+        declared = _value_type(declared)
+        if declared in PLAIN:
+            head, rest = ".".join(path), ()
+        return {**node, head: _set(node.get(head), rest, text, override, declared)}
     raise ConfigError(f"override {override!r}: {head!r} has nothing below it; it is {type(node).__name__}")
 
 

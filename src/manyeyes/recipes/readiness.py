@@ -10,15 +10,18 @@ makes a folder.
 """
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from manyeyes.core.errors import CheckpointError, ConfigError, DataError
 from manyeyes.data.blend import Blend
 from manyeyes.data.caption_cap import within_caps
-from manyeyes.data.registry import REGISTRY
+from manyeyes.data.source import VISION
 from manyeyes.data.source_info import SourceInfo
+from manyeyes.model.checkpoint_folder import read_config
 from manyeyes.recipes.run import Run
+from manyeyes.recipes.sources import SOURCES, is_file
+from manyeyes.recipes.starting_model import start_of
 from manyeyes.train.stages import Stage
 
 
@@ -26,19 +29,48 @@ def check_names(run: Run) -> None:
     """Every source that the run names is registered, and every mixture finds sources for its vision ratio.
 
     Raises:
-        ConfigError: naming each unknown source with its place and the nearest known one; or what a mixture lacks.
+        ConfigError: naming each unknown source with its place and the nearest known one; or what a mixture lacks; or
+            dialogues that would never be drawn, are asked like questions, or are learned and held out at once.
+        DataError: a file of conversations that is not there, or its lines that cannot be used.
     """
-    unknown = {name: where for where, name in _named(run) if name not in REGISTRY}
+    unknown = {name: where for where, name in _named(run) if name not in SOURCES}
     if unknown:
         raise ConfigError(
             "; ".join(f"{where}: no source named {name!r}{_near(name)}" for name, where in unknown.items())
         )
     for stage in run.stages:
         try:
-            infos = [REGISTRY[name] for name in stage.sources]
+            infos = [SOURCES[name] for name in stage.sources]
             Blend(within_caps(stage.mixture, infos), {info.name: info.domain for info in infos})
         except ConfigError as error:
             raise ConfigError(f"stage {stage.name}: {error}") from None
+        _require_drawn(stage, infos)
+    _check_held_out_dialogues(run)
+
+
+def _require_drawn(stage: Stage, infos: Iterable[SourceInfo]) -> None:
+    """Dialogues whose domain never has a share would be left out in silence."""
+    for info in infos:
+        shares = [s.vision if info.domain == VISION else 1.0 - s.vision for s in stage.mixture.segments]
+        if info.is_dialogues and not any(shares):
+            raise ConfigError(
+                f"stage {stage.name} never draws from {info.name} ({info.about}): its mixture has no share for "
+                f"{info.domain}; change the stage's vision ratio, or leave the source out"
+            )
+
+
+def _check_held_out_dialogues(run: Run) -> None:
+    learned = {name for stage in run.stages for name in stage.sources if is_file(name)}
+    for held_out in run.held_out:
+        if held_out.source in learned:
+            raise ConfigError(
+                f"held-out set {held_out.name}: {held_out.source} is learned from, too; name another file, such as "
+                "one with a tenth of the lines"
+            )
+        if SOURCES[held_out.source].is_dialogues and held_out.scorer != "loss":
+            raise ConfigError(
+                f"held-out set {held_out.name}: dialogues are scored by their loss, not by {held_out.scorer!r}"
+            )
 
 
 def _named(run: Run) -> Iterator[tuple[str, str]]:
@@ -51,7 +83,7 @@ def _named(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _near(name: str) -> str:
-    near = difflib.get_close_matches(name, [info.name for info in REGISTRY], n=3)
+    near = difflib.get_close_matches(name, [info.name for info in SOURCES], n=3)
     return f"; did you mean {' or '.join(near)}?" if near else " (`examples/list_sources.py` lists them all)"
 
 
@@ -72,14 +104,16 @@ def check_start(run: Run) -> None:
     """Whatever the run begins with is there. A run that goes on needs none of it: all is in its checkpoint and folder.
 
     Raises:
-        ConfigError: no such vocabulary.
+        ConfigError: no such vocabulary; no model named to go on from.
         CheckpointError: a checkpoint to start from is not there.
     """
     for field in ("start_text", "start_vision", "start_align"):
         folder = getattr(run, field)
         if folder and not Path(folder).is_dir():
             raise CheckpointError(f"{field}={folder}: there is no such checkpoint folder")
-    if run.vocabulary not in ("tiny", "learn") and not Path(run.vocabulary).exists():
+    if run.start_model or run.after:
+        read_config(start_of(run))
+    elif run.vocabulary not in ("tiny", "learn") and not Path(run.vocabulary).exists():
         raise ConfigError(
             f"vocabulary={run.vocabulary}: there is no such file; name a tiktoken file, or say tiny or learn"
         )
@@ -105,7 +139,7 @@ def check_files(run: Run, data_folder: Path) -> None:
     """
     waiting: dict[str, list[str]] = {}
     for name in sorted({name for _, name in _named(run)}):
-        for reason in _missing(REGISTRY[name], data_folder):
+        for reason in _missing(SOURCES[name], data_folder):
             waiting.setdefault(reason, []).append(name)
     if waiting:
         lines = [f"  {reason}  [{', '.join(names)}]" for reason, names in waiting.items()]

@@ -4,8 +4,6 @@ A run is written to `config.json` of its folder and read back from there: a resu
 """
 
 import dataclasses
-import hashlib
-import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +12,7 @@ import msgspec
 from manyeyes.core.errors import ConfigError
 from manyeyes.data.augment import Augmentation
 from manyeyes.model.config import ModelConfig
+from manyeyes.recipes.fingerprints import fingerprint_of
 from manyeyes.train.stages import LoopConfig, Stage, check_ranges
 
 Scorer = Literal["answer", "reading", "count", "boxes", "loss"]
@@ -64,13 +63,16 @@ class Run:
         examples: held-out questions per set that the report shows with pictures.
         seed: of every random stream.
         vocabulary: "tiny" (2,048 entries, ships with the package), "learn" (from the run's own text), or a path to a
-            tiktoken file.
+            tiktoken file; of a run from scratch.
         start_text: checkpoint folder of a language model to start from, as the report starts from K2; it takes the
             place of the stages that train the language model alone on text, which are skipped (`started`).
         start_vision: checkpoint folder of a ViT to start from, in MoonViT's names or SigLIP's, as the report starts
             from SigLIP.
         start_align: checkpoint folder of the small language model (the report's is Moonlight-16B-A3B); it takes the
-            place of the stages that train that model alone. All three are "" for a start from scratch.
+            place of the stages that train that model alone. All are "" for a start from scratch.
+        start_model: checkpoint folder, or folder of a finished run, that the whole model starts from; `model` and the
+            vocabulary are then that checkpoint's (`recipes.starting_model`).
+        after: the recipe whose newest finished run the command line starts from, where `start_model` names nothing.
         augmentation: how records are changed in training.
         loop: optimiser, clipping, checkpoints.
     """
@@ -88,6 +90,8 @@ class Run:
     start_text: str = ""
     start_vision: str = ""
     start_align: str = ""
+    start_model: str = ""
+    after: str = ""
     augmentation: Augmentation = field(default_factory=Augmentation)
     loop: LoopConfig = field(default_factory=LoopConfig)
 
@@ -98,6 +102,8 @@ class Run:
         check_ranges(self, self.name, {"examples": 0})
         if self.start_align and self.align is None:
             raise ConfigError("start_align fills the small language model, but this run has none; set `align`")
+        if self.start_model and (self.start_text or self.start_vision):
+            raise ConfigError("start_model fills the whole model; leave start_text and start_vision out")
         known = {held_out.name for held_out in self.held_out}
         if len(known) != len(self.held_out):
             raise ConfigError(f"held-out sets need different names, got {[h.name for h in self.held_out]}")
@@ -159,7 +165,7 @@ class Run:
     @property
     def fingerprint(self) -> str:
         """Changes with anything that changes what is computed; the descriptions and the checkpoints' cadence do not."""
-        return _hash(self._active())
+        return fingerprint_of(self._active())
 
     @property
     def core_fingerprint(self) -> str:
@@ -167,11 +173,11 @@ class Run:
         data = self._active()
         for stage in data["stages"]:
             stage.pop("mixture")
-        return _hash(data)
+        return fingerprint_of(data)
 
     def _active(self) -> dict[str, Any]:
         data = self.to_json()
-        for passive in ("about", "hardware", "examples"):
+        for passive in ("about", "hardware", "examples", "after"):
             data.pop(passive)
         data["loop"].pop("checkpoint_every")
         return data
@@ -180,7 +186,3 @@ class Run:
         """The same run with each stage's steps scaled, at least one each (for tests and quick looks)."""
         stages = tuple(dataclasses.replace(s, steps=max(1, round(s.steps * share))) for s in self.stages)
         return dataclasses.replace(self, stages=stages)
-
-
-def _hash(data: Any) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

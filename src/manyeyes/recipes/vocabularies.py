@@ -1,7 +1,8 @@
 """A run's vocabulary: the one that ships with the package, a file, or one learned from the run's own text.
 
-"tiny" has 2,048 entries and is package data; "learn" makes as many entries as the model has, once, from the text of the
-run's sources; a path names any tiktoken-format file or folder, such as a K2.5 checkpoint's.
+A run that starts from a whole model has that model's. "tiny" has 2,048 entries and is package data; "learn" makes as
+many entries as the model has, once, from the text of the run's sources; a path names any tiktoken-format file or
+folder, such as a K2.5 checkpoint's.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,10 +12,12 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.tokenizer import SPECIAL_SLOTS, Tokenizer, TokenizerError
 from manyeyes.core.tokenizer_training import train
+from manyeyes.data.dialogue import Dialogue
 from manyeyes.data.record import Record
-from manyeyes.data.registry import REGISTRY
 from manyeyes.data.rendered import text_of
 from manyeyes.recipes.run import Run
+from manyeyes.recipes.sources import SOURCES
+from manyeyes.recipes.starting_model import start_folder
 
 RECORDS = 4_000
 """Records of each source that a vocabulary is learned from, about (fewer where it has fewer)."""
@@ -59,6 +62,8 @@ def _saved(run: Run, path: Path) -> Tokenizer:
 
 
 def _made(run: Run, data_folder: Path | None, announce: Callable[[str], None]) -> Tokenizer:
+    if run.start_model:
+        return Tokenizer.load(start_folder(run.start_model))
     if run.vocabulary == "tiny":
         return Tokenizer.tiny()
     if run.vocabulary == "learn":
@@ -70,9 +75,25 @@ def _texts(run: Run, data_folder: Path | None, announce: Callable[[str], None]) 
     names = sorted({name for stage in run.stages for name in stage.sources})
     for number, name in enumerate(names, 1):
         announce(f"learning the vocabulary, source {number} of {len(names)}: {name}")
-        collection = REGISTRY.open(name, "train", seed=run.seed, folder=data_folder)
-        for index in range(0, len(collection), max(1, len(collection) // RECORDS)):
-            yield _text(collection.record(index))
+        if SOURCES[name].is_dialogues:
+            dialogues = SOURCES.open_dialogues(name, "train", seed=run.seed, folder=data_folder)
+            yield from (_said(dialogues.dialogue(index)) for index in _some(len(dialogues)))
+        else:
+            collection = SOURCES.open(name, "train", seed=run.seed, folder=data_folder)
+            yield from (_text(collection.record(index)) for index in _some(len(collection)))
+
+
+def _some(count: int) -> range:
+    return range(0, count, max(1, count // RECORDS))
+
+
+def _said(dialogue: Dialogue) -> str:
+    """What everybody says, thinks and calls."""
+    texts = (
+        (message.reasoning or "", message.text, *(call.arguments for call in message.tool_calls))
+        for message in dialogue.messages
+    )
+    return "\n".join(text for said in texts for text in said if text)
 
 
 def _text(record: Record) -> str:

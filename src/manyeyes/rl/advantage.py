@@ -13,7 +13,7 @@ Report: §4.4.2, Eq. 1. Shapes: K attempts.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -22,6 +22,11 @@ from manyeyes.core.trajectory import Trajectory
 
 Kind = Literal["told", "equal", "quorum", "empty"]
 """told: rewards differ; equal: they do not; quorum: too few members; empty: none."""
+Credit = Callable[[Trajectory, float], Sequence[float]]
+"""The advantage of each agent by number, from that of the rollout (`to_all`, `to_main`)."""
+RewardOf = Callable[[Trajectory, int], float | None]
+"""What a judged attempt is worth at the update in which it is learned (so many are finished before), from its verdict's
+named parts; None for no verdict. A pure function, so that a resumed run finds the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,11 @@ def advantages_of(rewards: Sequence[float | None], rule: AdvantageRule = Advanta
     if kind in ("told", "equal"):
         values = _values(rewards, members, mean, rule)
     return GroupAdvantages(values, kind, mean, missing, len(rewards) - len(members) - missing)
+
+
+def judged(trajectory: Trajectory, step: int) -> float | None:
+    """The judge's own word, whatever the update."""
+    return trajectory.reward
 
 
 def to_all(trajectory: Trajectory, advantage: float) -> list[float]:

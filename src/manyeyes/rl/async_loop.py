@@ -5,6 +5,7 @@
 
 A batch is filled with complete groups in the order in which they end. The manager starts no group that would be too
 old, and ends those that are (`StalenessGate`); what is left out is counted. Every group is learned from at most once.
+Where nearly all come to nothing, a step is taken with what there is, so that the log tells it.
 
 Report: App. D (partial rollouts); facts: AReaL's capacity formula.
 """
@@ -13,20 +14,19 @@ import time
 
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.agent.rollouts.manager import RolloutManager
-from manyeyes.core.errors import ConfigError
 from manyeyes.rl.loop import RlLoop
 from manyeyes.rl.loop_arrival import Stop, arriving
-from manyeyes.rl.rl_config import RlConfig
+
+FRUITLESS = 4
+"""Batches of groups without result after which a step is taken with what there is."""
 
 
 async def async_loop(run: RlLoop, *, stop: Stop = lambda: False) -> bool:
     """Run to the end, or until `stop()`, which saves; True when the run is finished.
 
     Raises:
-        ConfigError: the temperature changes over the run.
         ManyeyesError: see `rl_step`, `arriving`, `RlLoop.save`. The last checkpoint is intact.
     """
-    _require_one_temperature(run.config)
     async with run.manager(batch=run.config.groups) as manager:
         await run.begin(manager)
         while not run.over:
@@ -43,10 +43,10 @@ async def async_loop(run: RlLoop, *, stop: Stop = lambda: False) -> bool:
 
 
 async def _batch(run: RlLoop, manager: RolloutManager, stop: Stop) -> list[Group]:
-    """Groups of which so many are complete as a batch has; fewer only where the sources have ended."""
+    """Groups of which so many are complete as a batch has; fewer only where sources have ended, or most are not."""
     groups: list[Group] = []
     complete = 0
-    while complete < run.config.groups:
+    while complete < run.config.groups and len(groups) - complete < FRUITLESS * run.config.groups:
         run.supply(manager, len(groups) + _ahead(run) - complete)
         if (group := await arriving(manager, stop)) is None:
             break
@@ -60,16 +60,3 @@ def _ahead(run: RlLoop) -> int:
     """Groups that this batch and those behind it may take: no more than the gate lets begin, or the run still needs."""
     left = run.config.steps - run.step
     return min(run.config.max_staleness + 1, left) * run.config.groups
-
-
-def _require_one_temperature(config: RlConfig) -> None:
-    """Rollouts of several steps share a batch, and a batch has one temperature.
-
-    Raises:
-        ConfigError: it changes.
-    """
-    if config.temperature.start != config.temperature.end:
-        raise ConfigError(
-            "the asynchronous loop learns from rollouts of several steps at once and needs one temperature for all, "
-            f"got {config.temperature.start:g} to {config.temperature.end:g}; keep it, or use the synchronous loop"
-        )

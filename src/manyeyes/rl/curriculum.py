@@ -2,10 +2,11 @@
 
     success(x)   running mean of the share of right attempts, newest group with weight `memory`
     weight(x)    max(floor, 1 - success(x)); 1 for a task that was never tried; 0 while it rests
-    rest         a task whose last `patience` groups were all right, or all wrong, rests for `rest` steps
+    rest         a task whose last `patience` groups were of equal rewards, all right or all wrong, rests `rest` steps
 
-A task that a source brings is taken with its weight as probability, so any source will do. Groups of which every
-attempt is right, or wrong, have advantages of 0: resting them leaves room for those that teach.
+A task that a source brings is taken with its weight as probability, so any source will do. Groups of equal rewards have
+advantages of 0: resting them leaves room for those that teach. Where rewards are more than 0 and 1, a group may well
+be all wrong and teach.
 
 Report: §4.4.2 gives no curriculum; Kimi K1.5 (arXiv 2501.12599, §2.3.4) samples in proportion to 1 - success.
 """
@@ -26,7 +27,7 @@ class CurriculumRule:
         right: the least reward of a right attempt.
         floor: the least weight of a task that does not rest, above 0.
         memory: weight of the newest group in the running mean, above 0 to 1.
-        patience: groups in a row that are all right or all wrong before a task rests.
+        patience: groups of equal rewards in a row, all right or all wrong, before a task rests.
         rest: steps.
         most_skips: tasks that are passed over for one draw; the one behind them is taken as it is.
     """
@@ -93,13 +94,13 @@ class Curriculum:
 
     def observe(self, task: str, rewards: Sequence[float | None], *, step: int) -> None:
         """What a group came to; attempts without a verdict, or with one that is no number, say nothing."""
-        right = [r >= self.rule.right for r in rewards if r is not None and math.isfinite(r)]
-        if not right:
+        told = [r for r in rewards if r is not None and math.isfinite(r)]
+        if not told:
             return
-        share = sum(right) / len(right)
+        share, alike = sum(r >= self.rule.right for r in told) / len(told), min(told) == max(told)
         known = self._known.setdefault(task, _Known(share))
         known.success += self.rule.memory * (share - known.success)
-        sign = 1 if share == 1.0 else -1 if share == 0.0 else 0
+        sign = 0 if not alike else 1 if share == 1.0 else -1
         known.streak = sign + (known.streak if known.streak * sign > 0 else 0)
         if abs(known.streak) >= self.rule.patience:
             known.streak, known.back = 0, step + 1 + self.rule.rest

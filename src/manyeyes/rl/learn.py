@@ -8,7 +8,8 @@ first micro-batch. The same pass yields what the mismatch report and QK-Clip nee
 Report: §4.4.2, Eq. 1. Shapes: B rows, T positions, N learned tokens, S sequences, L layers, E experts, H heads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +22,13 @@ from manyeyes.data.packing import Batch
 from manyeyes.model.backbone import BackboneOutput
 from manyeyes.model.multimodal import K25
 from manyeyes.rl.learned_tokens import LearnedTokens
-from manyeyes.rl.logprobs import BatchLogprobs, Chosen, SampledFrom, TrainerLogprobs, chosen
+from manyeyes.rl.logprobs import BatchLogprobs, Chosen, SampledFrom, TrainerLogprobs, chosen, of_next
 from manyeyes.rl.objective import Objective
 from manyeyes.rl.observed import Observed
 from manyeyes.rl.routing_replay import require_replayable, states
 from manyeyes.rl.token_count import TokenCount
 from manyeyes.train.batches import MicroBatch, micro_batches
+from manyeyes.train.in_order import add_gradients, backward, in_order, workers_for
 
 
 class LearnedRl(NamedTuple):
@@ -56,14 +58,16 @@ def learn_rl(
     clip_threshold: float,
     device: torch.device,
     replay: bool = False,
+    temperature_BT: NDArray[np.float32] | None = None,
     proximal_BT: NDArray[np.float32] | None = None,
 ) -> LearnedRl:
-    """Backward included; gradients add to what is there.
+    """Backward included; gradients add to what is there. On a CPU micro-batches go side by side, one a thread of torch.
 
     Args:
         count: of the whole step, over all ranks.
         source: the distribution that tokens were sampled from.
         replay: whether tokens are sent to the experts that the sampler recorded.
+        temperature_BT: that each token was sampled at (`GroupSamples`); that of `source` when left out.
         proximal_BT: the trainer's log-probabilities before the first step on this batch (`batch_logprobs`); those of
             now when left out, as is right on the first.
 
@@ -76,23 +80,66 @@ def learn_rl(
     if replay and batch.weights_BT.any():
         require_replayable(batch, model.config.text)
     seen, found, learned = Observed(), BatchLogprobs.empty(batch, model.config.text), 0
-    for part in micro_batches(batch, micro_rows, device=device):
-        out = _states(model, part, replay, clip_threshold)
-        at_N = part.weights_BT.flatten().nonzero().flatten()
-        said = _said(model, part, at_N, out, source)
-        tokens = _tokens(part, at_N, said.logprobs_N, proximal_BT)
-        _require_finite(tokens, batch, part, at_N)
-        loss = objective(tokens, count)
-        balance = out.aux_loss * (part.tokens / max(count.positions, 1))
-        total = loss.value + balance
-        if total.requires_grad:
-            (total * count.averaged_over).backward()
-        found.put(part, TrainerLogprobs(_spread(said.logprobs_N, at_N, part), out.routing_BTLK))
-        learned += len(at_N)
-        seen.add({"loss": total, "balance": balance, "entropy": said.entropy_N.sum()} | loss.figures, out)
+    parts = micro_batches(batch, micro_rows, device=device, trimmed=True)
+    alone = len(batch.ids_BT) <= micro_rows or count.averaged_over > 1  # a wrapper of gradients listens to `.grad`
+    workers = 1 if alone else workers_for(device)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    work = _Work(
+        model, batch, objective, count, source, replay, clip_threshold, temperature_BT, proximal_BT,
+        trained if workers > 1 else None,
+    )  # fmt: skip
+    for done in in_order(work, parts, workers=workers):
+        add_gradients(trained, done.gradients)
+        found.put(done.part, done.told)
+        learned += done.learned
+        seen.add(done.figures, done.out)
     if not seen.sums and count.tokens:
         _join_in(model)
     return LearnedRl(_parts(seen.figures, learned), seen.counts_LE, seen.max_logit_LH, found)
+
+
+class _One(NamedTuple):
+    """What came of a micro-batch; `gradients` of each trained parameter where they are not in `.grad` yet."""
+
+    part: MicroBatch
+    told: TrainerLogprobs
+    learned: int
+    figures: dict[str, Tensor]
+    out: BackboneOutput
+    gradients: tuple[Tensor | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One micro-batch, forward and backward; see `learn_rl`.
+
+    `aside` are the trained parameters where micro-batches go side by side (`in_order.backward`).
+    """
+
+    model: K25
+    batch: Batch
+    objective: Objective
+    count: TokenCount
+    source: SampledFrom
+    replay: bool
+    clip_threshold: float
+    temperature_BT: NDArray[np.float32] | None
+    proximal_BT: NDArray[np.float32] | None
+    aside: Sequence[Tensor] | None
+
+    def __call__(self, part: MicroBatch) -> _One:
+        out = _states(self.model, part, self.replay, self.clip_threshold)
+        at_N = part.weights_BT.flatten().nonzero().flatten()
+        said = _said(self.model, part, at_N, out, self.source, self.temperature_BT)
+        tokens = _tokens(part, at_N, said.logprobs_N, self.proximal_BT)
+        _require_finite(tokens, self.batch, part, at_N)
+        loss = self.objective(tokens, self.count)
+        balance = out.aux_loss * (part.tokens / max(self.count.positions, 1))
+        total = loss.value + balance
+        gradients = backward(total * self.count.averaged_over, self.aside)
+        figures = {"loss": total.detach(), "balance": balance.detach(), "entropy": said.entropy_N.sum()}
+        told = TrainerLogprobs(_spread(said.logprobs_N, at_N, part), out.routing_BTLK)
+        return _One(part, told, len(at_N), figures | loss.figures, out._replace(hidden_BTD=at_N), gradients)
 
 
 def _states(model: K25, part: MicroBatch, replay: bool, clip_threshold: float) -> BackboneOutput:
@@ -100,9 +147,17 @@ def _states(model: K25, part: MicroBatch, replay: bool, clip_threshold: float) -
     return states(model, part, replay=replay, keep_routing=True, collect=collect, clip_threshold=clip_threshold)
 
 
-def _said(model: K25, part: MicroBatch, at_N: Tensor, out: BackboneOutput, source: SampledFrom) -> Chosen:
+def _said(
+    model: K25,
+    part: MicroBatch,
+    at_N: Tensor,
+    out: BackboneOutput,
+    source: SampledFrom,
+    temperature_BT: NDArray[np.float32] | None,
+) -> Chosen:
     hidden_ND, targets_N = out.hidden_BTD.flatten(0, 1)[at_N], part.targets_BT.flatten()[at_N]
-    return chosen(hidden_ND, model.head_weight, targets_N=targets_N, source=source, entropy=True)
+    told_N = None if temperature_BT is None else of_next(temperature_BT, part).flatten()[at_N]
+    return chosen(hidden_ND, model.head_weight, targets_N=targets_N, source=source, temperature_N=told_N, entropy=True)
 
 
 def _tokens(
@@ -122,14 +177,8 @@ def _tokens(
         weights_N=column(part.weights_BT),
         sequence_N=sequence_N,
         sequences=len(samples_S),
-        proximal_N=logprobs_N.detach() if proximal_BT is None else column(_of_next(proximal_BT, part)),
+        proximal_N=logprobs_N.detach() if proximal_BT is None else column(of_next(proximal_BT, part)),
     )
-
-
-def _of_next(proximal_BT: NDArray[np.float32], part: MicroBatch) -> Tensor:
-    """Like `MicroBatch.logprobs_BT`: at each position what belongs to the next token."""
-    rows = proximal_BT[part.start : part.start + len(part.ids_BT)]
-    return torch.from_numpy(np.roll(rows, -1, axis=1)).to(part.ids_BT.device)
 
 
 def _spread(values_N: Tensor, at_N: Tensor, part: MicroBatch) -> Tensor:

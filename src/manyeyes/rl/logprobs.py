@@ -6,8 +6,6 @@ An engine tells log-probabilities "sampled" (after temperature) or "raw" (plain 
 same. Dividing a log-probability by the temperature is something else, and wrong. A nucleus cannot be had again: which
 tokens it kept depends on the last bits of the engine's scores.
 
-Logits exist for a chunk of rows at a time, and are computed again in the backward pass.
-
 Report: §4.4.2, Eq. 1. Shapes: B rows, T tokens, N trained tokens, D width, V vocabulary, L mixture layers, K experts a
 token.
 """
@@ -19,7 +17,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.sampler import LogprobKind, SamplingParams
@@ -27,12 +24,9 @@ from manyeyes.core.trajectory import UNROUTED
 from manyeyes.data.packing import Batch
 from manyeyes.model.config import TextConfig
 from manyeyes.model.multimodal import K25
-from manyeyes.model.precision import linear
+from manyeyes.rl.chosen import CHUNK, Chosen, chosen_rows
 from manyeyes.rl.routing_replay import require_replayable, states
 from manyeyes.train.batches import MicroBatch, micro_batches
-
-CHUNK = 256
-"""Rows whose logits exist at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +71,10 @@ class SampledFrom:
         return cls(1.0 if params.greedy else params.temperature, params.never)
 
 
+PLAIN = SampledFrom()
+"""The plain softmax of everything."""
+
+
 class TrainerLogprobs(NamedTuple):
     """Of a micro-batch.
 
@@ -94,7 +92,7 @@ class BatchLogprobs(NamedTuple):
 
     Attributes:
         logprobs_BT: 0 where the token weighs 0.
-        routing_BTLK: where each token was sent; `UNROUTED` in rows without a sample.
+        routing_BTLK: where each token was sent; `UNROUTED` on padding.
     """
 
     logprobs_BT: NDArray[np.float32]
@@ -108,34 +106,58 @@ class BatchLogprobs(NamedTuple):
 
     def put(self, part: MicroBatch, found: TrainerLogprobs) -> None:
         """What was found for one micro-batch, in a step that learns too: nothing of it is kept but numbers."""
-        rows = slice(part.start, part.start + len(part.ids_BT))
-        self.logprobs_BT[rows, 1:] = found.logprobs_BT[:, :-1].detach().cpu().numpy()
+        rows, width = slice(part.start, part.start + len(part.ids_BT)), part.ids_BT.shape[1]
+        self.logprobs_BT[rows, 1:width] = found.logprobs_BT[:, :-1].detach().cpu().numpy()
         if found.routing_BTLK is not None:
-            self.routing_BTLK[rows] = found.routing_BTLK.cpu().numpy()
+            sent_bTLK, inside_bT = found.routing_BTLK.cpu().numpy(), part.segments_BT.cpu().numpy() >= 0
+            self.routing_BTLK[rows, :width] = np.where(inside_bT[..., None, None], sent_bTLK, UNROUTED)
 
 
 def token_logprobs(
-    model: K25, part: MicroBatch, source: SampledFrom, *, replay: bool = False, keep_routing: bool = False
+    model: K25,
+    part: MicroBatch,
+    source: SampledFrom,
+    *,
+    replay: bool = False,
+    keep_routing: bool = False,
+    temperature_BT: Tensor | None = None,
 ) -> TrainerLogprobs:
     """With gradient, where gradients are on.
+
+    Args:
+        temperature_BT: of the *next* token (`of_next`); that of `source` when left out.
 
     Raises:
         DataError: replay is asked for and nothing was recorded.
     """
     out = states(model, part, replay=replay, keep_routing=keep_routing)
     at_N = part.weights_BT.flatten().nonzero().flatten()
-    found_N = chosen_logprobs(
-        out.hidden_BTD.flatten(0, 1)[at_N], model.head_weight, targets_N=part.targets_BT.flatten()[at_N], source=source
-    )
+    found_N = chosen(
+        out.hidden_BTD.flatten(0, 1)[at_N],
+        model.head_weight,
+        targets_N=part.targets_BT.flatten()[at_N],
+        source=source,
+        temperature_N=None if temperature_BT is None else temperature_BT.flatten()[at_N],
+    ).logprobs_N
     logprobs_BT = found_N.new_zeros(part.ids_BT.numel()).index_put((at_N,), found_N).view_as(part.ids_BT)
     return TrainerLogprobs(logprobs_BT, out.routing_BTLK)
 
 
 @torch.no_grad()
 def batch_logprobs(
-    model: K25, batch: Batch, source: SampledFrom, *, micro_rows: int, device: torch.device, replay: bool = False
+    model: K25,
+    batch: Batch,
+    source: SampledFrom,
+    *,
+    micro_rows: int,
+    device: torch.device,
+    replay: bool = False,
+    temperature_BT: NDArray[np.float32] | None = None,
 ) -> BatchLogprobs:
     """Of every trained token of a batch, to be compared with what the sampler told (`mismatch.measure_batch`).
+
+    Args:
+        temperature_BT: that each token was sampled at; that of `source` when left out.
 
     Raises:
         DataError: replay is asked for, and what was recorded cannot be replayed (`require_replayable`).
@@ -143,9 +165,17 @@ def batch_logprobs(
     if replay:
         require_replayable(batch, model.config.text)
     whole = BatchLogprobs.empty(batch, model.config.text)
-    for part in micro_batches(batch, micro_rows, device=device):
-        whole.put(part, token_logprobs(model, part, source, replay=replay, keep_routing=True))
+    for part in micro_batches(batch, micro_rows, device=device, trimmed=True):
+        temperature_bT = None if temperature_BT is None else of_next(temperature_BT, part)
+        found = token_logprobs(model, part, source, replay=replay, keep_routing=True, temperature_BT=temperature_bT)
+        whole.put(part, found)
     return whole
+
+
+def of_next(column_BT: NDArray[np.float32], part: MicroBatch) -> Tensor:
+    """A micro-batch's rows of a column of the batch; at each position what belongs to the next token."""
+    rows = column_BT[part.start : part.start + len(part.ids_BT), : part.ids_BT.shape[1]]
+    return torch.from_numpy(np.roll(rows, -1, axis=1)).to(part.ids_BT.device)
 
 
 def chosen_logprobs(
@@ -155,52 +185,24 @@ def chosen_logprobs(
     return chosen(hidden_ND, head_VD, targets_N=targets_N, source=source, chunk=chunk).logprobs_N
 
 
-class Chosen(NamedTuple):
-    """Of one target a row.
-
-    Attributes:
-        logprobs_N: fp32.
-        entropy_N: fp32, of the row's distribution in nats, without gradient; 0 where nobody asked.
-    """
-
-    logprobs_N: Tensor
-    entropy_N: Tensor
-
-
 def chosen(
     hidden_ND: Tensor,
     head_VD: Tensor,
     *,
     targets_N: Tensor,
     source: SampledFrom,
+    temperature_N: Tensor | None = None,
     chunk: int = CHUNK,
     entropy: bool = False,
 ) -> Chosen:
-    """log p of one target a row, and how undecided the row is."""
+    """log p of one target a row, and how undecided the row is.
+
+    Args:
+        temperature_N: of each row; that of `source` when left out.
+    """
+    if temperature_N is None:
+        temperature_N = hidden_ND.new_full((len(hidden_ND),), source.temperature, dtype=torch.float32)
     never = torch.tensor(sorted(source.never), dtype=torch.int64, device=hidden_ND.device)
-    shared = (head_VD, never, source.temperature, entropy)
-    found = [
-        checkpoint(_chosen, *rows, *shared, use_reentrant=False, preserve_rng_state=False)
-        if torch.is_grad_enabled()
-        else _chosen(*rows, *shared)
-        for rows in zip(hidden_ND.split(chunk), targets_N.long().split(chunk), strict=True)
-    ]
-    return Chosen(*(torch.cat(column) for column in zip(*found, strict=True)))
-
-
-def _chosen(
-    hidden_nD: Tensor, target_n: Tensor, head_VD: Tensor, never: Tensor, temperature: float, entropy: bool
-) -> tuple[Tensor, Tensor]:
-    scores_nV = linear(hidden_nD, head_VD).float().index_fill(1, never, -torch.inf)
-    below_nV = scores_nV - scores_nV.detach().amax(1, keepdim=True)  # a tiny temperature must not overflow
-    log_p_nV = (below_nV / temperature).log_softmax(1)
-    log_p_n = log_p_nV.gather(1, target_n[:, None])[:, 0]
-    return log_p_n, _entropy(log_p_nV.detach()) if entropy else torch.zeros_like(log_p_n.detach())
-
-
-def _entropy(log_p_nV: Tensor) -> Tensor:
-    return -(log_p_nV.exp() * log_p_nV.clamp_min(_FAR)).sum(1)
-
-
-_FAR = -1e4
-"""A log-probability whose exp is 0 and which, unlike -inf, can be multiplied by that."""
+    return chosen_rows(
+        hidden_ND, head_VD, targets_N=targets_N, temperature_N=temperature_N, never=never, chunk=chunk, entropy=entropy
+    )

@@ -13,32 +13,32 @@ Report: §4.4.2; App. C.1 (exact resume), App. D.
 import asyncio
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from manyeyes.agent.chat_model import ChatModel
 from manyeyes.agent.rollouts.config import RolloutConfig
-from manyeyes.agent.rollouts.group import Group, GroupRequest
+from manyeyes.agent.rollouts.group import Group
 from manyeyes.agent.rollouts.host import Pool
 from manyeyes.agent.rollouts.manager import RolloutManager
 from manyeyes.core.errors import CheckpointError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.sampler import PolicySampler, Sampler
-from manyeyes.core.seeds import key
 from manyeyes.core.trajectory import Policy
 from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.data.packing import Batch
 from manyeyes.model.multimodal import K25
 from manyeyes.optim.muonclip import MuonClip
 from manyeyes.rl import rl_checkpoint
-from manyeyes.rl.advantage import to_all
-from manyeyes.rl.domains import Domains, Drawn
-from manyeyes.rl.group_samples import Credit, group_samples
+from manyeyes.rl.advantage import Credit, RewardOf, judged, to_all
+from manyeyes.rl.domains import Domains
+from manyeyes.rl.group_checks import is_reward
+from manyeyes.rl.group_samples import group_samples
 from manyeyes.rl.loop_figures import StepTime, rollout_figures
 from manyeyes.rl.loop_log import Lesson, LoopLog
+from manyeyes.rl.pending import Pending, Wanted
 from manyeyes.rl.publish import catch_up, publish
 from manyeyes.rl.rl_config import RlConfig
 from manyeyes.rl.step import rl_step
@@ -47,7 +47,6 @@ from manyeyes.rl.toggle import Toggle
 CPU = torch.device("cpu")
 DEFAULTS = RolloutConfig()
 Ptx = Callable[[int], Batch]
-NEGATIVE = "a negative reward, which Toggle cannot gate"
 
 
 class RlLoop:
@@ -63,15 +62,18 @@ class RlLoop:
         store: of trajectories; without one a resumed run makes all attempts of a broken step anew.
         toggle: None leaves rewards as they are.
         credit: which agents are rewarded.
+        reward_of: what a judged attempt is worth at the update that learns from it; the judge's word when left out.
         pool: of environments that rollouts lease.
         ptx: packed text for the auxiliary loss, by finished updates; always the same for the same number.
         rollouts: how they run; batch and staleness are this loop's own.
         fingerprint: identifies what may not change in a run.
         announce: called with a line for people.
+        after_step: awaited with the number of a step that is published and logged, before its checkpoint; for
+            measurements.
 
     Attributes:
         step, updates: finished ones.
-        pending: attempts that are wanted and were not learned from, by id of their group, in order.
+        pending: what is wanted and was not learned from.
     """
 
     def __init__(
@@ -88,20 +90,22 @@ class RlLoop:
         device: torch.device = CPU,
         toggle: Toggle | None = None,
         credit: Credit = to_all,
+        reward_of: RewardOf = judged,
         pool: Pool | None = None,
         rollouts: RolloutConfig = DEFAULTS,
         ptx: Ptx | None = None,
         fingerprint: str = "",
         announce: Callable[[str], None] = lambda line: None,
+        after_step: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         self.model, self.optimizer, self.sampler, self.domains, self.config = model, optimizer, sampler, domains, config
         self.models: Mapping[Policy, ChatModel | Sampler] = models or {"live": sampler}
         self.folder, self.store, self.device, self.toggle, self.credit = folder, store, device, toggle, credit
-        self.pool, self.rollouts, self.ptx = pool, rollouts, ptx
-        self.fingerprint, self.announce = fingerprint, announce
+        self.reward_of, self.pool, self.rollouts, self.ptx = reward_of, pool, rollouts, ptx
+        self.fingerprint, self.announce, self.after_step = fingerprint, announce, after_step
         self.step = self.updates = 0
         self.seconds = 0.0
-        self.pending: dict[str, Drawn] = {}
+        self.pending = Pending(domains, config, store)
         self._log = LoopLog(folder, announce)
 
     @property
@@ -120,62 +124,31 @@ class RlLoop:
         """Bring sampler and manager to where the run stands, and ask again for what was under way."""
         await catch_up(self.sampler, self.model, version=self.step)
         manager.resume_at(self.step)
-        if self.pending and self.config.keep_attempts and self._attempts(self.step).is_dir():
-            manager.restore(self._attempts(self.step), version=self.step)
-        before, self.pending = list(self.pending.values()), {}
-        for drawn in before:
-            self._submit(manager, drawn)
+        attempts = rl_checkpoint.attempts(self.folder, self.step)
+        if self.pending and self.config.keep_attempts and attempts.is_dir():
+            manager.restore(attempts, version=self.step)
+        for request in self.pending.again(step=self.step):
+            manager.submit(request)
 
     def supply(self, manager: RolloutManager, wanted: int) -> None:
         """Draw until so many groups are pending, or there are no more tasks."""
-        ended = len(self.domains.ended)
+        ended, temperature = len(self.domains.ended), self.config.source(self.updates).temperature
         while len(self.pending) < wanted and (drawn := self.domains.draw(step=self.step)) is not None:
-            self._submit(manager, drawn)
+            manager.submit(self.pending.request(Wanted(drawn, temperature), step=self.step))
         for name in self.domains.ended[ended:]:
             self.folder.log("source_ended", self.step, source=name, draws=self.domains.number)
             self.announce(f"{name} has no more tasks; the others go on")
-
-    def _submit(self, manager: RolloutManager, drawn: Drawn) -> None:
-        config = self.config
-        request = GroupRequest(
-            self._id_of(drawn),
-            drawn.task,
-            self.domains.episode(drawn, temperature=config.source(self.updates).temperature),
-            config.attempts,
-            priority=drawn.number,
-            seed=key(config.seed, "rl/group", drawn.number) >> 66,
-            quorum=config.quorum,
-        )
-        manager.submit(request)
-        self.pending[request.id] = drawn
-
-    def _id_of(self, drawn: Drawn) -> str:
-        """The draw's number; another one where the store has attempts of weights that a resumed run has not reached."""
-        name, life = str(drawn.number), 0
-        while any(self._is_ahead(f"{drawn.task.id}/{name}/{number}") for number in range(self.config.attempts)):
-            life += 1
-            name = f"{drawn.number}.{life}"
-        return name
-
-    def _is_ahead(self, attempt: str) -> bool:
-        store = self.store
-        if store is None or attempt not in store or store.summary(attempt).last_version <= self.step:
-            return False
-        one = store.get(attempt, pictures=False)  # frozen agents have versions of their own
-        spans = (node.versions for number, node in enumerate(one.nodes) if one.trainable(number))
-        return any(len(versions) and int(versions.max()) > self.step for versions in spans)
 
     # --- from groups to weights ---
 
     async def advance(self, manager: RolloutManager, groups: Sequence[Group], *, waited: float) -> None:
         """One step: learn in a thread, observe, publish, log, and save where it is due."""
-        self._screen(groups)
         began = time.perf_counter()
         lesson = await asyncio.to_thread(self._learn, groups)
         trained = time.perf_counter() - began
         self._observe(groups)
-        domain_of = {group.request.id: self.pending.pop(group.request.id).domain for group in groups}
-        figures = rollout_figures(groups, domain_of, right=self.config.right, version=self.step)
+        place_of = {group.request.id: self.pending.take(group.request.id).key for group in groups}
+        figures = rollout_figures(groups, place_of, right=self.config.right, version=self.step)
         self.step += 1
         self.updates += lesson.found.updated
         published = await publish(self.sampler, self.model, version=self.step)
@@ -184,16 +157,22 @@ class RlLoop:
         spent = StepTime(waited, trained, published, sampled, lesson.made.count.positions)
         self.seconds += spent.seconds
         self._log.step(lesson, groups, figures | self._told, step=self.step, steps=self.config.steps, spent=spent)
+        if self.after_step is not None:
+            await self.after_step(self.step)
         if self.step % self.config.checkpoint_every == 0 or self.over:
             await self.save(manager)
 
     def _learn(self, groups: Sequence[Group]) -> Lesson:
         config = self.config
-        made = group_samples(groups, config.samples, step=self.updates, toggle=self.toggle, credit=self.credit)
+        made = group_samples(
+            groups, config.samples, step=self.updates, source=config.source(self.updates), toggle=self.toggle,
+            credit=self.credit, reward_of=self.reward_of,
+        )  # fmt: skip
         found = rl_step(
-            self.model, self.optimizer, made.batch, config.update, count=made.count, source=config.source(self.updates),
-            version=self.step, rate=config.schedule.at(self.updates, config.steps), device=self.device,
-            ptx=None if self.ptx is None else self.ptx(self.updates),
+            self.model, self.optimizer, made.batch, config.update, count=made.count, source=made.source,
+            temperature_BT=made.temperature_BT, version=self.step, device=self.device,
+            rate=config.schedule.at(self.updates, config.steps),
+            ptx=None if self.ptx is None or made.batch is None else self.ptx(self.updates),
         )  # fmt: skip
         return Lesson(made, found)
 
@@ -204,28 +183,21 @@ class RlLoop:
         resting = {} if curriculum is None else {"resting": curriculum.resting(step=self.step)}
         return {"updates": self.updates, "skipped": self.domains.skipped} | resting
 
-    def _screen(self, groups: Sequence[Group]) -> None:
-        """One judge that says something below 0 must not end a run with Toggle."""
-        for one in (one for group in groups for one in group.trajectories) if self.toggle is not None else ():
-            if not one.masked and one.reward is not None and one.reward < 0:
-                one.masked = f"judge: {NEGATIVE}"
-                self._log.tell("negative_reward", self.step, f"{one.name}: left out: {NEGATIVE} ({one.reward:g})")
-
     def _observe(self, groups: Sequence[Group]) -> None:
         if (curriculum := self.domains.curriculum) is None:
             return
         for group in sorted(groups, key=lambda group: self.pending[group.request.id].number):
             if group.complete:
-                verdicts = [None if one.masked else one.reward for one in group.trajectories]
-                curriculum.observe(group.request.task.id, verdicts, step=self.step)
+                rewards = [one.reward for one in group.trajectories if not one.masked and is_reward(one.reward)]
+                curriculum.observe(group.request.task.id, rewards, step=self.step)
 
     async def finish(self) -> None:
         """Say how it ended, and save where that is not done."""
+        if not self.updates:
+            self.announce("no step taught anything: the weights are those that the run began with")
         if not self.over:
             self.folder.log("used_up", self.step, steps=self.config.steps, draws=self.domains.number)
-            self.announce(
-                f"all sources have ended after {self.step} of {self.config.steps} steps, so the run ends here"
-            )
+            self.announce(f"all sources have ended after {self.step} of {self.config.steps} steps: the run ends here")
             await self.save()
 
     # --- over the end of the process ---
@@ -239,14 +211,10 @@ class RlLoop:
         if manager is not None and self.config.keep_attempts:
             await manager.suspend("a checkpoint")
             try:
-                await manager.checkpoint(self._attempts(self.step))
+                await manager.checkpoint(rl_checkpoint.attempts(self.folder, self.step))
             finally:
                 await manager.go_on()
         rl_checkpoint.save(self.folder, self.step, self.state(), model=self.model, optimizer=self.optimizer)
-
-    def _attempts(self, step: int) -> Path:
-        """Where attempts lie that were under way behind a step."""
-        return rl_checkpoint.attempts(self.folder, step)
 
     def state(self) -> dict[str, Any]:
         """Plain data: where everything stands that is no tensor."""
@@ -257,7 +225,7 @@ class RlLoop:
             "updates": self.updates,
             "seconds": self.seconds,
             "domains": self.domains.state_dict(),
-            "pending": [drawn.plain() for drawn in self.pending.values()],
+            "pending": self.pending.plain(),
             "curriculum": None if curriculum is None else curriculum.state_dict(),
             "toggle": None if self.toggle is None else self.toggle.state_dict(),
         }
@@ -280,8 +248,7 @@ class RlLoop:
             if own is not None:
                 own.load_state_dict(saved[name])
         self.domains.load_state_dict(saved["domains"])
-        again = [self.domains.again(plain) for plain in saved["pending"]]
-        self.pending = {str(drawn.number): drawn for drawn in again}
+        self.pending.load(saved["pending"])
         self.step, self.updates, self.seconds = saved["step"], saved["updates"], saved["seconds"]
         self.folder.rewind(saved["log"])
         return True

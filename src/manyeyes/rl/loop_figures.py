@@ -1,4 +1,9 @@
-"""What a step of RL is logged as: rewards by domain and by part, success, length, staleness; and where time went.
+"""What a step of RL is logged as: rewards by domain, place and part, lengths, staleness; and where time went.
+
+    reward, success, length      of all; with "/domain" and "/domain/place" of these
+    length_right, length_wrong   tokens of attempts that were right, and of the others
+    turns, calls                 answers of live agents, and tool calls, of an attempt
+    cut, malformed               share of attempts with an answer that was cut off, or that is no turn
 
 Report: App. D (monitoring).
 """
@@ -9,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from manyeyes.agent.rollouts.group import Group
-from manyeyes.rl.token_count import generated
+from manyeyes.core.trajectory import Trajectory
+from manyeyes.rl.generated_tokens import generated
+from manyeyes.rl.group_checks import is_reward
 
 
 @dataclass(slots=True)
@@ -50,12 +57,12 @@ class StepTime:
 
 
 def rollout_figures(
-    groups: Sequence[Group], domain_of: Mapping[str, str], *, right: float, version: int
+    groups: Sequence[Group], place_of: Mapping[str, str], *, right: float, version: int
 ) -> dict[str, float]:
-    """Means over attempts that have a finite verdict and may be trained on, of complete groups; before Toggle.
+    """Means over attempts that have a verdict (`is_reward`) and may be trained on, of complete groups; before Toggle.
 
     Args:
-        domain_of: domain by id of the group.
+        place_of: "domain/place" by id of the group. Rewards, successes and lengths are told of both, too.
         right: the least reward of a success.
         version: of the weights that learn, for `staleness/...`: versions that the oldest token of a group is behind.
     """
@@ -64,20 +71,29 @@ def rollout_figures(
         if group.complete and (span := group.version_span) is not None:
             seen["staleness/mean"].append(float(version - span[0]))
         for one in group.trajectories if group.complete else ():
-            if one.masked or one.reward is None or not math.isfinite(one.reward):
+            if one.masked or not is_reward(one.reward):
                 continue
-            domain = domain_of[group.request.id]
-            success = float(one.reward >= right)
-            seen["reward"].append(one.reward)
-            seen[f"reward/{domain}"].append(one.reward)
-            seen["success"].append(success)
-            seen[f"success/{domain}"].append(success)
-            seen["length"].append(float(generated(one)))
-            for part, value in one.rewards.items():
-                if math.isfinite(value):
-                    seen[f"part/{part}"].append(value)
+            place = place_of[group.request.id]
+            _note(seen, one, ("", f"/{place.partition('/')[0]}", f"/{place}"), success=one.reward >= right)
     means = {name: math.fsum(values) / len(values) for name, values in seen.items()}
     return means | ({"staleness/most": max(seen["staleness/mean"])} if seen["staleness/mean"] else {})
+
+
+def _note(seen: Mapping[str, list[float]], one: Trajectory, wheres: Sequence[str], *, success: bool) -> None:
+    assert one.reward is not None, "asked of attempts with a verdict"
+    length, turns = float(generated(one)), [node for number, node in enumerate(one.nodes) if one.trainable(number)]
+    for where in wheres:
+        seen[f"reward{where}"].append(one.reward)
+        seen[f"success{where}"].append(float(success))
+        seen[f"length{where}"].append(length)
+    seen["length_right" if success else "length_wrong"].append(length)
+    seen["turns"].append(float(len(turns)))
+    seen["calls"].append(float(sum(event.kind == "tool" for event in one.events)))
+    seen["cut"].append(float(any(node.stop == "length" for node in turns)))
+    seen["malformed"].append(float(any(node.malformed for node in turns)))
+    for part, value in one.rewards.items():
+        if math.isfinite(value):
+            seen[f"part/{part}"].append(value)
 
 
 def progress_line(step: int, steps: int, figures: Mapping[str, float], *, why_not: str, seconds: float) -> str:
@@ -87,7 +103,8 @@ def progress_line(step: int, steps: int, figures: Mapping[str, float], *, why_no
         why_not: why there was no update; "" where there was one.
     """
     shown = [("reward", "reward", ".3f"), ("success", "success", ".0%"), ("length", "length", ".0f")]
-    shown += [("masked", "masked", ".1%"), ("entropy", "entropy", ".2f"), ("staleness/mean", "staleness", ".1f")]
+    shown += [("masked", "masked", ".1%"), ("entropy", "entropy", ".2f"), ("mismatch/kl_k3", "KL", ".1e")]
+    shown += [("staleness/mean", "staleness", ".1f")]
     told = [f"{name} {figures[key]:{form}}" for key, name, form in shown if key in figures]
     told += [f"no update: {why_not}"] if why_not else []
     return f"step {step}/{steps}: " + ", ".join([*told, f"{seconds:.1f} s"])

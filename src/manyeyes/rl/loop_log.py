@@ -2,7 +2,7 @@
 
     rl         figures of rollouts, objective, mismatch and update; counts; ids of the groups: the same when replayed
     rl_time    seconds, shares, tokens a second
-    rl_finding, rl_negative_reward      what was left out, and why
+    rl_finding what was left out, and why
 
 Report: App. D (monitoring).
 """
@@ -52,7 +52,7 @@ class LoopLog:
         made, found = lesson
         for finding in made.findings:
             if finding.severity == "error":
-                self.tell("finding", step, f"{finding.name}: {finding.words} ({finding.check})")
+                self._tell(step, f"{finding.name}: {finding.words} ({finding.check})")
         told = found.figures | made.figures | dict(figures)
         failures = sum((group.failures for group in groups), Counter[str]())
         self._folder.log(
@@ -60,19 +60,20 @@ class LoopLog:
             groups=sorted(group.request.id for group in groups),
         )  # fmt: skip
         self._folder.log("rl_time", step, **spent.figures)
-        why_not = "" if found.updated else _why_not(made)
+        why_not = "" if found.updated else _why_not(made, failures)
         self._announce(progress_line(step, steps, told, why_not=why_not, seconds=spent.seconds))
 
-    def tell(self, kind: str, step: int, words: str) -> None:
+    def _tell(self, step: int, words: str) -> None:
         """Something was left out."""
-        self._folder.log(f"rl_{kind}", step, words=words)
+        self._folder.log("rl_finding", step, words=words)
         self._announced += 1
         if self._announced <= ANNOUNCED:
             self._announce(words)
 
 
-def _why_not(made: GroupSamples) -> str:
+def _why_not(made: GroupSamples, failures: Mapping[str, int]) -> str:
     fates = [
         f"{count} {name}" for name, count in sorted(made.tally.items()) if name.startswith(("groups/", "attempts/"))
     ]
+    fates += [f"{count} failed: {cause}" for cause, count in sorted(failures.items()) if count]
     return "nothing to learn from (" + (", ".join(fates) or "no groups") + ")"

@@ -1,6 +1,6 @@
 """RFT: right answers of a policy become examples for supervised fine-tuning (rejection sampling).
 
-    stored trajectories → right, short enough → one of each answer → the best few of a task → samples of weight 1
+    stored trajectories → right, whole, short enough → one of each answer → the best few of a task → samples of weight 1
 
 Best is a higher reward, then fewer sampled tokens, so that of two right answers the brief one is learned. Sampled
 tokens of live agents are learned; what was given, what tools said and frozen agents carry no loss, as in RL.
@@ -21,7 +21,7 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.sample import Sample
 from manyeyes.core.trajectory import Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
-from manyeyes.rl.token_count import generated
+from manyeyes.rl.generated_tokens import generated
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,15 @@ class RftRules:
         per_task: answers of a task, the best of them.
         longest: sampled tokens of an answer; None for any.
         row_length: tokens of a branch, what was given included; longer ones are left out. None for any.
+        whole: whether attempts are left out of which an answer was cut off or is no turn: a right answer all the same,
+            and yet no example.
     """
 
     least_reward: float = 1.0
     per_task: int = 1
     longest: int | None = None
     row_length: int | None = None
+    whole: bool = True
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.least_reward) or self.per_task < 1:
@@ -54,7 +57,8 @@ class Kept(NamedTuple):
     Attributes:
         samples: of weight 1 where a token was sampled; without log-probabilities, advantages and versions.
         names: of the trajectories that they are of.
-        tally: trajectories by what became of them: "kept", "wrong", "masked", "unjudged", "long", "same", "more".
+        tally: trajectories by what became of them: "kept", "wrong", "masked", "unjudged", "cut", "malformed", "long",
+            "same", "more".
     """
 
     samples: list[Sample]
@@ -91,9 +95,18 @@ def _fault(one: Trajectory, rules: RftRules) -> str:
         return "unjudged"
     if one.reward < rules.least_reward:
         return "wrong"
+    if rules.whole and (odd := _odd(one)):
+        return odd
     long = rules.longest is not None and generated(one) > rules.longest
     wide = rules.row_length is not None and any(s.length > rules.row_length for s in one.to_samples())
     return "long" if long or wide or not generated(one) else ""
+
+
+def _odd(one: Trajectory) -> str:
+    learned = [node for number, node in enumerate(one.nodes) if one.trainable(number)]
+    if any(node.malformed for node in learned):
+        return "malformed"
+    return "cut" if any(node.stop == "length" for node in learned) else ""
 
 
 def _best(right: list[Trajectory], most: int, tally: Counter[str]) -> list[Trajectory]:

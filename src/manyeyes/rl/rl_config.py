@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from manyeyes.core.errors import ConfigError
 from manyeyes.optim.schedule import Schedule
-from manyeyes.rl.group_samples import SampleRules
 from manyeyes.rl.logprobs import SampledFrom
+from manyeyes.rl.sample_rules import SampleRules
 from manyeyes.rl.step import StepRules
 from manyeyes.rl.temperature import TemperatureSchedule
 

@@ -44,6 +44,7 @@ def states(
         model.embed(part.ids_BT, features_MD),
         positions_BT=part.positions_BT,
         segments_BT=part.segments_BT,
+        continues_BT=part.continues_BT,
         collect=collect,
         clip_threshold=clip_threshold,
         replay_BTLK=part.routing_BTLK if replay else None,

@@ -75,7 +75,7 @@ class RlStep(NamedTuple):
         clipped: heads that QK-Clip rescaled.
         max_logit: largest attention logit.
         load: of the busiest expert, see `train.meter.expert_load`.
-        temperature: that tokens were sampled at.
+        temperature: that tokens were sampled at, in the mean.
     """
 
     updated: bool
@@ -91,9 +91,9 @@ class RlStep(NamedTuple):
     @property
     def figures(self) -> dict[str, float]:
         """Flat, for the log; KL estimators and masked share as the mismatch report gives them."""
-        own = ("learning_rate", "gradient_norm", "clipped", "max_logit", "load", "temperature")
+        own = ("learning_rate", "gradient_norm", "clipped", "max_logit", "load") if self.updated else ()
         measured = {f"mismatch/{name}": value for name, value in self.mismatch.figures.items()}
-        return self.parts | {name: float(getattr(self, name)) for name in own} | measured
+        return self.parts | {name: float(getattr(self, name)) for name in (*own, "temperature")} | measured
 
 
 def rl_step(
@@ -109,6 +109,7 @@ def rl_step(
     device: torch.device,
     ptx: Batch | None = None,
     ptx_whole: float | None = None,
+    temperature_BT: NDArray[np.float32] | None = None,
     proximal_BT: NDArray[np.float32] | None = None,
     reduce: Callable[[Observed], None] | None = None,
 ) -> RlStep:
@@ -116,10 +117,12 @@ def rl_step(
 
     Args:
         batch, count: of `group_samples`; a rank that got no sample gives rows of padding, the others wait for it.
-        source: the distribution that tokens were sampled from; `SampledFrom.of` the rollouts' parameters.
+        source: the distribution that tokens were sampled from; of `group_samples`, or `SampledFrom.of` the rollouts'
+            parameters.
         version: of the model's weights before this update.
         rate: learning rate.
         ptx, ptx_whole: packed text for the auxiliary loss, and the sum of its loss weights over all ranks.
+        temperature_BT: of `group_samples`: that each token was sampled at; that of `source` when left out.
         reduce: joins the ranks' gradients and what they observed (`ranks.summed`).
 
     Raises:
@@ -131,7 +134,7 @@ def rl_step(
     clip, seen = optimizer.config.clip_threshold, Observed()
     learned = learn_rl(
         model, batch, rules.objective, count=count, source=source, micro_rows=rules.micro_rows, clip_threshold=clip,
-        device=device, replay=rules.replay, proximal_BT=proximal_BT,
+        device=device, replay=rules.replay, temperature_BT=temperature_BT, proximal_BT=proximal_BT,
     )  # fmt: skip
     parts = dict(learned.parts)
     seen.join(learned.expert_counts_LE, learned.max_logit_LH)
@@ -149,8 +152,15 @@ def rl_step(
     clipped = balance_and_clip(model, optimizer, seen.counts_LE, seen.max_logit_LH, bias_rate=rules.bias_rate)
     return RlStep(
         True, parts, mismatch, rate, norm, clipped, largest(seen.max_logit_LH), expert_load(seen.counts_LE),
-        source.temperature,
+        _mean_temperature(batch, source, temperature_BT),
     )  # fmt: skip
+
+
+def _mean_temperature(batch: Batch, source: SampledFrom, temperature_BT: NDArray[np.float32] | None) -> float:
+    learned_BT = batch.weights_BT > 0
+    if temperature_BT is None or not learned_BT.any():
+        return source.temperature
+    return float(temperature_BT[learned_BT].mean())
 
 
 def _mismatch(batch: Batch, found: BatchLogprobs, version: int, band: Band) -> MismatchReport:

@@ -2,9 +2,9 @@
 
     T(s) = start + (end - start) * t,    t from 0 to 1 over `steps`, linear or half a cosine, held for `hold` steps each
 
-What tokens were sampled at is what their log-probabilities are of, in the engine and in the trainer: both take it from
-here (`SamplingParams(temperature=...)`, and `SampledFrom.of` them), and `RlStep` logs it. Changes between steps that
-share rollouts (asynchronous or partial ones) look like mismatch: hold a temperature for longer than rollouts get old.
+What tokens were sampled at is what their log-probabilities are of, in the engine and in the trainer: each turn is
+recorded with its own (`drawn_from`), so that steps may share rollouts, and `RlStep` logs the mean. An attempt keeps the
+temperature that it began with.
 
 Report: §4.4.2 builds on Kimi K2 (arXiv 2507.20534, §3.2.3, temperature decay; no values published).
 """

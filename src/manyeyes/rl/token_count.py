@@ -21,7 +21,6 @@ import torch
 import torch.distributed as dist
 
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.trajectory import Trajectory
 from manyeyes.data.packing import Batch
 
 Per = Literal["tokens", "groups"]
@@ -103,15 +102,6 @@ def over_ranks(
     tokens, sequences, groups, positions = summed.tolist()
     world = dist.get_world_size(ranks)
     return TokenCount(tokens, sequences, groups, positions, local.per, world if averaged else 1)
-
-
-def generated(trajectory: Trajectory) -> int:
-    """Tokens that its live agents sampled, each once, masked or not: |y| of the report.
-
-    What was given, what tools answered and what frozen agents said is not among them.
-    """
-    live = [agent.policy == "live" for agent in trajectory.agents]
-    return sum(len(node.ids) - node.given for node in trajectory.nodes if live[node.agent])
 
 
 def token_weight(per: Per, tokens_of_group: int) -> float:

@@ -30,6 +30,7 @@ class MicroBatch(NamedTuple):
         routing_BTLK: int32, the experts that the sampler sent the token *at* each position to; `UNROUTED` where nobody
             knows.
         start: its first row's number in the batch.
+        continues_BT: see `Backbone.forward`; None where no sample continues another.
     """
 
     ids_BT: Tensor
@@ -45,14 +46,26 @@ class MicroBatch(NamedTuple):
     versions_BT: Tensor | None = None
     routing_BTLK: Tensor | None = None
     start: int = 0
+    continues_BT: Tensor | None = None
 
 
-def micro_batches(batch: Batch, rows: int, *, device: torch.device) -> Iterator[MicroBatch]:
-    """The rows of a batch in groups of `rows`; a group without a single sample is left out."""
+def micro_batches(batch: Batch, rows: int, *, device: torch.device, trimmed: bool = False) -> Iterator[MicroBatch]:
+    """The rows of a batch in groups of `rows`; a group without a single sample is left out.
+
+    Args:
+        trimmed: leave out the columns at the end in which no row of the group has a sample.
+    """
     for start in range(0, len(batch.ids_BT), rows):
         stop = min(start + rows, len(batch.ids_BT))
-        if (batch.segments_BT[start:stop] >= 0).any():
-            yield _micro_batch(batch, slice(start, stop), device)
+        used = np.flatnonzero((batch.segments_BT[start:stop] >= 0).any(axis=0))
+        if len(used):
+            part = _first_columns(batch, int(used[-1]) + 1) if trimmed else batch
+            yield _micro_batch(part, slice(start, stop), device)
+
+
+def _first_columns(batch: Batch, width: int) -> Batch:
+    columns = {name: getattr(batch, name) for name in Batch._fields if "BT" in name}
+    return batch._replace(**{name: None if column is None else column[:, :width] for name, column in columns.items()})
 
 
 def _micro_batch(batch: Batch, rows: slice, device: torch.device) -> MicroBatch:
@@ -72,6 +85,7 @@ def _micro_batch(batch: Batch, rows: slice, device: torch.device) -> MicroBatch:
         versions_BT=_moved(batch.versions_BT, rows, segments, device, blank=UNVERSIONED),
         routing_BTLK=_routing(batch.routing_BTLK, rows, device),
         start=rows.start,
+        continues_BT=None if batch.continues_BT is None else torch.from_numpy(batch.continues_BT[rows]).to(device),
     )
 
 

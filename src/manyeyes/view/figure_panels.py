@@ -1,9 +1,9 @@
-"""Panels of curves as one SVG that stands alone: lines or steps over axes with round numbers, one legend.
+"""Panels of curves as one SVG that stands alone: lines, steps or points over axes with round numbers, one legend.
 
 Colours are inside the drawing, so the same file goes into a page and beside a markdown file. The names of series are
 foreign text to this module and are escaped.
 
-Report: Figures 7 and 8.
+Report: Figures 2, 4, 5, 7 and 8.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from manyeyes.view.chart import plain, ticks
 from manyeyes.view.markup import Markup, tag, trusted
 
 COLOURS = {"single": "#d97706", "discard-all": "#d97706", "none": "#6b7280", "swarm": "#2563eb"}
-OTHERS = ("#059669", "#7c3aed", "#0891b2", "#4b5563")
+OTHERS = ("#059669", "#7c3aed", "#0891b2", "#4b5563", "#be185d")
 """For series of other names, in their order."""
 WIDTH, HEIGHT = 320, 240
 LEFT, RIGHT, TOP, BOTTOM = 50, 14, 34, 40
 HEAD = 28
 """Height of the legend above all panels."""
-LETTER = 6.6
-"""Width of a letter of the legend, about."""
+LETTER, LINE = 6.6, 18
+"""Width of a letter of the legend, about, and height of its lines."""
 
 
 class Series(NamedTuple):
@@ -28,15 +28,18 @@ class Series(NamedTuple):
 
     Attributes:
         name: for the legend; equal names share a colour, and so do "swarm" and "swarm, something".
-        form: joined by lines with a dot at each point, or by steps (a value holds until the next).
+        form: joined by lines with a dot at each point, or by steps (a value holds until the next); or points alone.
         dashed: drawn thinner and dashed.
+        low, high: where they are given, a band around a line, or a bar through each point.
     """
 
     name: str
     xs: Sequence[float]
     ys: Sequence[float]
-    form: Literal["line", "steps"] = "line"
+    form: Literal["line", "steps", "points"] = "line"
     dashed: bool = False
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
 
 
 class Panel(NamedTuple):
@@ -47,6 +50,7 @@ class Panel(NamedTuple):
         x_name: the horizontal axis.
         percent: values of the vertical axis are shares, those of the horizontal one with `x_percent`.
         y_range, x_range: of the axes; from the values where they are not given.
+        x_names: what stands at 1, 2, ... of the horizontal axis, in the place of numbers.
     """
 
     title: str
@@ -56,6 +60,7 @@ class Panel(NamedTuple):
     x_percent: bool = False
     y_range: tuple[float, float] | None = None
     x_range: tuple[float, float] | None = None
+    x_names: Sequence[str] = ()
 
 
 class _Axes(NamedTuple):
@@ -73,16 +78,22 @@ class _Axes(NamedTuple):
         return HEIGHT - BOTTOM - (value - self.y_low) / (self.y_high - self.y_low) * (HEIGHT - TOP - BOTTOM)
 
 
-def panels_figure(panels: Sequence[Panel], *, label: str) -> Markup:
-    """All panels side by side in one SVG.
+def panels_figure(panels: Sequence[Panel], *, label: str, columns: int | None = None) -> Markup:
+    """All panels in one SVG.
 
     Args:
         label: what the figure shows, for those who do not see it.
+        columns: panels side by side; all when left out.
     """
-    width, height, colours = len(panels) * WIDTH, HEAD + HEIGHT, colours_of(panels)
-    places = (f"translate({number * WIDTH} {HEAD})" for number in range(len(panels)))
-    drawn = [tag("g", _panel(one, colours), transform=place) for one, place in zip(panels, places, strict=True)]
-    return svg(width, height, [*_legend(panels, colours), *drawn], label=label)
+    across = min(columns or len(panels), len(panels))
+    width, colours = across * WIDTH, colours_of(panels)
+    legend, head = _legend(panels, colours, width)
+    places = [(number % across * WIDTH, head + number // across * HEIGHT) for number in range(len(panels))]
+    drawn = [
+        tag("g", _panel(one, colours), transform=f"translate({x} {y})")
+        for one, (x, y) in zip(panels, places, strict=True)
+    ]
+    return svg(width, head + -(-len(panels) // across) * HEIGHT, [*legend, *drawn], label=label)
 
 
 def svg(width: float, height: float, parts: Sequence[Markup], *, label: str) -> Markup:
@@ -99,14 +110,18 @@ def document(figure: Markup) -> str:
     return trusted('<?xml version="1.0" encoding="UTF-8"?>\n') + figure + "\n"
 
 
-def _legend(panels: Sequence[Panel], colours: Mapping[str, str]) -> list[Markup]:
+def _legend(panels: Sequence[Panel], colours: Mapping[str, str], width: float) -> tuple[list[Markup], int]:
+    """Names with their strokes, in as many lines as they need; and the height of these."""
     entries = {one.name: one for panel in panels for one in panel.series if one.xs}
-    parts, x = [], 12.0
+    parts, x, y = [], 12.0, 14
     for one in entries.values():
-        parts.append(_stroke("line", one, colours[one.name], x1=_at(x), x2=_at(x + 22), y1=14, y2=14))
-        parts.append(tag("text", one.name, x=_at(x + 28), y=18, font_size=12))
-        x += 44 + LETTER * len(one.name)
-    return parts
+        wide = 44 + LETTER * len(one.name)
+        if x > 12.0 and x + wide > width:
+            x, y = 12.0, y + LINE
+        parts.append(_stroke("line", one, colours[one.name], x1=_at(x), x2=_at(x + 22), y1=_at(y), y2=_at(y)))
+        parts.append(tag("text", one.name, x=_at(x + 28), y=_at(y + 4), font_size=12))
+        x += wide
+    return parts, HEAD + y - 14
 
 
 def colours_of(panels: Sequence[Panel]) -> dict[str, str]:
@@ -127,7 +142,7 @@ def _panel(panel: Panel, colours: Mapping[str, str]) -> list[Markup]:
 
 
 def _axes(panel: Panel, series: Sequence[Series]) -> _Axes:
-    xs, ys = [x for one in series for x in one.xs], [y for one in series for y in one.ys]
+    xs, ys = [x for one in series for x in one.xs], [y for one in series for y in (*one.ys, *one.high)]
     x_low, x_high = panel.x_range or (0.0, max(xs) * 1.02 or 1.0)
     y_low, y_high = panel.y_range or (0.0, max(ys) * 1.08 or 1.0)
     return _Axes(x_low, x_high, y_low, y_high)
@@ -139,13 +154,26 @@ def _grid(panel: Panel, axes: _Axes) -> list[Markup]:
         y = axes.y(value)
         parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=_at(y), y2=_at(y), stroke="#e5e7eb"))
         parts.append(tag("text", _written(value, panel.percent), x=LEFT - 6, y=_at(y + 4), text_anchor="end"))
-    for value in ticks(axes.x_low, axes.x_high, 5):
-        written = _written(value, panel.x_percent)
-        parts.append(tag("text", written, x=_at(axes.x(value)), y=HEIGHT - BOTTOM + 16, text_anchor="middle"))
+    if panel.x_names:
+        parts += _names(panel.x_names, axes)
+    else:
+        for value in ticks(axes.x_low, axes.x_high, 5):
+            written = _written(value, panel.x_percent)
+            parts.append(tag("text", written, x=_at(axes.x(value)), y=HEIGHT - BOTTOM + 16, text_anchor="middle"))
     bottom = HEIGHT - BOTTOM
     parts.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, stroke="#9ca3af"))
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(tag("text", panel.x_name, x=_at(middle), y=HEIGHT - 7, text_anchor="middle", fill="#6b7280"))
+    return parts
+
+
+def _names(names: Sequence[str], axes: _Axes) -> list[Markup]:
+    """Slanted, so that many have room."""
+    parts = []
+    for number, name in enumerate(names, 1):
+        x, y = _at(axes.x(number)), _at(HEIGHT - BOTTOM + 12)
+        turned = f"rotate(-35 {x} {y})"
+        parts.append(tag("text", name, x=x, y=y, text_anchor="end", font_size=9, transform=turned))
     return parts
 
 
@@ -155,14 +183,27 @@ def _written(value: float, percent: bool) -> str:
 
 def _curve(one: Series, axes: _Axes, colour: str) -> list[Markup]:
     points = [(axes.x(x), axes.y(y)) for x, y in zip(one.xs, one.ys, strict=True)]
-    parts = []
-    if len(points) > 1:
+    parts = _spread(one, axes, colour)
+    if len(points) > 1 and one.form != "points":
         parts.append(
             _stroke("path", one, colour, d=_steps(points) if one.form == "steps" else _lines(points), fill="none")
         )
-    if one.form == "line":
+    if one.form != "steps":
         parts += [tag("circle", cx=_at(x), cy=_at(y), r=2.6, fill=colour) for x, y in points]
     return parts
+
+
+def _spread(one: Series, axes: _Axes, colour: str) -> list[Markup]:
+    """From the lowest to the highest value at each point."""
+    if not one.low or not one.high:
+        return []
+    low, high = ([(axes.x(x), axes.y(y)) for x, y in zip(one.xs, ys, strict=True)] for ys in (one.low, one.high))
+    if one.form == "points":
+        return [
+            tag("line", x1=_at(x), x2=_at(x), y1=_at(down), y2=_at(up), stroke=colour, stroke_width=1.2)
+            for (x, down), (_, up) in zip(low, high, strict=True)
+        ]
+    return [tag("path", d=f"{_lines([*high, *low[::-1]])}Z", fill=colour, opacity=0.14)]
 
 
 def _lines(points: Sequence[tuple[float, float]]) -> str:

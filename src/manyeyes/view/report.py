@@ -4,20 +4,18 @@ It can be written at any time; a run that is under way, was stopped or has only 
 text in it is escaped, and its content security policy lets nothing run or load but its own style, script and pictures.
 """
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from manyeyes.core.runlog import RunFolder, write_atomic
+from manyeyes.view.document import document
 from manyeyes.view.examples import read_examples
 from manyeyes.view.held_out_figures import held_out_sets
 from manyeyes.view.history import History, curve
-from manyeyes.view.markup import Markup, joined, tag, trusted
+from manyeyes.view.markup import Markup, joined, tag
 from manyeyes.view.report_curves import held_out_charts, loss_charts, training_charts
 from manyeyes.view.report_examples import example_cards
 from manyeyes.view.report_tables import (
@@ -30,6 +28,8 @@ from manyeyes.view.report_tables import (
     stages_table,
     tiles,
 )
+from manyeyes.view.rl_history import RlHistory
+from manyeyes.view.rl_report import rl_page
 from manyeyes.view.wording import number
 
 
@@ -39,26 +39,16 @@ def write_report(folder: RunFolder) -> Path:
     Raises:
         RunFolderError: the run cannot be read, or the page not written.
     """
-    write_atomic(folder.report_path, page(folder, History.read(folder)))
+    learns_by_rewards = folder.config().get("kind") == "rl"
+    text = rl_page(folder, RlHistory.read(folder)) if learns_by_rewards else page(folder, History.read(folder))
+    write_atomic(folder.report_path, text)
     return folder.report_path
 
 
 def page(folder: RunFolder, history: History) -> Markup:
     """The whole document."""
-    style, script = _asset("report.css"), _asset("report.js")
     title = f"{history.config.get('name', folder.name)} · {folder.name}"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_policy(script)),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", trusted(style)),
-    )
-    content = tag("main", _header(folder, history), _sections(folder, history))
-    body = tag("body", content, tag("script", trusted(script)))
-    return trusted("<!doctype html>\n" + tag("html", head, body, lang="en") + "\n")
+    return document(title, tag("main", _header(folder, history), _sections(folder, history)))
 
 
 def _header(folder: RunFolder, history: History) -> Markup:
@@ -131,12 +121,3 @@ def _notes(history: History) -> Markup | None:
         return None
     text = f"The loss was not finite at {len(broken):,} steps, first at step {broken[0]:,}: training diverged there."
     return tag("p", text, class_="warning")
-
-
-def _asset(name: str) -> str:
-    return files("manyeyes.view").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _policy(script: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"

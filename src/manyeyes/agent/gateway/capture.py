@@ -188,4 +188,5 @@ def _node(heard: Heard, given: NDArray[np.int32], parent: int, agent: int, at: f
     return Node(
         np.concatenate([given, heard.ids]), len(given), heard.logprobs, heard.versions, parent, agent, heard.media,
         heard.kind, heard.stop, heard.fork, heard.malformed, heard.masked, at, now - at, heard.routing,
+        heard.draw,
     )  # fmt: skip

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manyeyes.core.media import Media
-from manyeyes.core.sampler import LogprobKind
+from manyeyes.core.sampler import Draw, LogprobKind
 from manyeyes.inference.serve_errors import ApiError
 from manyeyes.inference.serve_wire import ChatRequest, read
 
@@ -66,6 +66,7 @@ class Heard(NamedTuple):
         routing: uint16 [prompt + ids, layers, experts a token]; None where nobody told.
         told: assistant messages of the conversation.
         text: of an endpoint: the conversation's new messages and the answer.
+        draw: what `ids` were drawn from; None where nobody knows.
     """
 
     prompt: NDArray[np.int32] | None
@@ -81,6 +82,7 @@ class Heard(NamedTuple):
     routing: NDArray[np.uint16] | None = None
     told: int = 0
     text: Json | None = None
+    draw: Draw | None = None
 
 
 @dataclass(slots=True, eq=False)

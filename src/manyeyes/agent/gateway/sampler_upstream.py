@@ -25,7 +25,6 @@ from manyeyes.agent.limiter import Limiter
 from manyeyes.agent.token_chat_persistence import Course, Persistence
 from manyeyes.agent.token_chat_prompt import Prompt
 from manyeyes.agent.token_chat_segments import Segments
-from manyeyes.core.media import Media
 from manyeyes.core.messages import Message, ToolCall
 from manyeyes.core.sampler import Completion, Sampler, SampleRequest
 from manyeyes.inference.serve_choice import ChatChoice
@@ -105,9 +104,9 @@ class SamplerUpstream:
         try:
             done = await self._sampled(request, on_token)
         except asyncio.CancelledError:
-            telling.heard = _heard(prompt, media, part, "", LEFT) if part.ids else None
+            telling.heard = _heard(prompt, request, part, "", LEFT) if part.ids else None
             raise
-        return self._finished(ask, chat, prompt, media, done, choice, telling)
+        return self._finished(ask, chat, prompt, request, done, choice, telling)
 
     async def _sampled(self, request: SampleRequest, on_token: Callable[[int, float], None]) -> Completion:
         course = Course()
@@ -121,14 +120,14 @@ class SamplerUpstream:
         return done
 
     def _finished(
-        self, ask: Ask, chat: SamplerCall, prompt: Prompt, media: tuple[Media, ...], done: Completion,
+        self, ask: Ask, chat: SamplerCall, prompt: Prompt, request: SampleRequest, done: Completion,
         choice: ChatChoice, telling: Telling,
     ) -> Answer:  # fmt: skip
         said = chat.said(done)
         whole, message = said.choice, _message(said.choice["message"])
-        chat.conversation.keep(message, prompt, media, done)
+        chat.conversation.keep(message, prompt, request.media, done)
         told = sum(one.role == "assistant" for one in chat.messages)
-        telling.heard = _heard(prompt, media, done, said.malformed)._replace(told=told)
+        telling.heard = _heard(prompt, request, done, said.malformed)._replace(told=told)
         self._count(prompt, said.malformed, done)
         if (text := chat.stop_text(done)) is not None:
             whole["stop_reason"] = text
@@ -159,11 +158,11 @@ class SamplerUpstream:
         return session.said
 
 
-def _heard(prompt: Prompt, media: tuple[Media, ...], done: Completion, malformed: str, masked: str = "") -> Heard:
+def _heard(prompt: Prompt, request: SampleRequest, done: Completion, malformed: str, masked: str = "") -> Heard:
     return Heard(
         prompt.ids, np.array(done.ids, np.int32), np.array(done.logprobs, np.float32),
-        np.array(done.versions, np.int32), media, done.logprob_kind, done.stop, prompt.fork, malformed, masked,
-        done.routing,
+        np.array(done.versions, np.int32), request.media, done.logprob_kind, done.stop, prompt.fork, malformed, masked,
+        done.routing, draw=request.params.draw,
     )  # fmt: skip
 
 

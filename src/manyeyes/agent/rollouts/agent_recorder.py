@@ -107,7 +107,7 @@ class AgentRecorder(AgentFamily):
             np.concatenate((before, sampled.ids)), len(before), sampled.logprobs, sampled.versions, parent, self.number,
             media, sampled.logprob_kind, "length" if reply.stop == "length" else "stop", sampled.fork,
             sampled.malformed, at=self.asked_at, seconds=reply.seconds or self.seconds - self.asked_at,
-            routing=_routing(sampled, len(before)),
+            routing=_routing(sampled, len(before)), draw=sampled.draw,
         )  # fmt: skip
         known[sampled] = self.add(node)
 

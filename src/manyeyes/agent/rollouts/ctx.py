@@ -70,7 +70,7 @@ class RolloutCtx(AgentRecorder):
             np.concatenate((given, np.array(completion.ids, np.int32))), len(given),
             np.array(completion.logprobs, np.float32), versions_of(completion), self.tip, self.number, media,
             completion.logprob_kind, completion.stop, at=at, seconds=completion.seconds or self.seconds - at,
-            routing=routing,
+            routing=routing, draw=params.draw,
         )  # fmt: skip
         self.add(node)
         branch.append(node.ids)

@@ -16,6 +16,9 @@ from pathlib import Path
 from manyeyes.core.errors import ConfigError, ManyeyesError
 from manyeyes.core.runlog import RunFolder
 
+STEP_ROWS = ("train", "rl")
+"""Kinds of rows in a log that tell of a finished step, of pre-training and of RL."""
+
 
 class WorkerError(ManyeyesError):
     """A worker process that failed."""
@@ -29,6 +32,7 @@ class Job:
         name: what people call it.
         folder: its run folder.
         steps: of the whole run.
+        after: jobs that must be finished before it begins, since it starts from what they made.
         step: steps done, as far as its log tells.
         finished: its log says so.
         running: a worker is at it.
@@ -37,6 +41,7 @@ class Job:
     name: str
     folder: RunFolder
     steps: int
+    after: "tuple[Job, ...]" = ()
     step: int = 0
     finished: bool = False
     running: bool = False
@@ -47,9 +52,14 @@ class Job:
         if self.folder.position < self._read:  # a resumed run forgets what it had written after its checkpoint
             self._read = 0
         rows, self._read = self.folder.tail(self._read)
-        trained = [row.step for row in rows if row.kind == "train"]
+        trained = [row.step for row in rows if row.kind in STEP_ROWS]
         self.step = trained[-1] if trained else self.step
         self.finished = self.finished or any(row.kind == "finished" for row in rows)
+
+    @property
+    def ready(self) -> bool:
+        """What it starts from is there."""
+        return all(job.finished for job in self.after)
 
     @property
     def share(self) -> float:
@@ -67,25 +77,32 @@ def run_jobs(
     stop: Callable[[], bool],
     every: float = 1.0,
 ) -> bool:
-    """Finish all jobs, `processes` at a time; False when `stop()` ended it early (everything is saved).
+    """Finish all jobs, `processes` at a time, each behind those that it starts from.
+
+    Returns:
+        False when `stop()` ended it early; everything is saved.
 
     Args:
         report: called every `every` seconds with all jobs.
 
     Raises:
-        ConfigError: fewer than one process, which would wait for ever.
+        ConfigError: fewer than one process, or a job that starts from one that is not among these and not finished;
+            both would wait for ever.
         WorkerError: a worker failed; the others were asked to save first.
     """
     if processes < 1:
         raise ConfigError(f"jobs need at least one process, got processes={processes}")
     for job in jobs:
         job.refresh()
+    for job in jobs:
+        if lost := [one.name for one in job.after if not one.finished and all(one is not other for other in jobs)]:
+            raise ConfigError(f"run {job.name} starts from {', '.join(lost)}, which is not among the runs to be made")
     waiting = [job for job in jobs if not job.finished]
     workers: dict[int, subprocess.Popen[bytes]] = {}
     try:
         while (waiting or workers) and not stop():
-            while waiting and len(workers) < processes:
-                job = waiting.pop(0)
+            while len(workers) < processes and (job := next((one for one in waiting if one.ready), None)) is not None:
+                waiting.remove(job)
                 workers[jobs.index(job)] = _start(job, module, environment)
                 job.running = True
             time.sleep(every)

@@ -1,0 +1,154 @@
+"""`manyeyes reproduce fig2|table2|sft|fig4|fig5|table6`, `fig8 --model RUN`: runs of post-training and what they tell.
+
+Says at the start what is made and how long it takes, shows how far it is, and writes the result. Runs lie in one folder
+that all experiments share, so what two of them need is made once. Ctrl-C lets the runs save.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from manyeyes.cli.locations import LocationError, finished_run, model_folder, runs_folder, short
+from manyeyes.cli.reproduce_figures import show
+from manyeyes.cli.reproduce_options import Options
+from manyeyes.cli.reproduce_progress import Progress
+from manyeyes.cli.starting_model import newest_model
+from manyeyes.core.errors import ConfigError
+from manyeyes.core.runlog import write_atomic
+from manyeyes.recipes.reproduce import fig8_trained
+from manyeyes.recipes.reproduce.pool import Job, run_jobs
+from manyeyes.recipes.reproduce.post_experiments import POST, Experiment
+from manyeyes.recipes.reproduce.post_result import identity
+from manyeyes.recipes.reproduce.post_runs import Finished, Made, jobs_of, makespan, ordered
+from manyeyes.recipes.reproduce.post_scale import CORES, WITHIN, Scale, fitted
+from manyeyes.view import figure_experiment
+from manyeyes.view.figure_panels import document
+from manyeyes.view.wording import duration
+
+WORKER = "manyeyes.cli.reproduce_worker"
+STOPPED = 130
+SHARED = "post-training"
+"""Folder of the runs that experiments share."""
+SEEDS = 3
+
+
+def run(options: Options) -> int:
+    """Run or go on; returns 0 when finished, 130 when stopped by the user."""
+    if options.processes < 0:
+        raise ConfigError(f"--processes must be 1 or more (0: one for each core), got {options.processes}")
+    if options.minutes is not None and not options.minutes > 0:
+        raise ConfigError(f"--minutes must be above 0, got {options.minutes:g}")
+    experiment, scale = asked(options)
+    plan = experiment.plan(scale)
+    root = (options.folder / "runs" if options.folder else runs_folder() / SHARED).resolve()
+    runs = ordered(plan.values())
+    cores = options.processes or os.cpu_count() or 1
+    print(announcement(options.experiment, runs, scale, root, cores=cores), flush=True)
+    jobs = jobs_of(runs, root)
+    if not work(jobs, [one.minutes for one in runs], cores=cores):
+        print(f"stopped and saved; the same command goes on from here ({short(root)})")
+        return STOPPED
+    result = experiment.results(Finished(plan, root), scale)
+    folder = options.folder or runs_folder() / f"{options.experiment}-{identity(plan)}"
+    write(result, folder, options.write_docs)
+    return 0
+
+
+def asked(options: Options) -> tuple[Experiment, Scale]:
+    """The experiment, and the scale at which it ends within its minutes.
+
+    Raises:
+        ManyeyesError: the model that it starts from is not there, or there is too little time.
+    """
+    if options.experiment == "fig8":
+        trained = finished_run(options.model).path.resolve()
+        scale = Scale(trained, seeds=options.seeds or 1, quick=options.quick)
+        return Experiment(lambda at: fig8_trained.plan_of(trained, at), fig8_trained.results), scale
+    experiment = POST[options.experiment]
+    seeds = options.seeds or (1 if options.quick else SEEDS)
+    scale = Scale(_start(options).resolve(), seeds=seeds, quick=options.quick)
+    return experiment, fitted(scale, experiment.plan, minutes=options.minutes or WITHIN)
+
+
+def _start(options: Options) -> Path:
+    """The pre-trained model that all begins with."""
+    if options.model:
+        return model_folder(options.model)
+    try:
+        return newest_model("tiny", wanted_by=options.experiment)
+    except LocationError:
+        raise LocationError(
+            f"{options.experiment} starts from a finished run of tiny, and there is none under {runs_folder()}; "
+            "`manyeyes run tiny` trains one, --model RUN names another"
+        ) from None
+
+
+def announcement(name: str, runs: Sequence[Made], scale: Scale, root: Path, *, cores: int) -> str:
+    """What will be done, and how long it takes."""
+    counts = Counter((one.label.rpartition(" ")[0], one.minutes) for one in runs)
+    kinds = [f"  {count} x {label:<18} about {minutes:.3g} min" for (label, minutes), count in counts.items()]
+    left = [one for one in runs if not _is_done(one, root)]
+    share = f", each at {100 * scale.share:.0f} % of its steps" if scale.share < 1 else ""
+    whole = duration(60 * makespan(runs, processes=CORES))
+    lines = [f"{name}: {len(runs)} runs{share}, about {whole} on {CORES} cores; from {short(scale.start)}", *kinds]
+    done = f"{len(runs) - len(left)} are there already; " if len(left) < len(runs) else ""
+    here = duration(60 * makespan(left, processes=cores))
+    return "\n".join([*lines, f"{done}{cores} at a time, about {here}, in {short(root)}"])
+
+
+def _is_done(one: Made, root: Path) -> bool:
+    return (one.path(root) / "config.json").exists() and bool(one.folder(root).metrics("finished"))
+
+
+def work(jobs: Sequence[Job], minutes: Sequence[float], *, cores: int) -> bool:
+    """Finish all runs; False when the user stopped it."""
+    stop = stop_requests()
+    with Progress(minutes) as progress:
+        return run_jobs(
+            jobs, module=WORKER, processes=cores, environment=environment(), report=progress.show, stop=stop
+        )
+
+
+def environment() -> dict[str, str]:
+    """Workers import what we imported, and use one thread each."""
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+
+def write(result: dict[str, Any], folder: Path, docs: Path | None) -> None:
+    """The result into its folder (and the docs), and on the terminal."""
+    name = result["experiment"]
+    written = f"{name}-trained" if name == "fig8" else name
+    for place in (folder, *([docs] if docs is not None else [])):
+        place.mkdir(parents=True, exist_ok=True)
+        write_atomic(place / f"{written}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_atomic(place / f"{written}.svg", document(figure_experiment.picture(result)))
+        write_atomic(place / f"{written}.md", figure_experiment.markdown(result, picture=f"{written}.svg"))
+    show(figure_experiment.table(result), [*result["sentences"], *(f"The report: {one}" for one in result["report"])])
+    print(f"\nresult:  {short(folder / f'{written}.json')}\npicture: {short(folder / f'{written}.svg')}")
+
+
+def stop_requests() -> Callable[[], bool]:
+    """First Ctrl-C or SIGTERM: let the workers save. Second Ctrl-C: stop at once."""
+    asked: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        print("\nstopping: the runs save and end ... (Ctrl-C again: at once)", flush=True)
+
+    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGTERM, note)
+    return lambda: bool(asked)

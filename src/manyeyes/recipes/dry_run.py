@@ -1,0 +1,183 @@
+"""`dry_run`: everything about a run that can be checked and counted without its weights, on the meta device.
+
+The networks are built without memory, the optimiser takes its parameters, every source and environment is looked up by
+its name, and what training needs is added up. So a configuration for a cluster can be tried on a laptop. Nothing is
+multiplied: the arithmetic of a step is the same code at every size, and is tested at small ones.
+
+Report: §4.1, §4.3, §4.4 (the stages at full size).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from manyeyes.agent.registry import Registry
+from manyeyes.core.errors import ConfigError
+from manyeyes.model.coca import CocaConfig, build_coca
+from manyeyes.model.config import ModelConfig
+from manyeyes.model.multimodal import build
+from manyeyes.optim.config import MuonClipConfig
+from manyeyes.optim.muonclip import MUON, MuonClip
+from manyeyes.recipes import recipe
+from manyeyes.recipes.readiness import check_names
+from manyeyes.recipes.rft_run import RftRun
+from manyeyes.recipes.rl_objectives import objective_of
+from manyeyes.recipes.rl_places import task_source_of
+from manyeyes.recipes.rl_run import LEARNERS, RlRun
+from manyeyes.recipes.run import Run
+from manyeyes.train.stages import Stage
+from manyeyes.train.system import System
+
+GIB, MIB = 1 << 30, 1 << 20
+META = torch.device("meta")
+_STATE = {True: 4, False: 8}
+"""Bytes of optimiser state for a parameter: one fp32 moment under Muon, two under AdamW."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one stage or RL run needs and does.
+
+    Attributes:
+        name: of the stage, or of the run.
+        parameters, trainable: of its networks.
+        muon: trainable ones that Muon updates; AdamW has the rest.
+        state_bytes: fp32 weights of all networks, gradients and optimiser state of the trainable ones.
+        step_tokens: tokens of a step; for RL, those of its rows when every attempt fills one.
+        steps: how many.
+    """
+
+    name: str
+    parameters: int
+    trainable: int
+    muon: int
+    state_bytes: int
+    step_tokens: int
+    steps: int
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        return (
+            f"{self.name:<16} {self.parameters:>21,} parameters, {self.trainable:,} learn ({self.muon:,} by Muon); "
+            f"{_bytes(self.state_bytes)} of weights, gradients and optimiser state; {self.steps:,} steps of "
+            f"{self.step_tokens:,} tokens"
+        )
+
+
+def _bytes(count: int) -> str:
+    return f"{count / GIB:,.1f} GiB" if count >= GIB else f"{count / MIB:,.0f} MiB"
+
+
+class Found(NamedTuple):
+    """What a dry run found.
+
+    Attributes:
+        needs: of each stage.
+        missing: packages that environments need and this machine has not.
+    """
+
+    needs: list[Need]
+    missing: list[str]
+
+
+def dry_run(run: Run | RlRun | RftRun, registry: Registry | None = None) -> Found:
+    """What each stage of a run needs.
+
+    Raises:
+        ManyeyesError: whatever would end the run at its beginning, but for files, packages and checkpoints that are not
+            there.
+    """
+    if isinstance(run, Run):
+        return Found(list(_stages(run)), [])
+    missing = _missing(run, registry or Registry())
+    return Found([_reinforcement(run) if isinstance(run, RlRun) else _rejection(run)], missing)
+
+
+def model_of(run: Run | RlRun | RftRun) -> ModelConfig:
+    """The configuration that a run trains: its own, or that of the recipe that it goes on from.
+
+    Raises:
+        ConfigError: it goes on from nothing that is known.
+    """
+    if isinstance(run, Run):
+        return run.model
+    if not run.after:
+        raise ConfigError(f"{run.name} goes on from no recipe (`after`), so its model is not known before it runs")
+    return model_of(recipe(run.after))
+
+
+def _stages(run: Run) -> Iterator[Need]:
+    check_names(run)
+    for stage in run.started().stages:
+        system = _system(run, stage)
+        trainable = dict(system.named_parameters(stage.trainable))
+        optimizer = MuonClip.from_named_parameters(trainable.items(), run.loop.optimizer)
+        whole = sum(parameter.numel() for _, parameter in system.named_parameters())
+        yield _need(stage.name, whole, optimizer, stage.rows * stage.row_length, stage.steps)
+
+
+def _system(run: Run, stage: Stage) -> System:
+    """The networks of a stage, without memory."""
+    coca = build_coca(CocaConfig.beside(run.model), device=META) if stage.objective == "coca" else None
+    align = None if run.align is None or stage.language == "main" else build(run.align, device=META)
+    return System(build(run.model, device=META), align, coca)
+
+
+def _missing(run: RlRun | RftRun, registry: Registry) -> list[str]:
+    """Packages of environments that are not installed; names and options that are wrong are raised."""
+    missing: list[str] = []
+    for spec in run.places:
+        registry.maker("environments", spec.environment)
+        registry.maker("task_sources", spec.environment)
+        try:
+            task_source_of(registry, spec, seed=0, split="train").next()
+            registry.environment(spec.environment, **spec.world)
+        except ConfigError as error:
+            if "pip install" not in str(error) and "browser" not in str(error):
+                raise
+            missing.append(f"{spec.name}: {error}")
+    return missing
+
+
+def _reinforcement(run: RlRun) -> Need:
+    objective_of(run.objective, run.objective_options)
+    tokens = run.groups * run.attempts * run.row_length
+    return _learned(run, run.optimizer, tokens)
+
+
+def _rejection(run: RftRun) -> Need:
+    return _learned(run, run.loop.optimizer, run.rows * run.row_length)
+
+
+def _learned(run: RlRun | RftRun, optimizer: MuonClipConfig, tokens: int) -> Need:
+    config = model_of(run)
+    if run.row_length > (longest := _context(run)):
+        raise ConfigError(
+            f"{run.name}: rows of {run.row_length} tokens are longer than the model's context of {longest}"
+        )
+    parameters = dict(build(config, device=META).named_parameters())
+    learners = run.trainable if isinstance(run, RlRun) else LEARNERS
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name.partition(".")[0] in learners)
+    whole = sum(parameter.numel() for parameter in parameters.values())
+    return _need(run.name, whole, MuonClip.from_named_parameters(parameters.items(), optimizer), tokens, run.steps)
+
+
+def _context(run: Run | RlRun | RftRun) -> int:
+    """The longest context that a run or one before it makes."""
+    own = [stage.context for stage in run.stages] if isinstance(run, Run) else []
+    before = _context(recipe(run.after)) if run.after else 0
+    here = run.model.text.max_position_embeddings if isinstance(run, Run) and not run.after else 0
+    return max([*own, before, here])
+
+
+def _need(name: str, whole: int, optimizer: MuonClip, tokens: int, steps: int) -> Need:
+    counts = {True: 0, False: 0}
+    for group in optimizer.param_groups:
+        counts[group["kind"] == MUON] += sum(parameter.numel() for parameter in group["params"])
+    trainable = sum(counts.values())
+    state = 4 * whole + 4 * trainable + sum(_STATE[muon] * count for muon, count in counts.items())
+    return Need(name, whole, trainable, counts[True], state, tokens, steps)

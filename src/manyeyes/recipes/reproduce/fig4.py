@@ -1,0 +1,194 @@
+"""Figure 4 of the report at small scale: PARL over training, accuracy and parallelism; what each extra reward is for.
+
+    command      manyeyes reproduce fig4
+    chain        tiny → tiny.sft → tiny.parl, for each seed; sub-agents are the frozen SFT checkpoint
+    ablations    without r_parallel and without r_finish, one seed each
+    beside it    one agent alone: the SFT checkpoint without sub-agents, with as many steps as it takes
+
+Measured on held-out tables of 4 to 12 rows within the budget of critical steps. Parallelism is agents at work at once:
+steps of all agents over critical steps.
+Report: §3, Figure 4.
+"""
+
+from dataclasses import replace
+from statistics import mean
+from typing import Any
+
+from manyeyes.recipes.reproduce.fig2 import sft
+from manyeyes.recipes.reproduce.post_curves import Curve, curve, last_figures
+from manyeyes.recipes.reproduce.post_findings import percent, points, risen, threshold
+from manyeyes.recipes.reproduce.post_result import panel, result, table
+from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
+from manyeyes.recipes.reproduce.post_scale import Scale
+from manyeyes.recipes.reproduce.post_swarm import CONTEXT, PARL, asked, orchestrated
+from manyeyes.recipes.reproduce.verdict import Outcome
+from manyeyes.recipes.rl_run import RlRun
+
+RECIPE = "tiny.parl"
+FULL, ALONE = "PARL", "alone"
+NO_PARALLEL, NO_FINISH = "without r_parallel", "without r_finish"
+QUESTIONS = 64
+"""Tables that the agent alone is asked."""
+THIRD = 1 / 3
+"""Of the critical steps of one agent, that the swarm may take."""
+SERIAL = 1.0
+"""Sub-agents of an attempt below which a policy counts as serial."""
+REPORT = (
+    "Figure 4: in the PARL environment training accuracy rises smoothly as training goes on, and so does the degree of "
+    "parallelism (curves only, no figures are printed).",
+    "§3: r_parallel mitigates serial collapse (a single agent by default); r_finish prevents spurious parallelism "
+    "(sub-agents started in numbers, with no meaningful task).",
+)
+FIGURES = {
+    "accuracy": "part_performance",
+    "parallelism": "part_parallelism",
+    "sub-agents": "part_agents",
+    "critical steps": "part_critical_steps",
+    "finished": "part_finish",
+}
+
+
+def plan(scale: Scale) -> Plan:
+    """What has to be run."""
+    made: dict[tuple[str, int], Made] = {}
+    for seed in range(scale.seeds):
+        made[FULL, seed] = parl(scale, seed)
+        made[ALONE, seed] = alone(scale, seed)
+    made[NO_PARALLEL, 0] = _without(scale, "parallel", "no-r-parallel")
+    made[NO_FINISH, 0] = _without(scale, "finish", "no-r-finish")
+    return made
+
+
+def parl(scale: Scale, seed: int) -> Made:
+    """The orchestrator's training."""
+    return scale.reinforced(RECIPE, seed, sft(scale, seed))
+
+
+def alone(scale: Scale, seed: int) -> Made:
+    """The SFT checkpoint without sub-agents, on tables of the same kind."""
+    tables = asked(scale.recipes(RECIPE), ("wide",), mode="alone", count=QUESTIONS)
+    return scale.measuring("alone", seed, sft(scale, seed), measured=tables, context=CONTEXT)
+
+
+def _without(scale: Scale, part: str, label: str) -> Made:
+    """The first seed's training without one of the two extra rewards."""
+    rule = scale.recipes(RECIPE).parl
+    silent = replace(rule, **{part: replace(getattr(rule, part), start=0.0)})
+    return scale.reinforced(RECIPE, 0, sft(scale, 0), label=label, parl=silent)
+
+
+def results(found: Finished, scale: Scale) -> dict[str, Any]:
+    """The whole result, from the logs alone."""
+    work: RlRun = found.work(FULL)
+    name = next(one.name for one in work.measured if one.place.environment == PARL)
+    curves = {
+        arm: {title: curve(found.runs(arm), f"{name}/{key}") for title, key in FIGURES.items()}
+        for arm in (FULL, NO_PARALLEL, NO_FINISH)
+    }
+    single = [last_figures(run) for run in found.runs(ALONE)]
+    lone = {title: [one[f"wide/{key}"] for one in single] for title, key in FIGURES.items()}
+    full = curves[FULL]
+    return result(
+        "fig4", "PARL: accuracy and parallelism over training", found, scale,
+        about=[
+            f"{scale.seeds} seeds of {RECIPE} ({work.steps} steps of {work.groups} tasks x {work.attempts} attempts), "
+            f"one of each ablation; held-out {name} within {budget_of(work)} critical steps. Alone: the SFT checkpoint "
+            f"without sub-agents, as many steps as it takes, {found.work(ALONE).measured[0].count} tables.",
+        ],
+        report=REPORT,
+        sentences=[*rise_sentences(full), steps_sentence(full, lone), *ablation_sentences(curves)],
+        tables=[table("Held-out tables", HEADS, rows(curves, lone))],
+        panels=[_panel(title, {arm: of[title] for arm, of in curves.items()}, lone[title]) for title in FIGURES],
+        figures={arm: {title: one.seeds for title, one in of.items()} for arm, of in curves.items()} | {ALONE: lone},
+    )  # fmt: skip
+
+
+SHARES = ("accuracy", "finished")
+OF_ONE = ("accuracy", "critical steps")
+"""Figures that one agent alone has as well."""
+
+
+def _panel(title: str, curves: dict[str, Curve], lone: list[float]) -> dict[str, Any]:
+    """A figure of all arms over training, and the level of one agent alone."""
+    series = [one.series(arm) for arm, one in curves.items()]
+    if title in OF_ONE:
+        level = round(mean(lone), 4)
+        ends = [curves[FULL].steps[0], curves[FULL].steps[-1]]
+        series.append({"name": "one agent alone", "xs": ends, "ys": [level, level], "form": "steps", "dashed": True})
+    shares: dict[str, Any] = {"percent": True, "y_range": (0.0, 1.0)} if title in SHARES else {}
+    return panel(title, "RL steps", series, **shares)
+
+
+HEADS = ["policy", "item-F1, %", "parallel", "agents", "steps", "finished, %"]
+
+
+def budget_of(run: RlRun) -> str:
+    """Of an episode, for people."""
+    return str(orchestrated(run).world.get("budget", "the environment's budget of"))
+
+
+def rise_sentences(full: dict[str, Curve]) -> list[str]:
+    """Whether accuracy and parallelism rise."""
+    accuracy, outcome = risen(full["accuracy"].first, full["accuracy"].last)
+    parallel, how = risen(full["parallelism"].first, full["parallelism"].last)
+    agents = full["sub-agents"]
+    return [
+        f"Accuracy (item-F1 within the budget) rises over training: {outcome}; {points(accuracy)}, from "
+        f"{percent(full['accuracy'].first)} to {percent(full['accuracy'].last)} %.",
+        f"Parallelism rises over training: {how}; from {mean(full['parallelism'].first):.2f} to "
+        f"{mean(full['parallelism'].last):.2f} agents at work at once ({parallel.mean:+.2f}), from "
+        f"{mean(agents.first):.1f} to {mean(agents.last):.1f} sub-agents an attempt.",
+    ]
+
+
+def steps_sentence(full: dict[str, Curve], lone: dict[str, list[float]]) -> str:
+    """The trained swarm against one agent."""
+    steps, f1 = full["critical steps"].last, full["accuracy"].last
+    shares = [ours / theirs for ours, theirs in zip(steps, lone["critical steps"], strict=True)]
+    better = mean(f1) >= mean(lone["accuracy"])
+    outcome = threshold(max(shares) <= THIRD and better, seeds=len(shares))
+    return (
+        f"The trained swarm takes at most a third of the critical steps of one agent at equal or better item-F1: "
+        f"{outcome}; {mean(steps):.1f} instead of {mean(lone['critical steps']):.1f} steps "
+        f"({100 * mean(shares):.0f} %), item-F1 {percent(f1)} instead of {percent(lone['accuracy'])} %."
+    )
+
+
+def ablation_sentences(curves: dict[str, dict[str, Curve]]) -> list[str]:
+    """What the two extra rewards are for; one seed each, so nothing is said about noise."""
+    full, serial, spurious = (curves[arm] for arm in (FULL, NO_PARALLEL, NO_FINISH))
+    collapsed = serial["sub-agents"].last[0] < SERIAL and serial["sub-agents"].last[0] < full["sub-agents"].last[0]
+    idle = spurious["finished"].last[0] < full["finished"].last[0] and spurious["sub-agents"].last[0] >= SERIAL
+    agents = [of["sub-agents"].last[0] for of in (full, serial, spurious)]
+    f1 = [100 * of["accuracy"].last[0] for of in (full, serial, spurious)]
+    done = [100 * of["finished"].last[0] for of in (full, spurious)]
+    return [
+        f"Without r_parallel the policy collapses to one agent (one seed): {_word(collapsed)}; {agents[1]:.1f} "
+        f"sub-agents an attempt at the end, with it {agents[0]:.1f}; item-F1 {f1[1]:.1f} against {f1[0]:.1f} %.",
+        f"Without r_finish parallelism is spurious (one seed): {_word(idle)}; {done[1]:.0f} % of the assigned tasks "
+        f"are finished at the end, with it {done[0]:.0f} %; {agents[2]:.1f} sub-agents, item-F1 {f1[2]:.1f} %.",
+    ]
+
+
+def _word(shown: bool) -> Outcome:
+    return "shown" if shown else "not shown"
+
+
+def rows(curves: dict[str, dict[str, Curve]], lone: dict[str, list[float]]) -> list[list[str]]:
+    """The policies, before and after."""
+    full = curves[FULL]
+    found = [
+        ["SFT, one agent alone", *_cells(lone)],
+        ["SFT, with sub-agents", *_cells({title: one.first for title, one in full.items()})],
+        ["after PARL", *_cells({title: one.last for title, one in full.items()})],
+    ]
+    for arm in (NO_PARALLEL, NO_FINISH):
+        found.append([f"after PARL {arm}", *_cells({title: one.last for title, one in curves[arm].items()})])
+    return found
+
+
+def _cells(of: dict[str, list[float]]) -> list[str]:
+    return [
+        percent(of["accuracy"]), f"{mean(of['parallelism']):.2f}", f"{mean(of['sub-agents']):.1f}",
+        f"{mean(of['critical steps']):.1f}", percent(of["finished"]),
+    ]  # fmt: skip

@@ -1,0 +1,33 @@
+"""The experiments of post-training by name: what has to be run for each, and what is read from it.
+
+Report: Figures 2, 4, 5, Tables 2, 6, §2.2.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from manyeyes.recipes.reproduce import fig2, fig4, fig5, sft, table2, table6
+from manyeyes.recipes.reproduce.post_runs import Finished, Plan
+from manyeyes.recipes.reproduce.post_scale import Scale
+
+
+class Experiment(NamedTuple):
+    """One experiment.
+
+    Attributes:
+        plan: what has to be run at a scale.
+        results: what finished runs tell.
+    """
+
+    plan: Callable[[Scale], Plan]
+    results: Callable[[Finished, Scale], dict[str, Any]]
+
+
+POST: dict[str, Experiment] = {
+    "fig2": Experiment(fig2.plan, fig2.results),
+    "table2": Experiment(table2.plan, table2.results),
+    "sft": Experiment(sft.plan, sft.results),
+    "fig4": Experiment(fig4.plan, fig4.results),
+    "fig5": Experiment(fig5.plan, fig5.results),
+    "table6": Experiment(table6.plan, table6.results),
+}

@@ -1,0 +1,173 @@
+"""`Made`: a run of an experiment and what it starts from. Equal runs are made once, whoever asks for them.
+
+    plan    (arm, seed) → Made      "vision_rl 0" starts from "tiny.sft 0", which starts from a finished run of tiny
+
+A run's folder carries a key of its configuration and of everything before it, so two arms, two experiments, or the same
+command after a kill find the same folder. Paths are no part of what is computed, but for that of the first model.
+
+Report: §2.2-2.3, §3, §4.4 (stages of post-training, each from the one before).
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from manyeyes.core.errors import ConfigError, DataError
+from manyeyes.core.runlog import RunFolder
+from manyeyes.recipes.fingerprints import fingerprint_of
+from manyeyes.recipes.reproduce.pool import Job
+from manyeyes.recipes.reproduce.post_measure import Measuring
+from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.run import Run
+from manyeyes.recipes.starting_model import MODEL_FOLDER, with_start
+
+Work: TypeAlias = Run | RlRun | Measuring
+PASSIVE = ("about", "hardware", "examples", "after", "start_model", "checkpoint_every")
+"""Fields that change nothing in what comes out; `start_model` is known by what made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """One run.
+
+    Attributes:
+        label: for people: what and which seed, "tiny.sft 0".
+        work: its configuration, without paths of models.
+        start: the run whose model it starts from, or the checkpoint folder.
+        frozen: the run whose model its frozen sub-agents have; None for none.
+        minutes: that it takes one process, about.
+    """
+
+    label: str
+    work: Work
+    start: "Made | Path"
+    frozen: "Made | None" = None
+    minutes: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.work, Run) and isinstance(self.start, Made):
+            raise ConfigError(f"{self.label}: fine-tuning takes over its model's sizes, so that model must be there")
+
+    @property
+    def key(self) -> str:
+        """Equal for equal work on equal models."""
+        data = {name: value for name, value in self.work.to_json().items() if name not in PASSIVE}
+        before = [one.key if isinstance(one, Made) else str(one) for one in (self.start, self.frozen) if one]
+        return fingerprint_of([data, before])
+
+    @property
+    def before(self) -> "tuple[Made, ...]":
+        """The runs that must be finished first."""
+        return tuple(one for one in (self.start, self.frozen) if isinstance(one, Made))
+
+    def path(self, root: Path) -> Path:
+        """Its run folder below the folder of all runs."""
+        return root / f"{self.label.replace(' ', '-')}-{self.key[:8]}"
+
+    def resolved(self, root: Path) -> Work:
+        """Its configuration with the paths of its models."""
+        start = self.start.path(root) / MODEL_FOLDER if isinstance(self.start, Made) else self.start
+        if isinstance(self.work, Run):
+            return with_start(self.work, start)
+        frozen = str(self.frozen.path(root) / MODEL_FOLDER) if self.frozen else self.work.frozen_model
+        return dataclasses.replace(self.work, start_model=str(start), frozen_model=frozen)
+
+    def folder(self, root: Path) -> RunFolder:
+        """Its run folder, made where it is not there.
+
+        Raises:
+            CheckpointError: the model that the first run starts from is not there.
+        """
+        path = self.path(root)
+        if (path / "config.json").exists():
+            return RunFolder.open(path)
+        return RunFolder.create(path, self.resolved(root).to_json())
+
+
+Plan: TypeAlias = Mapping[tuple[str, int], Made]
+"""By arm and seed; the runs that these start from are part of it unsaid."""
+
+
+def ordered(wanted: Iterable[Made]) -> list[Made]:
+    """All runs that are needed, each once, behind those that it starts from."""
+    found: dict[str, Made] = {}
+
+    def take(one: Made) -> None:
+        for earlier in one.before:
+            take(earlier)
+        found.setdefault(one.key, one)
+
+    for one in wanted:
+        take(one)
+    return list(found.values())
+
+
+def jobs_of(runs: Sequence[Made], root: Path) -> list[Job]:
+    """A job for each of `ordered` runs."""
+    jobs: dict[str, Job] = {}
+    for one in runs:
+        after = tuple(jobs[earlier.key] for earlier in one.before)
+        jobs[one.key] = Job(one.label, one.folder(root), one.work.steps, after)
+    return list(jobs.values())
+
+
+def makespan(runs: Sequence[Made], *, processes: int) -> float:
+    """Minutes until these `ordered` runs are done, `processes` at a time, as `pool.run_jobs` starts them.
+
+    Runs that they start from and that are not among them are there already.
+    """
+    ends = {one.key: math.inf for one in runs}
+    free, waiting = [0.0] * processes, list(runs)
+    while waiting:
+        now = min(free)
+        place = free.index(now)
+        one = next((one for one in waiting if all(ends.get(before.key, 0.0) <= now for before in one.before)), None)
+        if one is None:
+            free[place] = min(end for end in ends.values() if end > now)
+        else:
+            waiting.remove(one)
+            free[place] = ends[one.key] = now + one.minutes
+    return max(ends.values(), default=0.0)
+
+
+class Finished:
+    """The runs of a plan when all are over.
+
+    Raises:
+        DataError: one is not.
+    """
+
+    def __init__(self, plan: Plan, root: Path) -> None:
+        self.plan, self.root = plan, root
+        for one in ordered(plan.values()):
+            if not self._folder(one).metrics("finished"):
+                raise DataError(f"{one.path(root)}: {one.label} has not come to its end; run the experiment again")
+
+    def _folder(self, one: Made) -> RunFolder:
+        return RunFolder.open(one.path(self.root))
+
+    @property
+    def arms(self) -> list[str]:
+        """In the order of the plan."""
+        return list(dict.fromkeys(arm for arm, _ in self.plan))
+
+    def seeds(self, arm: str) -> list[int]:
+        """Of an arm."""
+        return [seed for name, seed in self.plan if name == arm]
+
+    def runs(self, arm: str) -> list[RunFolder]:
+        """Of an arm, in the order of the seeds."""
+        return [self._folder(made) for (name, _), made in self.plan.items() if name == arm]
+
+    def work(self, arm: str) -> Any:
+        """The configuration of an arm's first seed."""
+        return next(made.work for (name, _), made in self.plan.items() if name == arm)
+
+    @property
+    def seconds(self) -> float:
+        """That all runs took, one after another, as far as they say."""
+        runs = ordered(self.plan.values())
+        return sum(row.values.get("seconds", 0.0) for one in runs for row in self._folder(one).metrics("finished"))

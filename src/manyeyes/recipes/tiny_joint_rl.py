@@ -1,0 +1,42 @@
+"""`tiny.joint_rl`: pictures and text learned together, by capability: each domain has both.
+
+    command      manyeyes run tiny.joint_rl   (goes on from the newest finished run of `tiny.rft`)
+    hardware     2 CPU cores
+    data         exact generators of pictures and of text problems
+    numbers      docs/experiments
+
+Report: §2.3 (joint multimodal RL, domains by abilities).
+"""
+
+from manyeyes.optim.schedule import Schedule
+from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.tiny_places import measured, sight_place, thought_place
+from manyeyes.rl.curriculum import CurriculumRule
+
+SIGHTS = (
+    *(sight_place(kind) for kind in ("count", "locate", "bars", "share", "dice", "gauge")),
+    *(sight_place(kind, tools=False) for kind in ("tallest", "print")),
+)
+THOUGHTS = tuple(map(thought_place, ("sum", "chain", "equation", "story", "most", "trace", "update")))
+
+
+def tiny_joint_rl() -> RlRun:
+    """The recipe."""
+    return RlRun(
+        name="tiny.joint_rl",
+        about="pictures and text together, by capability",
+        hardware="2 CPU cores, about 20 minutes",
+        after="tiny.rft",
+        places=(*SIGHTS, *THOUGHTS),
+        measured=measured((*SIGHTS, *THOUGHTS)),
+        steps=60,
+        groups=16,
+        attempts=8,
+        row_length=2048,
+        micro_rows=1,
+        context=512,
+        drop_equal=True,
+        schedule=Schedule(5e-4, warmup=4, decay=0.0),
+        curriculum=CurriculumRule(),
+        evaluate_every=20,
+    )

@@ -1,0 +1,57 @@
+"""The places that `tiny` learns from by reinforcement, and the held-out tasks of the same kinds that it is measured on.
+
+    sight_place("count")           a picture and a question, with code or without    (environment "sights")
+    thought_place("sum")           a text problem, thought through                   (environment "thoughts")
+    swarm_place("wide")            a table to be filled, with sub-agents             (environment "parl")
+
+Domains are capabilities; pictures and text stand side by side in them.
+
+Report: §2.3.
+"""
+
+from collections.abc import Sequence
+
+from manyeyes.data.synthesis.thinking_families import FAMILIES
+from manyeyes.recipes.rl_run import Measured, PlaceSpec
+
+SIGHT_TOKENS = 96
+THOUGHT_TOKENS = 384
+LEVELS = [1, 2]
+"""Of text problems, as fine-tuning shows them."""
+SIGHT_DOMAINS = {
+    "count": "perception", "locate": "perception",
+    "bars": "documents", "tallest": "documents", "print": "documents",
+    "share": "reasoning", "dice": "reasoning", "gauge": "reasoning",
+}  # fmt: skip
+"""The capability that each kind of sight asks for."""
+
+
+def sight_place(kind: str, *, tools: bool = True, weight: float = 1.0, size: int | None = 2048) -> PlaceSpec:
+    """Pictures of a kind; with code, or by looking alone."""
+    return PlaceSpec(
+        f"{'measure' if tools else 'see'}_{kind}", SIGHT_DOMAINS[kind], "sights", world={"tools": tools},
+        tasks={"kinds": [kind], "size": size}, weight=weight, answer_tokens=SIGHT_TOKENS,
+    )  # fmt: skip
+
+
+def thought_place(family: str, *, weight: float = 1.0, size: int | None = 1024) -> PlaceSpec:
+    """Problems of a family, thought through; so many of them, then the same again."""
+    return PlaceSpec(
+        f"think_{family}", FAMILIES[family].capability, "thoughts", world={"max_tokens": THOUGHT_TOKENS},
+        tasks={"families": [family], "levels": LEVELS, "size": size}, weight=weight, thinking=True,
+        answer_tokens=THOUGHT_TOKENS,
+    )  # fmt: skip
+
+
+def measured(places: Sequence[PlaceSpec], *, count: int = 200, quick: int = 64) -> tuple[Measured, ...]:
+    """Held-out tasks of the same kinds."""
+    return tuple(Measured(_endless(place), count, quick) for place in places)
+
+
+def _endless(place: PlaceSpec) -> PlaceSpec:
+    """Tests are taken in order; a training source's size says nothing about them."""
+    tasks = {name: value for name, value in place.tasks.items() if name != "size"}
+    return PlaceSpec(
+        place.name, place.domain, place.environment, place.world, tasks, place.weight, place.thinking,
+        place.answer_tokens,
+    )  # fmt: skip

@@ -1,0 +1,44 @@
+"""`tiny.vision_rl`: outcome rewards on pictures, from the checkpoint that was fine-tuned without any.
+
+    command      manyeyes run tiny.vision_rl  (goes on from the newest finished run of `tiny.sft`)
+    hardware     2 CPU cores
+    data         pictures drawn by code, with exact truths
+    numbers      docs/experiments
+
+Grounding and counting, charts and documents, vision-critical STEM; with code in a sandbox and by looking alone.
+
+Report: §2.2 (visual RL from zero-vision SFT), Fig. 2.
+"""
+
+from manyeyes.optim.schedule import Schedule
+from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.tiny_places import measured, sight_place
+
+MEASURED_WITH_CODE = ("count", "locate", "bars", "share", "dice", "gauge")
+LOOKED_AT = ("tallest", "print")
+"""No program of fine-tuning answers these: they are looked at."""
+PLACES = (
+    *(sight_place(kind) for kind in MEASURED_WITH_CODE),
+    *(sight_place(kind, tools=False, weight=2.0) for kind in LOOKED_AT),
+)
+
+
+def tiny_vision_rl() -> RlRun:
+    """The recipe."""
+    return RlRun(
+        name="tiny.vision_rl",
+        about="visual RL of tiny, with code in a sandbox and by looking",
+        hardware="2 CPU cores, about 15 minutes",
+        after="tiny.sft",
+        places=PLACES,
+        measured=measured(PLACES, count=200, quick=64),
+        steps=100,
+        groups=16,
+        attempts=8,
+        row_length=2048,
+        micro_rows=1,
+        context=512,
+        drop_equal=True,
+        schedule=Schedule(8e-4, warmup=5, decay=0.8),
+        evaluate_every=20,
+    )

@@ -1,0 +1,162 @@
+"""Dialogues of orchestrators, of sub-agents and of agents alone, for supervised fine-tuning before PARL.
+
+    ParlOrchestrators     has sub-agents and a budget of steps; works alone in most dialogues, in parallel in few
+    ParlWorkers           a sub-agent's small tasks, and some that nobody can do
+    ParlAlone             the whole task without sub-agents, and with all the steps that it takes
+    ParlReading           what is asked stands in the prompt, in another order: no tools, dense in what is to be found
+
+All but the last are scripts played through the real environment (`parl_scripts`): what tools say is what tools said.
+PARL begins from a policy that mostly works serially, and has to find out by itself when it pays not to.
+
+Report: §3; §4.4.1 (supervised fine-tuning).
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from manyeyes.agent.task import Outcome, Task
+from manyeyes.core.errors import ConfigError
+from manyeyes.core.messages import assistant, user
+from manyeyes.core.seeds import stream
+from manyeyes.data.collection import Split
+from manyeyes.data.dialogue import Dialogue
+from manyeyes.data.synthesis.generator import pick, some
+from manyeyes.swarm.parl_environment import BUDGET, Parl
+from manyeyes.swarm.parl_plan import KEYS, Family, Plan, plan_at, question
+from manyeyes.swarm.parl_rows import written_rows
+from manyeyes.swarm.parl_scripts import SYSTEM, VAGUE, Played, Script, Shares, drawn_script, played, serial, worker
+
+SIZE = 100_000
+MIXED: Mapping[Family, float] = {"wide": 0.7, "deep": 0.1, "document": 0.1, "download": 0.1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParlDialogues:
+    """The frame of the three collections.
+
+    Attributes:
+        size: number of dialogues.
+        seed: another seed gives other dialogues of the same split.
+        split: of tasks; no task occurs in both.
+        rows: fewest and most.
+        families: kinds of tasks by weight.
+        name: unique among sources.
+    """
+
+    size: int
+    seed: int = 0
+    split: Split = "train"
+    rows: tuple[int, int] = (2, 8)
+    families: Mapping[Family, float] = field(default_factory=lambda: MIXED)
+    name: str = ""
+    salt: ClassVar[int] = 0
+    """Gives each collection tasks of its own."""
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise ConfigError(f"{self.name}: size must be at least 0, got {self.size}")
+
+    def __len__(self) -> int:
+        return self.size
+
+    def dialogue(self, index: int) -> Dialogue:
+        """See `Dialogues`. Runs a small event loop of its own, so it is not called from within one."""
+        if not 0 <= index < self.size:
+            raise IndexError(f"{self.name}: dialogue {index} of {self.size}")
+        name = f"{self.name}/{self.split}/{index:06d}"
+        draw = stream(self.seed, f"swarm/parl_dialogues/{self.name}/{self.split}", index)
+        told = asyncio.run(self._played(self._plan(index), draw))
+        return Dialogue(name, told.messages, told.tools)
+
+    def _plan(self, index: int) -> Plan:
+        return plan_at(index, seed=16 * self.seed + self.salt, split=self.split, rows=self.rows, families=self.families)
+
+    async def _played(self, plan: Plan, draw: np.random.Generator) -> Played:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParlOrchestrators(ParlDialogues):
+    """See the module.
+
+    Attributes:
+        parallel, idle, timid: see `Shares`.
+    """
+
+    name: str = "synthetic/parl/orchestrators"
+    salt: ClassVar[int] = 1
+    parallel: float = 0.14
+    idle: float = 0.08
+    timid: float = 0.0
+    budget: int = BUDGET
+
+    async def _played(self, plan: Plan, draw: np.random.Generator) -> Played:
+        while True:
+            script = drawn_script(plan.prompt, draw, Shares(self.parallel, self.idle, self.timid))
+            told = await _in(Parl(budget=self.budget), plan, script)
+            if told.messages[-1].role == "assistant":
+                return told  # others ran out of steps before their answer: nothing to be learned
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParlAlone(ParlDialogues):
+    """See the module."""
+
+    name: str = "synthetic/parl/alone"
+    salt: ClassVar[int] = 2
+
+    async def _played(self, plan: Plan, draw: np.random.Generator) -> Played:
+        return await _in(Parl(mode="alone"), plan, serial(plan.prompt))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParlWorkers(ParlDialogues):
+    """See the module.
+
+    Attributes:
+        hopeless: share of tasks that nobody can do: a letter that no page knows, or no task at all.
+    """
+
+    name: str = "synthetic/parl/workers"
+    salt: ClassVar[int] = 3
+    rows: tuple[int, int] = (1, 2)
+    hopeless: float = 0.15
+
+    async def _played(self, plan: Plan, draw: np.random.Generator) -> Played:
+        prompt = _hopeless(plan, draw) if draw.random() < self.hopeless else plan.prompt
+        return await _in(Parl(mode="alone", system=SYSTEM), plan, worker(prompt), prompt=prompt)
+
+
+def _hopeless(plan: Plan, draw: np.random.Generator) -> str:
+    if draw.random() < 0.5:
+        return pick(draw, VAGUE)
+    return question(plan.columns, pick(draw, [key for key in KEYS if key not in plan.rows]))
+
+
+async def _in(environment: Parl, plan: Plan, script: Script, *, prompt: str = "") -> Played:
+    task = Task("dialogue", prompt or plan.prompt, plan)
+    here, shown, _ = environment.drawn(task, seed=0, name=task.id)
+    return await played(here, shown, script)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParlReading(ParlDialogues):
+    """See the module; a model that has never copied learns it here in a tenth of the tokens."""
+
+    name: str = "synthetic/parl/reading"
+    salt: ClassVar[int] = 4
+
+    async def _played(self, plan: Plan, draw: np.random.Generator) -> Played:
+        lines = some(draw, [written_rows({key: values}) for key, values in plan.rows.items()], len(plan.rows))
+        asked = user("\n".join([*lines, plan.prompt]))
+        return Played((asked, assistant(written_rows(plan.rows))), (), Outcome("done", ""))
+
+
+def dialogues() -> list[ParlDialogues]:
+    """The four collections, at the size that recipe `tiny.sft` draws from."""
+    kinds = (ParlOrchestrators, ParlWorkers, ParlAlone, ParlReading)
+    return [kind(size=SIZE) for kind in kinds]

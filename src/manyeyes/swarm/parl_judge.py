@@ -1,0 +1,68 @@
+"""The judge of an orchestrator's attempt: the task reward, and the parts that PARL's reward is made of.
+
+    performance      item-F1 of the rows, 0 to 1; 0 where the critical steps ran over their budget      the reward
+    parallel         sub-agents that were started, as a share of `enough`, at most 1
+    finish           share of the assigned tasks that were finished
+    critical_steps, agents, parallelism                                                  measured, never rewarded
+
+Report: §3 (PARL reward, critical steps), Fig. 4 (accuracy and parallelism).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from manyeyes.agent.judge import Case, JudgeFailed, Verdict
+from manyeyes.agent.task import Outcome
+from manyeyes.core.errors import ConfigError
+from manyeyes.core.trajectory import Trajectory
+from manyeyes.swarm.parl import FINISH, PARALLEL, PERFORMANCE
+from manyeyes.swarm.parl_plan import Plan
+from manyeyes.swarm.parl_rows import item_agreement, written_rows
+from manyeyes.swarm.parl_steps import Work, put_rows, work_of
+
+Deliver = Literal["table", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParlJudge:
+    """See the module.
+
+    Attributes:
+        plan: the task with its truth.
+        budget: critical steps; None for as many as it takes.
+        enough: sub-agents from which on more earn nothing.
+        deliver: whether rows stand in the agents' table or in the answer.
+    """
+
+    plan: Plan
+    budget: int | None
+    enough: int = 4
+    deliver: Deliver = "table"
+
+    def __post_init__(self) -> None:
+        if self.enough < 1:
+            raise ConfigError(f"at least one sub-agent must be enough, got {self.enough}")
+
+    async def __call__(self, case: Case) -> Verdict:
+        """See `Judge`."""
+        if case.trajectory is None:
+            raise JudgeFailed(f"{case.task.id}: critical steps are counted in a trajectory, and nobody kept one")
+        work = work_of(case.trajectory)
+        over = self.budget is not None and work.critical > self.budget
+        worth = 0.0 if over else item_agreement(self._told(case.outcome, case.trajectory), self.plan.rows).f1
+        return Verdict(worth, self._parts(worth, work), {"family": self.plan.family, "over_budget": over})
+
+    def _told(self, outcome: Outcome, trajectory: Trajectory) -> str:
+        if self.deliver == "answer":
+            return outcome.text
+        return written_rows({key: (value,) for key, value in put_rows(trajectory).items()})
+
+    def _parts(self, worth: float, work: Work) -> dict[str, float]:
+        return {
+            PERFORMANCE: worth,
+            PARALLEL: min(1.0, work.started / self.enough),
+            FINISH: work.finish_rate,
+            "critical_steps": float(work.critical),
+            "agents": float(work.started),
+            "parallelism": work.parallelism,
+        }

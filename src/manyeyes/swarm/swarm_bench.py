@@ -1,0 +1,133 @@
+"""Swarm Bench, small: four kinds of work that reward dividing it, each with an exact check.
+
+    wild        facts that stand one to three pages deep, nobody knows where; names that only begin like the right ones
+    download    ten files and more; their addresses have moved, the checksum stands behind the new one
+    read        a collection of 120 documents, of which those that matter have to be found and read
+    write       the longest answers: sixteen sections and more, the fact of each has to be looked up
+
+Worlds, words and tools are those of `parl_plan`, so that a small model which was trained there can be asked: rows come
+back as its rows do, and item-F1 counts right cells. No content is in the training split.
+
+Report: §5.2 (in-house Swarm Bench: WildSearch, batch download, WideRead, long-form writing).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from manyeyes.agent.task import Task
+from manyeyes.agent.task_source import Tasks
+from manyeyes.agent.tools.local_web import WebPage
+from manyeyes.core.errors import ConfigError
+from manyeyes.core.seeds import stream
+from manyeyes.data.collection import Split
+from manyeyes.data.synthesis.generator import between, pick, some
+from manyeyes.data.synthesis.retrieval import filler, name_of
+from manyeyes.swarm.parl_plan import HOST, SENTENCES, Plan, plan_at
+
+Kind = Literal["wild", "download", "read", "write"]
+COLLECTION = 120
+"""Documents of a collection that is read."""
+DEEPEST = 3
+"""Pages behind each other."""
+APART = 1_000_003
+"""Between the worlds of training's seeds and those of this benchmark."""
+
+
+def bench_plan(kind: Kind, number: int, *, seed: int = 0, split: Split = "test") -> Plan:
+    """The task of a number; the same one every time.
+
+    Raises:
+        ConfigError: no such kind.
+    """
+    if kind not in MAKERS:
+        raise ConfigError(f"Swarm Bench has {', '.join(MAKERS)}, got {kind!r}")
+    return MAKERS[kind](number, seed, split)
+
+
+def _wild(number: int, seed: int, split: Split) -> Plan:
+    """Depths differ from key to key; there are pages of names that only begin like the right ones."""
+    plan = plan_at(number, seed=seed + APART, split=split, rows=(8, 12), families={"deep": 1.0})
+    draw = stream(seed, f"swarm/bench/wild/{split}", number)
+    facts = {key: chain[-1].text for key, chain in chains(plan).items()}
+    texts = {
+        key: [*(f"{key}\n{filler(draw)}" for _ in range(between(draw, 0, DEEPEST - 1))), fact]
+        for key, fact in facts.items()
+    }
+    pages = [*_chained(texts, draw), *_lookalikes(facts, draw)]
+    return replace(plan, family="wide", pages=tuple(pages), reads=max(map(len, texts.values())))
+
+
+def chains(plan: Plan) -> dict[str, tuple[WebPage, ...]]:
+    """The pages of each key of a task of `parl_plan`, in the order in which they have to be read."""
+    reads = plan.reads
+    return {key: plan.pages[at * reads : (at + 1) * reads] for at, key in enumerate(plan.rows)}
+
+
+def _download(number: int, seed: int, split: Split) -> Plan:
+    return plan_at(number, seed=seed + APART, split=split, rows=(10, 12), families={"download": 1.0})
+
+
+def _read(number: int, seed: int, split: Split) -> Plan:
+    plan = plan_at(number, seed=seed + APART, split=split, rows=(10, 12), families={"document": 1.0})
+    draw = stream(seed, f"swarm/bench/read/{split}", number)
+    return replace(plan, pages=(*plan.pages, *_others(COLLECTION - len(plan.pages), draw)))
+
+
+def _write(number: int, seed: int, split: Split) -> Plan:
+    return plan_at(number, seed=seed + APART, split=split, rows=(16, 20), families={"wide": 1.0})
+
+
+MAKERS: Mapping[Kind, Callable[[int, int, Split], Plan]] = {
+    "wild": _wild, "download": _download, "read": _read, "write": _write,
+}  # fmt: skip
+
+
+def task_source(seed: int = 0, split: Split = "test", *, benchmark: Kind = "wild", size: int = 10_000) -> Tasks:
+    """Tasks of a kind, for the registry; they are asked in the environment `parl`.
+
+    Raises:
+        ConfigError: no such kind.
+    """
+    bench_plan(benchmark, 0, seed=seed, split=split)
+
+    def at(number: int) -> Task:
+        plan = bench_plan(benchmark, number, seed=seed, split=split)
+        return Task(f"bench/{benchmark}/{split}/{seed}/{number}", plan.prompt, plan)
+
+    return Tasks(at, size=size, seed=seed, epochs=None, name=f"bench-{benchmark}-{split}")
+
+
+def _chained(texts: Mapping[str, list[str]], draw: np.random.Generator) -> list[WebPage]:
+    """Pages with a link to the next of their key; the first is titled by the key."""
+    numbers = iter(some(draw, range(10, 100), sum(map(len, texts.values()))))
+    pages: list[WebPage] = []
+    for key, told in texts.items():
+        places = [next(numbers) for _ in told]
+        links = [*(f"\n[More]({HOST}/{place})" for place in places[1:]), ""]
+        titles = [f"{key} {key}", *("More" for _ in told[1:])]
+        pages += [
+            WebPage(f"{HOST}/{at}", title, text + link)
+            for at, title, text, link in zip(places, titles, told, links, strict=True)
+        ]
+    return pages
+
+
+def _lookalikes(facts: Mapping[str, str], draw: np.random.Generator) -> list[WebPage]:
+    """A page for each key with another's fact, whose name only begins alike."""
+    pages = []
+    for at, key in enumerate(facts):
+        name, other = f"{key}{name_of(draw)}", pick(draw, tuple(facts))
+        pages.append(WebPage(f"{HOST}/{100 + at}", f"{name} {name}", facts[other].replace(other, name, 1)))
+    return pages
+
+
+def _others(count: int, draw: np.random.Generator) -> list[WebPage]:
+    """Documents about what nobody asks for."""
+    names = [name_of(draw) for _ in range(count)]
+    return [
+        WebPage(f"{HOST}/{100 + at}", f"{name} {name}", f"{name}\n{' '.join(filler(draw) for _ in range(SENTENCES))}")
+        for at, name in enumerate(names)
+    ]

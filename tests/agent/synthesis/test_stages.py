@@ -1,0 +1,204 @@
+"""What each stage lets pass, and why it drops the rest."""
+
+import asyncio
+import itertools
+
+import numpy as np
+import pytest
+
+from manyeyes.agent.sandbox import SandboxUnavailable
+from manyeyes.agent.synthesis.answer import Answer
+from manyeyes.agent.synthesis.calls import call_fault
+from manyeyes.agent.synthesis.candidate import Candidate
+from manyeyes.agent.synthesis.desk import desk
+from manyeyes.agent.synthesis.execution import Execution
+from manyeyes.agent.synthesis.form import Form
+from manyeyes.agent.synthesis.grade import Grade
+from manyeyes.agent.synthesis.seed import Seed
+from manyeyes.agent.synthesis.stage import Finding, Stage
+from manyeyes.agent.toolset import Functions
+from manyeyes.core.messages import Tool, ToolCall, assistant, tool_result
+from manyeyes.core.picture import Picture
+from manyeyes.reward.grm.config import GrmConfig
+from manyeyes.reward.grm.fakes import RuleGrader
+from manyeyes.reward.grm.generative_reward import GenerativeReward
+
+from .teachers import calculated, candidate, sums
+
+TOOLS = tuple(desk({}).tools)
+PICTURE = Picture.of(np.zeros((4, 4, 3), np.uint8))
+
+
+def found(stage: Stage, one: Candidate) -> Finding:
+    return asyncio.run(stage(one))
+
+
+def test_a_plain_answer_has_form() -> None:
+    assert found(Form(), candidate(assistant("1"))).passed
+    assert found(Form(), candidate(*calculated("0 + 1", "1"), assistant("1"), tools=TOOLS)).passed
+
+
+@pytest.mark.parametrize(
+    ("one", "says"),
+    [
+        (candidate(assistant("1"), fault="an answer was cut off"), "an answer was cut off"),
+        (candidate(assistant(" ")), "an empty answer"),
+        (candidate(*calculated("1", "1"), tools=TOOLS), "a turn without a last word"),
+        (candidate(assistant("1" * 300)), "too long"),
+        (candidate(*calculated("1", "1"), assistant("1")), "a tool that is not declared"),
+        (candidate(assistant("1"), seed=sums(1, thinking=True)[0]), "no reasoning"),
+        (candidate(assistant("1", reasoning=" "), seed=sums(1, thinking=True)[0]), "no reasoning"),
+        (candidate(tool_result(ToolCall.of("f", {}, index=0), "x"), assistant("1")), "which no assistant message"),
+    ],
+)
+def test_what_has_no_form(one: Candidate, says: str) -> None:
+    finding = found(Form(longest=200), one)
+    assert finding.passed is False and says in finding.why
+
+
+def test_a_picture_that_a_tool_gave_is_refused_where_words_are_wanted() -> None:
+    call = ToolCall.of("find", {"key": "x"}, index=0)
+    one = candidate(assistant(calls=(call,)), tool_result(call, PICTURE), assistant("1"), tools=TOOLS)
+    assert found(Form(), one).why == "a picture in what must be text"
+    assert found(Form(text_only=False), one).passed
+
+
+@pytest.mark.parametrize(("calls", "why"), [((2, None), "too few calls"), ((0, 0), "too many calls"), ((1, 1), "")])
+def test_how_many_calls(calls, why: str) -> None:
+    assert found(Form(calls=calls), candidate(*calculated("1", "1"), assistant("1"), tools=TOOLS)).why == why
+
+
+def test_a_domain_may_ask_for_more() -> None:
+    brief = Form(check=lambda one: "" if one.size < 3 else "wordy")
+    assert found(brief, candidate(assistant("1"))).passed and found(brief, candidate(assistant("one"))).why == "wordy"
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "n": {"type": "integer"},
+        "x": {"type": "number"},
+        "w": {"type": "string", "enum": ["a", "b"]},
+        "l": {"type": "array", "items": {"type": "string"}},
+        "o": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    },
+    "required": ["n"],
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ('{"n": 1}', ""),
+        ('{"n": 1.0, "x": 2, "w": "a", "l": ["x"], "o": null}', ""),
+        ("{n}", "arguments that are no JSON"),
+        ("[1]", "arguments should be object"),
+        ("{}", "n is missing"),
+        ('{"n": true}', "n should be integer"),
+        ('{"n": 1.5}', "n should be integer"),
+        ('{"n": 1, "m": 2}', "arguments have a name that is not declared"),
+        ('{"n": 1, "w": "c"}', "w should be one of 2 values"),
+        ('{"n": 1, "l": [1]}', "an item of l should be string"),
+        ('{"n": 1, "o": 4}', "o fits no form that is allowed"),
+    ],
+)
+def test_calls_are_what_was_declared(arguments: str, fault: str) -> None:
+    call = ToolCall("functions.f:0", "f", arguments)
+    assert call_fault(call, [Tool("f", "", SCHEMA)]) == fault
+    assert call_fault(call, [Tool("g", "", SCHEMA)]) == "a tool that is not declared"
+
+
+def test_results_must_be_what_tools_give() -> None:
+    stage = Execution(lambda seed: desk({}))
+    assert found(stage, candidate(assistant("1"))).passed, "nothing was called"
+    assert found(stage, candidate(*calculated("2 * 3", "6"), *calculated("1 + 1", "2", index=1), assistant("6"))).passed
+    made_up = found(stage, candidate(*calculated("2 * 3", "7"), assistant("7")))
+    assert (made_up.passed, made_up.why) == (False, "a call gives something else when made again")
+    assert made_up.notes["gave"] == "6"
+
+
+def test_what_depends_on_chance_is_dropped() -> None:
+    numbers = itertools.count()
+
+    async def draw() -> str:
+        return str(next(numbers))
+
+    call = ToolCall.of("draw", {}, index=0)
+    one = candidate(assistant(calls=(call,)), tool_result(call, "0"), assistant("0"))
+    stage = Execution(lambda seed: Functions([draw]))
+    assert found(stage, one).passed and not found(stage, one).passed
+
+
+def test_failed_calls_are_dropped_unless_some_are_allowed() -> None:
+    failed = calculated("2 *", "Error: expected a sum of at most 200 characters, such as 347 + 58")
+    one = candidate(*failed, *calculated("2 * 1", "2", index=1), assistant("2"))
+    assert found(Execution(lambda seed: desk({})), one).why == "a call failed"
+    assert found(Execution(lambda seed: desk({}), failures=1), one).passed
+
+
+def test_tools_keep_their_memory_over_a_dialogue_and_close_after_it() -> None:
+    class Counter(Functions):
+        """Counts its calls; says whether it was closed."""
+
+        closed = 0
+        seen = 0
+
+        def __init__(self) -> None:
+            async def count() -> str:
+                self.seen += 1
+                return str(self.seen)
+
+            super().__init__([count])
+
+        async def close(self) -> None:
+            Counter.closed += 1
+
+    calls = [ToolCall.of("count", {}, index=index) for index in range(2)]
+    said = [piece for n, call in enumerate(calls, 1) for piece in (assistant(calls=(call,)), tool_result(call, str(n)))]
+    assert found(Execution(lambda seed: Counter()), candidate(*said, assistant("2"))).passed and Counter.closed == 1
+
+
+def test_a_sandbox_that_is_gone_is_no_verdict() -> None:
+    class Gone(Functions):
+        async def open(self) -> None:
+            raise SandboxUnavailable("nothing confines code here")
+
+    finding = found(Execution(lambda seed: Gone(())), candidate(*calculated("1", "1"), assistant("1")))
+    assert (finding.passed, finding.why) == (None, "no sandbox")
+
+
+@pytest.mark.parametrize(("said", "score"), [("1", 1.0), ("So:\nThe answer is: one.", 1.0), ("2", 0.0)])
+def test_the_answer_is_compared_with_the_truth(said: str, score: float) -> None:
+    finding = found(Answer(), candidate(assistant(said)))
+    assert finding.score == score and finding.passed == (score == 1.0)
+
+
+def test_the_worst_turn_counts_and_turns_without_a_truth_do_not() -> None:
+    seed = Seed("talk", ("a", "b", "c"), (None, "2", "3"))
+    said = [piece for text in ("anything", "2", "4") for piece in (assistant(text),)]
+    one = Candidate(seed, "one", 0, tuple(said))
+    assert found(Answer(), one).score == 0.0
+    assert found(Answer(least=0.0), one).passed
+    assert found(Answer(), candidate(assistant("?"), seed=Seed("open", ("Say something.",)))) == Finding(True)
+
+
+def test_partial_credit_may_pass() -> None:
+    half = Answer(score=lambda said, truth, seed: 0.5, least=0.5)
+    assert found(half, candidate(assistant("nearly"))) == Finding(True, "", 0.5)
+
+
+def grading(rule, **config) -> Grade:
+    return Grade(GenerativeReward({"g": RuleGrader(rule)}, config=GrmConfig(**config)))
+
+
+def test_graders_let_pass_what_is_good() -> None:
+    stage = grading(lambda criterion, work: 1.0 if "because" in work else 0.0)
+    good, bad = (found(stage, candidate(assistant(said))) for said in ("1, because 0 + 1", "1"))
+    assert good.passed and good.score == 1.0 and good.notes["votes"] == 2
+    assert (bad.passed, bad.why, bad.score) == (False, "graded too low", 0.0)
+
+
+def test_too_few_votes_are_no_verdict() -> None:
+    silent = RuleGrader(lambda criterion, work: 1.0, reply=lambda number: "I would rather not say.")
+    finding = found(Grade(GenerativeReward({"g": silent})), candidate(assistant("1")))
+    assert (finding.passed, finding.why, finding.score) == (None, "too few votes", None)

@@ -1,0 +1,75 @@
+"""A small model and a world of sums for post-training, quick enough for tests."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from manyeyes.agent.answer_rewards import number
+from manyeyes.agent.environment import Environment
+from manyeyes.agent.judge import Rewards
+from manyeyes.agent.registry import Found, Registry
+from manyeyes.agent.task import Task
+from manyeyes.agent.task_source import Tasks
+from manyeyes.agent.toolset import Together
+from manyeyes.core.runlog import RunFolder
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.model import checkpoint
+from manyeyes.model import config as models
+from manyeyes.model.multimodal import build
+from manyeyes.recipes.rl_run import Measured, PlaceSpec, RlRun
+
+
+def checkpoint_of_little(path: Path) -> Path:
+    """A model of half the width of `tiny`, random, with its vocabulary."""
+    config = models.tiny_lm()
+    checkpoint.save(build(config, seed=3), path, config, dtype=torch.float32)
+    Tokenizer.tiny().save(path / "tiktoken.model")
+    return path
+
+
+def sums(seed: int = 0, split: str = "train") -> Tasks:
+    """30 sums to learn from, 10 others to be asked."""
+    first, size = (0, 30) if split == "train" else (30, 10)
+
+    def at(n: int) -> Task:
+        a, b = divmod(first + n, 7)
+        return Task(f"sum/{a}/{b}", f"{a} + {b} = ?", truth=a + b)
+
+    return Tasks(at, size=size, epochs=None, seed=seed, name=f"sums/{split}")
+
+
+async def said_anything(case: Any) -> float:
+    """A reward that random weights earn now and then."""
+    return float(len(case.outcome.text) % 2)
+
+
+def world(*, lenient: bool = True) -> Environment:
+    """Answers of even length are right, or, where it is strict, right answers."""
+    judge = Rewards(odd=said_anything) if lenient else number()
+    return Environment(lambda ctx: Together(), judge=judge, name="sums")
+
+
+REGISTRY = Registry({"environments": {"sums": world}, "task_sources": {"sums": sums}}, installed=Found(()))
+PLACE = PlaceSpec("sums", "reasoning", "sums", answer_tokens=4)
+
+
+def little_run(start: Path, **settings: Any) -> RlRun:
+    """Three short steps."""
+    base = RlRun(
+        name="little", about="", hardware="", places=(PLACE,), start_model=str(start),
+        measured=(Measured(PLACE, count=4, quick=2),), steps=3, groups=2, attempts=3, row_length=64, micro_rows=1,
+        evaluate_every=2, checkpoint_every=1, running=8, cache_tokens=4096,
+    )  # fmt: skip
+    return dataclasses.replace(base, **settings)
+
+
+def folder_of(path: Path, config: dict[str, Any]) -> RunFolder:
+    """The run's folder, whether it is there or not."""
+    return RunFolder.open(path) if path.exists() else RunFolder.create(path, config)
+
+
+def plain_rows(folder: RunFolder, kind: str) -> list[dict[str, Any]]:
+    """What was logged, without times."""
+    return [{"step": row.step} | dict(row.values) for row in folder.metrics(kind)]

@@ -1,0 +1,99 @@
+"""What an experiment found: outcomes, curves of several seeds, attempts that make pairs."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from manyeyes.core.errors import DataError
+from manyeyes.core.runlog import RunFolder
+from manyeyes.recipes.reproduce.post_attempts import accuracy_within, attempts, pairs, trajectories
+from manyeyes.recipes.reproduce.post_curves import Curve, curve, last_figures, mean_curve
+from manyeyes.recipes.reproduce.post_findings import of_items, points, risen
+
+from .post_toys import measured_attempt, store
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcome"),
+    [
+        ([0.1, 0.2, 0.3], [0.3, 0.41, 0.5], "shown"),
+        ([0.1, 0.2, 0.3], [0.3, 0.2, 0.5], "consistent, within noise"),  # one seed does not rise
+        ([0.1, 0.2, 0.3], [0.11, 0.5, 0.31], "consistent, within noise"),  # the interval holds 0
+        ([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], "not shown"),
+        ([0.3, 0.3, 0.3], [0.1, 0.2, 0.1], "not shown"),
+        ([0.3], [0.9], "one seed only"),
+    ],
+)
+def test_a_rise_is_shown_where_all_seeds_rise_beyond_noise(before, after, outcome) -> None:
+    assert risen(before, after)[1] == outcome
+
+
+def test_many_items_have_an_interval_of_their_own() -> None:
+    found = of_items([1.0, 0.0, 0.0, -1.0] * 100)
+    assert found.mean == 0 and found.low == pytest.approx(-0.0694, abs=1e-3) and found.seeds == 400
+    assert math.isinf(of_items([1.0]).low) and "one seed" in points(of_items([1.0]))
+
+
+def folder(path: Path, *rows: tuple[str, int, dict[str, float]]) -> RunFolder:
+    made = RunFolder.create(path, {})
+    for kind, step, values in rows:
+        made.log(kind, step, **values)
+    return made
+
+
+def test_a_curve_has_the_steps_that_all_seeds_tell(tmp_path: Path) -> None:
+    one = folder(tmp_path / "a", ("evaluation", 0, {"x": 0.2}), ("evaluation", 5, {"x": 0.4}), ("rl", 1, {"x": 9.0}))
+    two = folder(
+        tmp_path / "b", ("evaluation", 0, {"x": 0.4, "y": 1.0}), ("evaluation", 5, {"x": 0.8}),
+        ("evaluation", 9, {"x": 1.0}),
+    )  # fmt: skip
+    found = curve([one, two], "x")
+    assert (found.steps, found.first, found.last) == ([0, 5], [0.2, 0.4], [0.4, 0.8])
+    drawn = found.series("a name", dashed=True)
+    assert drawn["ys"] == [0.3, 0.6] and drawn["low"] == [0.2, 0.4] and drawn["high"] == [0.4, 0.8]
+    assert curve([one], "x", kind="rl").last == [9.0]
+    with pytest.raises(DataError, match="tell 'y'"):
+        curve([one, two], "y")
+
+
+def test_the_mean_of_curves_is_by_seed_and_at_common_steps() -> None:
+    a = Curve([0, 5, 9], [[0.0, 0.5, 1.0], [0.2, 0.4, 0.6]])
+    b = Curve([0, 9], [[1.0, 0.0], [0.0, 0.2]])
+    assert mean_curve([a, b]) == Curve([0, 9], [[0.5, 0.5], [0.1, 0.4]])
+    assert Curve([0, 1, 2, 3], [[4.0, 0.0, 2.0, 4.0]]).smoothed(2).seeds == [[4.0, 2.0, 1.0, 3.0]]
+
+
+def test_last_figures_are_those_of_the_last_whole_measurement(tmp_path: Path) -> None:
+    rows = [("evaluation", 0, {"x": 0.1, "final": True}), ("evaluation", 5, {"x": 0.9, "final": False})]
+    found = last_figures(folder(tmp_path / "a", *rows))
+    assert found["x"] == 0.1
+    with pytest.raises(DataError, match="no 'y' was measured, so nothing came to a verdict"):
+        found["y"]
+    with pytest.raises(DataError, match="no evaluation at the end"):
+        last_figures(folder(tmp_path / "b"))
+
+
+def test_attempts_at_the_same_task_make_pairs_and_caps_cut_the_long_ones_off(tmp_path: Path) -> None:
+    one, two = folder(tmp_path / "a"), folder(tmp_path / "b")
+    store(
+        one.path,
+        [
+            measured_attempt("sum", "t/1", reward=1.0, tokens=30),
+            measured_attempt("sum", "t/2", reward=0.0, tokens=10),
+            measured_attempt("sum", "t/3", reward=1.0, tokens=20),
+            measured_attempt("sum", "t/1", reward=0.0, tokens=5, step=7),
+        ],
+    )
+    lost = measured_attempt("sum", "t/2", reward=1.0, tokens=3)
+    lost.masked = "a judge failed"
+    store(two.path, [measured_attempt("sum", "t/1", reward=1.0, tokens=12), lost])
+    first, second = attempts(one), attempts(two)
+    [(a, b)] = pairs(first, second)
+    assert (a.place, a.task, a.tokens, b.tokens) == ("sum", "t/1#0", 30, 12)
+    found = list(first.values())
+    assert [accuracy_within(found, cap) for cap in (10, 20, 30)] == [0.0, 1 / 3, 2 / 3]
+    assert [whole.task for whole in trajectories(one, "sum")] == ["t/1", "t/2", "t/3"]
+    assert [whole.reward for whole in trajectories(one, "sum", step=7)] == [0.0]
+    with pytest.raises(DataError, match="no measured attempts"):
+        attempts(one, step=3)

@@ -1,0 +1,239 @@
+"""Results of the experiments from runs that are finished on paper: the numbers they rest on, and plain sentences."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from manyeyes.core.errors import ConfigError
+from manyeyes.data.mixture import constant
+from manyeyes.recipes.reproduce import fig2, fig4, fig5, sft, table2, table6
+from manyeyes.recipes.reproduce.post_experiments import POST
+from manyeyes.recipes.reproduce.post_result import identity
+from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
+from manyeyes.recipes.reproduce.post_scale import Scale
+from manyeyes.view import figure_experiment
+from manyeyes.view.figure_panels import document
+
+from . import post_toys
+from .post_toys import finish, measured_attempt, real_scale, store
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return post_toys.start_at(tmp_path_factory.mktemp("start"))
+
+
+def asked(made: Made) -> list[str]:
+    """Names of what a run is measured on."""
+    return [one.name for one in getattr(made.work, "measured", ())]
+
+
+def told(result: dict[str, Any], words: str) -> str:
+    """The one sentence that holds these words."""
+    [found] = [sentence for sentence in result["sentences"] if words in sentence]
+    return found
+
+
+def vision(gain: float, *, calls: float = 0.75):
+    """Figures of visual runs that end at `gain` above 0.2, and begin at 0.2."""
+
+    def tell(arm: str, made: Made) -> dict[str, float]:
+        wobble = 0.01 * made.work.seed
+        names = asked(made)
+        return {f"{n}/reward": 0.2 + gain + wobble for n in names} | {f"{n}/calls": calls for n in names}
+
+    def begin(arm: str, name: str, value: float) -> float:
+        return value if name.endswith("calls") else value - gain
+
+    return tell, begin
+
+
+def result_of(name: str, scale: Scale, root: Path, tell, begin=None, plan: Plan | None = None) -> dict[str, Any]:
+    made = plan or POST[name].plan(scale)
+    finish(made, root, tell, curve=begin)
+    return POST[name].results(Finished(made, root), scale)
+
+
+def test_visual_rl_that_rises_by_twenty_points_is_shown(start: Path, tmp_path: Path) -> None:
+    scale = real_scale(start, seeds=3)
+    result = result_of("fig2", scale, tmp_path, *vision(0.2))
+    kinds = asked(fig2.vision_rl(scale, 0))
+    assert ": shown; +20.0 points" in told(result, "raises the mean reward")
+    assert f"({len(kinds)} of {len(kinds)} kinds)" in told(result, "Rising in all seeds")
+    assert "3 domains are asked for: shown" in told(result, "by at least 15 points")
+    assert "shown; before RL it does so in 75 %" in told(result, "call tools on real pictures")
+    assert len(kinds) >= 4 and len(result["panels"]) == len(kinds) + 1
+    assert len(result["figures"]["domains"]) == 3 and len(result["tables"][1]["rows"]) == 3
+
+
+def test_visual_rl_that_falls_is_not_shown_and_says_where(start: Path, tmp_path: Path) -> None:
+    result = result_of("fig2", real_scale(start), tmp_path, *vision(-0.1, calls=0.2))
+    assert "not shown" in told(result, "raises the mean reward") and "none (0 of" in told(result, "Rising in all seeds")
+    assert "domains none" in told(result, "by at least") and "are asked for: not shown" in told(result, "by at least")
+    assert "measure_" in told(result, "Lower than before") or "see_" in told(result, "Lower than before")
+    assert "not shown; before RL it does so in 20 %" in told(result, "call tools")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(0.03, "visual RL improves text"), (-0.03, "text is worse beyond noise"), (0.0, "text is not better")],
+)
+def test_text_is_compared_before_and_after_by_seed(start: Path, tmp_path: Path, change: float, words: str) -> None:
+    def tell(arm: str, made: Made) -> dict[str, float]:
+        added = change + 0.002 * made.work.seed * bool(change) if arm == table2.AFTER else 0.0
+        losses = [one.name for one in getattr(made.work, "losses", ())]
+        return {f"{n}/reward": 0.5 + 0.1 * made.work.seed + added for n in asked(made)} | {
+            f"{n}/loss": 3.0 + (0.2 if arm == table2.AFTER else 0.0) for n in losses
+        }
+
+    result = result_of("table2", real_scale(start, seeds=3), tmp_path, tell)
+    assert words in told(result, "after - before visual RL")
+    assert "+0.200 nats a token; language modelling is a little worse" in told(result, "held-out text")
+    assert result["tables"][2]["rows"][0] == ["MMLU-Pro", "84.7", "86.4", "+1.7"]
+
+
+def test_text_vision_sft_shows_the_same_conversations_with_their_pictures(start: Path) -> None:
+    scale = real_scale(start)
+    zero, other = (made.work.stages[0].mixture.segments[0] for made in (fig2.sft(scale, 0), sft.text_vision(scale, 0)))
+    swapped = {sft.SWAPPED.get(name, name): weight for name, weight in zero.weights.items()}
+    assert other.weights == swapped and "sft/text_vision" in other.weights
+    assert zero.vision == 0.0
+    assert other.vision == pytest.approx(zero.weights["sft/zero_vision"] / sum(zero.weights.values()), abs=1e-6)
+    with pytest.raises(ConfigError, match="must hold sft/zero_vision"):
+        sft.with_pictures(constant(0.0, weights={"small_talk": 1.0}))
+
+
+def test_zero_vision_is_compared_before_and_after_the_same_rl(start: Path, tmp_path: Path) -> None:
+    tell, begin = vision(0.2)
+
+    def worse(arm: str, made: Made) -> dict[str, float]:
+        lower = 0.1 if arm == sft.TEXT_VISION else 0.0
+        return {name: value - lower * name.endswith("reward") for name, value in tell(arm, made).items()}
+
+    result = result_of("sft", real_scale(start, seeds=3), tmp_path, worse, begin)
+    for when in ("before RL", "after RL"):
+        assert ": shown; +10.0 points" in told(result, f"better than text-vision SFT {when}")
+    assert "+20.0 points" in told(result, "Visual RL after text-vision SFT")
+
+
+ACCURATE = {"performance": 0.9, "parallelism": 4.0, "agents": 6.0, "critical_steps": 7.0, "finish": 0.95}
+SERIAL = {"performance": 0.2, "parallelism": 1.1, "agents": 0.3, "critical_steps": 9.0, "finish": 0.2}
+LONE = {"performance": 0.85, "parallelism": 1.0, "agents": 0.0, "critical_steps": 25.0, "finish": 0.0}
+IDLE = {"performance": 0.1, "parallelism": 3.0, "agents": 8.0, "critical_steps": 9.0, "finish": 0.1}
+
+
+def orchestrators(by_arm: dict[str, dict[str, float]]):
+    def tell(arm: str, made: Made) -> dict[str, float]:
+        wobble = 1 + 0.01 * made.work.seed
+        parts = by_arm.get(arm, ACCURATE)
+        return {f"{name}/part_{part}": value * wobble for name in asked(made) for part, value in parts.items()}
+
+    def begin(arm: str, name: str, value: float) -> float:
+        return SERIAL[name.rpartition("part_")[2]]
+
+    return tell, begin
+
+
+def test_parl_that_parallelises_is_shown_with_its_ablations(start: Path, tmp_path: Path) -> None:
+    arms = {fig4.ALONE: LONE, fig4.NO_PARALLEL: SERIAL, fig4.NO_FINISH: IDLE}
+    result = result_of("fig4", real_scale(start, seeds=3), tmp_path, *orchestrators(arms))
+    assert ": shown;" in told(result, "Accuracy (item-F1") and ": shown;" in told(result, "Parallelism rises")
+    assert "shown; 7.1 instead of 25.2 steps (28 %)" in told(result, "at most a third")
+    assert ": shown;" in told(result, "Without r_parallel") and ": shown;" in told(result, "Without r_finish")
+
+
+def test_ablations_that_change_nothing_are_not_shown(start: Path, tmp_path: Path) -> None:
+    result = result_of("fig4", real_scale(start), tmp_path, *orchestrators({fig4.ALONE: LONE | {"performance": 0.99}}))
+    assert "not shown" in told(result, "Without r_parallel") and "not shown" in told(result, "Without r_finish")
+    assert "not shown" in told(result, "at most a third")  # one agent alone is more accurate
+
+
+def test_ablations_leave_out_one_reward_each(start: Path) -> None:
+    plan = fig4.plan(real_scale(start))
+    full, no_parallel, no_finish = (plan[arm, 0].work.parl for arm in (fig4.FULL, fig4.NO_PARALLEL, fig4.NO_FINISH))
+    assert no_parallel == dataclasses.replace(full, parallel=dataclasses.replace(full.parallel, start=0.0))
+    assert no_finish == dataclasses.replace(full, finish=dataclasses.replace(full.finish, start=0.0))
+    assert plan[fig4.ALONE, 0].work.measured[0].place.world["mode"] == "alone"
+
+
+def test_table_6_has_the_three_benchmarks_and_the_reports_numbers(start: Path, tmp_path: Path) -> None:
+    arms = {table6.ALONE: LONE, table6.BEFORE: SERIAL}
+    scale = real_scale(start, seeds=3)
+    result = result_of("table6", scale, tmp_path, *orchestrators(arms))
+    assert ": shown; +5.1 points" in told(result, "deep (BrowseComp's form)")
+    assert "in 28 % of the critical steps. The report: +6.3" in told(result, "wide (WideSearch's form)")
+    assert "The report: +16.7 points." in told(result, "bench (in-house")
+    assert [row[0] for row in result["tables"][0]["rows"]][-1] == "bench (mean of the four)"
+    plan = table6.plan(scale)
+    tasks = [[one.place.tasks for one in plan[arm, 0].work.measured] for arm in table6.ARMS]
+    assert tasks[0] == tasks[1] == tasks[2]
+    assert plan[table6.AFTER, 0].start == fig4.plan(scale)[fig4.FULL, 0]
+
+
+def toggled(start: Path, tmp_path: Path, *, saved: float, lost: int = 0) -> dict[str, Any]:
+    """Toggle saves a share of the tokens, and `lost` of ten answers of each family are wrong that were right."""
+    scale = real_scale(start, seeds=2)
+    plan = fig5.plan(scale)
+    finish(plan, tmp_path, lambda arm, made: {"length": 30.0})
+    for (arm, seed), made in plan.items():
+        for name in asked(made) if not arm.startswith("run") else []:
+            store(
+                made.path(tmp_path),
+                [
+                    measured_attempt(
+                        name, f"{name}/{number}", tokens=round((100 + 10 * seed) * (1 - saved * (arm == fig5.WITH))),
+                        reward=float(number < 8 - lost * (arm == fig5.WITH)),
+                    )
+                    for number in range(10)
+                ],
+            )  # fmt: skip
+    return fig5.results(Finished(plan, tmp_path), scale)
+
+
+def test_toggle_that_saves_a_third_at_no_loss_is_shown_for_old_and_new_families(start: Path, tmp_path: Path) -> None:
+    result = toggled(start, tmp_path, saved=0.3)
+    assert "1 point of accuracy: shown." in result["sentences"][0]
+    for families in ("All families", "Families trained on", "Families not trained on"):
+        said = told(result, f"{families}:")
+        assert "30.0 % fewer" in said and "accuracy +0.0" in said
+    assert "no worse than without at 11 of 11 caps" in told(result, "Scaling") and ": shown;" in told(result, "Scaling")
+    whole = result["figures"]["compared"]["all"]
+    assert whole["pairs"] == 20 * len(result["figures"]["families"])
+    assert set(result["figures"]["trained_on"]) < set(result["figures"]["families"])
+
+
+def test_toggle_that_costs_accuracy_is_not_shown(start: Path, tmp_path: Path) -> None:
+    result = toggled(start, tmp_path, saved=0.4, lost=1)
+    assert "not shown" in result["sentences"][0] and "not shown" in told(result, "Scaling")
+    assert "accuracy -10.0 points" in told(result, "All families:")
+
+
+def test_without_toggle_is_the_same_run_but_for_toggle(start: Path) -> None:
+    plan = fig5.plan(real_scale(start, seeds=1))
+    with_it, without = (plan[f"run {arm}", 0].work for arm in (fig5.WITH, fig5.WITHOUT))
+    assert with_it.toggle is not None and without == dataclasses.replace(with_it, toggle=None)
+    asked_items = sum(one.count for one in plan[fig5.WITH, 0].work.measured)
+    assert asked_items >= 4000
+
+
+@pytest.mark.parametrize("name", POST)
+def test_more_seeds_may_be_added_to_an_experiment(start: Path, name: str) -> None:
+    one, three = (POST[name].plan(real_scale(start, seeds=seeds)) for seeds in (1, 3))
+    if name != "fig5":  # more seeds need fewer questions each
+        assert identity(one) == identity(three)
+        assert {made.key for made in one.values()} <= {made.key for made in three.values()}
+
+
+def test_a_result_is_drawn_and_told_with_the_report_beside_it(start: Path, tmp_path: Path) -> None:
+    result = result_of("fig2", real_scale(start), tmp_path, *vision(0.2))
+    assert json.loads(json.dumps(result)) == result
+    drawn = document(figure_experiment.picture(result))
+    assert drawn.startswith("<?xml") and drawn.count("RL steps") == len(result["panels"])
+    page = figure_experiment.markdown(result, picture="fig2.svg")
+    assert "![" in page and "## What the report says" in page and "2 seeds" in page and "--quick" not in page
+    assert figure_experiment.table(result)[1][-1][0] == "mean"
+    quick = figure_experiment.markdown(result | {"quick": True, "share": 0.5}, picture="x.svg")
+    assert "means nothing else" in quick and "at 50 % of its recipe's steps" in quick
