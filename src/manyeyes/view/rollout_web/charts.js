@@ -89,7 +89,8 @@ export class TimeChart {
       context.fillStyle = colours.grid;
       context.fillRect(LEFT, y - 0.5, width - LEFT - RIGHT, 1);
       context.fillStyle = colours.quiet;
-      context.fillText(this.format(value), LEFT - 6, y);
+      const label = this.format(value);
+      if (!(Math.abs(Number(label) - value) > (high - low) / 100)) context.fillText(label, LEFT - 6, y); // 0.25 is not "0"
     }
     context.textBaseline = "alphabetic";
     const steps = width < 420 ? 2 : 4;
