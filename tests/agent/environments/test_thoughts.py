@@ -69,3 +69,11 @@ def test_capabilities_choose_families() -> None:
         task_source(families=("poetry",))
     with pytest.raises(ConfigError, match="level"):
         task_source(levels=())
+
+
+def test_an_answer_that_was_cut_off_is_wrong_even_where_it_is_right() -> None:
+    task = thought_task("sum", 3, level=1)
+    judge = environment().judge
+    assert judge is not None
+    ends = [asyncio.run(judge(Case(task, Outcome(stop, str(task.truth))))).reward for stop in ("done", "cut_off")]
+    assert ends == [1.0, 0.0]

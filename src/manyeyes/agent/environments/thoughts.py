@@ -15,7 +15,7 @@ from typing import Any
 from manyeyes.agent.answer_rewards import same_answer
 from manyeyes.agent.chat_model import Sampling
 from manyeyes.agent.environment import Environment
-from manyeyes.agent.judge import Rewards
+from manyeyes.agent.judge import Case, Rewards
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
 from manyeyes.agent.toolset import Together
@@ -39,10 +39,15 @@ def environment(*, max_tokens: int = MAX_TOKENS, **fields: Any) -> Environment:
     """
     given: dict[str, Any] = {
         "name": "thoughts",
-        "judge": Rewards(correct=same_answer),
+        "judge": Rewards(correct=finished_right),
         "sampling": Sampling(temperature=1.0, top_p=1.0, max_tokens=max_tokens),
     }
     return Environment(lambda ctx: Together(), **(given | fields))
+
+
+def finished_right(case: Case) -> float:
+    """1 for the right answer of an attempt that came to its end; what was cut off is wrong, whatever it says."""
+    return same_answer(case) if case.outcome.finished else 0.0
 
 
 def task_source(
