@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from manyeyes.agent.registry import Found, Registry
 from manyeyes.core.errors import ConfigError
 from manyeyes.model.checkpoint import load_model
 from manyeyes.recipes.rl_execute import execute_rl
+from manyeyes.recipes.rl_places import Places
 from manyeyes.recipes.rl_run import PtxSpec, RlRun
 from manyeyes.rl.curriculum import CurriculumRule
 from manyeyes.rl.toggle import ToggleRule
@@ -99,3 +101,13 @@ def test_names_are_checked_before_anything_is_loaded(tmp_path: Path) -> None:
     run = little_run(tmp_path / "nowhere", places=(replace(PLACE, environment="sum"),), measured=())
     with pytest.raises(ConfigError, match="did you mean 'sums'"):
         executed(run, tmp_path / "run")
+
+
+def test_a_place_without_held_out_tasks_is_not_measured(tmp_path: Path) -> None:
+    from .post_worlds import sums, world
+
+    unsplit = Registry(
+        {"environments": {"sums": world}, "task_sources": {"sums": lambda seed=0: sums(seed)}}, installed=Found(())
+    )
+    with pytest.raises(ConfigError, match="takes no `split`"):
+        Places(little_run(tmp_path / "nowhere"), unsplit)

@@ -4,7 +4,8 @@
     shared     prompt | answer_1 | answer_2 | ...             p + K a: each answer sees the prompt and itself
 
 The last token of what is shared goes to each branch, because the first token of an answer is predicted from there, by
-every branch its own. Logits and gradients are those of whole samples. Pictures in the prompt are looked at once, too.
+every branch its own. Logits are those of whole samples, and gradients but for
+that of the experts' balance, which counts what is shared once. Pictures in the prompt are looked at once, too.
 
 Report: none (engineering). Shapes: K samples, p tokens of a beginning, a of a branch.
 """

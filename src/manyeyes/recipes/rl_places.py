@@ -13,6 +13,7 @@ from manyeyes.agent.chat_model import Sampling
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.registry import Registry
 from manyeyes.agent.task_source import TaskSource
+from manyeyes.core.errors import ConfigError
 from manyeyes.core.seeds import key
 from manyeyes.recipes.rl_run import PlaceSpec, RlRun
 from manyeyes.rl.curriculum import Curriculum
@@ -35,6 +36,12 @@ class Places:
         for spec in specs:
             self.registry.maker("environments", spec.environment)
             self.registry.maker("task_sources", spec.environment)
+        for one in run.measured:
+            if not _knows_splits(self.registry, one.place):
+                raise ConfigError(
+                    f"measured {one.name}: the task source of {one.place.environment} takes no `split`, so held-out "
+                    "tasks could be those that are learned from; give it one, or leave it unmeasured"
+                )
         self._made: dict[str, Environment] = {}
 
     def domains(self, curriculum: Curriculum | None) -> Domains:
@@ -74,14 +81,17 @@ class Places:
 
 
 def task_source_of(registry: Registry, spec: PlaceSpec, *, seed: int, split: str) -> TaskSource:
-    """The tasks of a place; a source that knows no splits gives others of its kind by another seed.
+    """The tasks of a place; one whose source knows no splits cannot be measured.
 
     Raises:
         ConfigError: there is none of that name, or it does not take these options.
     """
-    maker = registry.maker("task_sources", spec.environment)
-    splits = {"split": split} if "split" in signature(maker).parameters else {}
+    splits = {"split": split} if _knows_splits(registry, spec) else {}
     return registry.task_source(spec.environment, seed=seed, **splits, **spec.tasks)
+
+
+def _knows_splits(registry: Registry, spec: PlaceSpec) -> bool:
+    return "split" in signature(registry.maker("task_sources", spec.environment)).parameters
 
 
 async def _closed(environment: Any) -> None:

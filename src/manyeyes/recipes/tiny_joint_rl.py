@@ -13,11 +13,15 @@ from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.tiny_places import measured, sight_place, thought_place
 from manyeyes.rl.curriculum import CurriculumRule
 
+TASKS = 32
+"""Of each place: few enough to come again, or the curriculum would know none of them."""
 SIGHTS = (
-    *(sight_place(kind) for kind in ("count", "locate", "bars", "share", "dice", "gauge")),
-    *(sight_place(kind, tools=False) for kind in ("tallest", "print")),
+    *(sight_place(kind, size=TASKS) for kind in ("count", "locate", "bars", "share", "dice", "gauge")),
+    *(sight_place(kind, tools=False, size=TASKS) for kind in ("tallest", "print")),
 )
-THOUGHTS = tuple(map(thought_place, ("sum", "chain", "equation", "story", "most", "trace", "update")))
+THOUGHTS = tuple(
+    thought_place(family, size=TASKS) for family in ("sum", "chain", "equation", "story", "most", "trace", "update")
+)
 
 
 def tiny_joint_rl() -> RlRun:

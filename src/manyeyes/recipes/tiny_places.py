@@ -2,7 +2,6 @@
 
     sight_place("count")           a picture and a question, with code or without    (environment "sights")
     thought_place("sum")           a text problem, thought through                   (environment "thoughts")
-    swarm_place("wide")            a table to be filled, with sub-agents             (environment "parl")
 
 Domains are capabilities; pictures and text stand side by side in them.
 

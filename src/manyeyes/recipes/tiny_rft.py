@@ -2,7 +2,7 @@
 
     command      manyeyes run tiny.rft        (goes on from the newest finished run of `tiny.vision_rl`)
     hardware     2 CPU cores
-    data         attempts at pictures and text problems; a fifth of the tokens are dialogues of `tiny.sft`
+    data         attempts at pictures and text problems; three tenths of the tokens are dialogues of `tiny.sft`
     numbers      docs/experiments
 
 Report: §2.3 (rejection sampling back into fine-tuning).

@@ -157,6 +157,6 @@ class ParlReading(ParlDialogues):
 
 
 def dialogues() -> list[ParlDialogues]:
-    """The four collections, at the size that recipe `tiny.sft` draws from."""
+    """The four collections at one size; `tiny.sft` draws from the first three kinds by its own names."""
     kinds = (ParlOrchestrators, ParlWorkers, ParlAlone, ParlReading)
     return [kind(size=SIZE) for kind in kinds]

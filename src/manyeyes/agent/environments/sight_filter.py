@@ -6,6 +6,8 @@
 A task that is guessed as often as `share` of its attempts teaches guessing. One without a single verdict stays: nothing
 is known about it.
 
+No recipe calls it yet.
+
 Report: §2.3 (tasks "that necessarily require visual comprehension"); how they are found is an open choice.
 """
 

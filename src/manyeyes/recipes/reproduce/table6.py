@@ -3,7 +3,7 @@
     command      manyeyes reproduce table6
     chain        tiny → tiny.sft → tiny.parl, for each seed (the runs of fig4)
     benchmarks   deep (the form of BrowseComp), wide (that of WideSearch), and a small Swarm Bench: wild search, batch
-                 download, reading 120 documents, long-form writing
+                 download, reading among 120 documents, a report of many sections
 
 One agent has as many steps as it takes; swarms have the budget of critical steps that they are trained with. All get
 the same tasks. Swarm Bench is not trained on; its worlds are larger than those of training.
