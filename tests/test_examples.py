@@ -162,6 +162,21 @@ def test_rl_with_external_engine(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert capsys.readouterr().out.count("reward 0.") == 3
 
 
+def test_rl_smollm2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """With a toy in place of the weights, which are fetched, and of the tasks; the real ones: tests/recipes."""
+    pytest.importorskip("transformers")
+    from .model.toy_hugging_face import toy, vocabulary
+    from .recipes.test_smollm2 import RUN
+    from .recipes.toy_gym import toy_gym
+
+    toy().whole.save_pretrained(tmp_path / "toy")
+    vocabulary().save_pretrained(tmp_path / "toy")
+    asyncio.run(load("rl_smollm2").learn(RUN, tmp_path / "toy", tmp_path / "run", toy_gym(tmp_path)))
+    out = capsys.readouterr().out
+    assert "step 3/3" in out and "measured after step 3: sums" in out
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+
+
 def test_use_a_computer(capsys: pytest.CaptureFixture[str]) -> None:
     browser()
     asyncio.run(load("use_a_computer").main())

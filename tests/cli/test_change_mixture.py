@@ -3,7 +3,9 @@
 import pytest
 
 from manyeyes.cli.main import main
-from manyeyes.cli.run import Options, find_place, wanted
+from manyeyes.cli.run import wanted
+from manyeyes.cli.run_options import Options
+from manyeyes.cli.run_place import find_place
 from manyeyes.core.runlog import RunFolder
 
 RATIO = "stages.joint.mixture.segments.0.vision=0.3"

@@ -1,17 +1,21 @@
 """`manyeyes run` for RL and rejection sampling: where a run goes, what it starts from, what is refused."""
 
+import dataclasses
 import json
+import shutil
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from manyeyes.cli import run_training
 from manyeyes.cli.main import main
 from manyeyes.core.runlog import RunFolder
 from manyeyes.model.checkpoint_folder import CONFIG
 from manyeyes.model.checkpoint_staging import config_layout, write_json
 from manyeyes.model.config import tiny
-from manyeyes.recipes import RECIPES
+from manyeyes.recipes import RECIPES, recipe
 from manyeyes.recipes.rl_run import RlRun
 
 
@@ -28,6 +32,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, RunFolder]]:
         calls.append((run, folder))
         given["announce"]("step 1/1")
         if given["stop"]():
+            folder.log("rl", 1, reward=0.5)
             return False
         a_model(folder.path)
         folder.log("finished", 1, seconds=1.0)
@@ -46,8 +51,10 @@ def a_model(run: Path) -> Path:
     return run / "model"
 
 
-def a_finished(runs: Path, name: str) -> Path:
-    folder = RunFolder.create(runs / f"{name}-20260101-000000", {})
+def a_finished(runs: Path, name: str, *, when: str = "20260101", **changes: Any) -> Path:
+    """A finished run of a recipe; with changes, another run than the recipe's."""
+    made = dataclasses.replace(recipe(name), **changes)
+    folder = RunFolder.create(runs / f"{name}-{when}-000000", made.to_json())
     folder.log("finished", 1, seconds=1.0)
     folder.close()
     return a_model(folder.path)
@@ -69,6 +76,76 @@ def test_without_one_the_command_that_makes_it_is_named(runs: Path, capsys: pyte
     assert "manyeyes run tiny.sft" in capsys.readouterr().err
 
 
+def a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if Ctrl-C had been pressed."""
+    monkeypatch.setattr(run_training, "stop_requests", contextmanager(lambda notice: iter([lambda: True])))
+
+
+def test_what_was_stopped_goes_on_though_a_newer_start_is_there(
+    runs: Path, trained: list, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ["run", "tiny.vision_rl", "--threads", "1"]
+    old = a_finished(runs, "tiny.sft")
+    with monkeypatch.context() as patched:
+        a_stop(patched)
+        assert main(asked) == 130
+    out = capsys.readouterr().out
+    assert f"starts from: {old}" in out and "the same command goes on from here" in out
+    new = a_finished(runs, "tiny.sft", when="20260201")
+    assert main(asked) == 0
+    out = capsys.readouterr().out
+    assert "(goes on)" in out and f"starts from: {old} (--fresh starts from the newer {new})" in out
+    (first, folder), (again, same) = trained
+    assert first == again and folder.path == same.path and Path(again.start_model) == old.resolve()
+    assert main(asked) == 0  # that one is finished, and there is a newer start: another run
+    assert Path(trained[2][0].start_model) == new.resolve() and trained[2][1].path != folder.path
+    assert main(asked) == 0 and len(trained) == 3
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_fresh_starts_anew_and_the_newest_of_two_goes_on(
+    runs: Path, trained: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_finished(runs, "tiny.sft")
+    asked = ["run", "tiny.vision_rl", "--threads", "1"]
+    with monkeypatch.context() as patched:
+        a_stop(patched)
+        assert main(asked) == main([*asked, "--fresh"]) == 130
+    (_, first), (_, second) = trained
+    assert first.path != second.path
+    assert main(asked) == 0 and trained[2][1].path == second.path
+    assert main([*asked, "--fresh"]) == 0 and trained[3][1].path not in (first.path, second.path)
+
+
+def test_a_changed_run_an_unfinished_one_and_an_experiments_run_are_no_start(
+    runs: Path, trained: list, capsys: pytest.CaptureFixture
+) -> None:
+    plain = a_finished(runs, "tiny.joint_rl", seed=5)
+    ablation = a_finished(runs, "tiny.joint_rl", when="20260201", curriculum=None)
+    unfinished = RunFolder.create(runs / "tiny.joint_rl-20260301-000000", recipe("tiny.joint_rl").to_json())
+    a_model(unfinished.path)
+    experiment = RunFolder.create(
+        runs / "post-training" / "tiny.joint_rl-0-01234567", recipe("tiny.joint_rl").to_json()
+    )
+    experiment.log("finished", 1)
+    a_model(experiment.path)
+    assert main(["run", "tiny.toggle", "--threads", "1"]) == 0
+    assert Path(trained[0][0].start_model) == plain.resolve()
+    shutil.rmtree(plain.parent)
+    capsys.readouterr()
+    assert main(["run", "tiny.toggle", "seed=3"]) == 2
+    assert f"start_model={ablation.parent} names it" in capsys.readouterr().err and len(trained) == 1
+
+
+def test_rejection_sampling_shows_its_steps(runs: Path, trained: list, capsys: pytest.CaptureFixture) -> None:
+    start = a_finished(runs, "tiny.vision_rl")
+    assert main(["run", "tiny.rft", "--threads", "1"]) == 0
+    out = capsys.readouterr().out
+    ((run, folder),) = trained
+    assert run.name == "tiny.rft" and Path(run.start_model) == start.resolve()
+    assert "step 1/1" in out and "report:" in out and folder.report_path.exists()
+
+
 def test_a_folder_of_another_configuration_is_left_alone(runs: Path, trained: list, capsys: Any) -> None:
     a_finished(runs, "tiny.sft")
     folder = str(runs / "mine")
@@ -84,6 +161,11 @@ def test_a_folder_of_another_configuration_is_left_alone(runs: Path, trained: li
         (["tiny.vision_rl", "stps=3"], "did you mean steps"),
         (["tiny.vision_rl", "--steps-scale", "0"], "must be above 0"),
         (["tiny.vision_rl", "start_model=nowhere"], "no run 'nowhere'"),
+        (["tiny.vision_rl", "after="], "name one as start_model=FOLDER"),
+        (["tiny.joint_rl", 'ptx={"sources": {"small_tlk": 1}}'], "did you mean small_talk"),
+        (["tiny.rft", 'beside={"sft/zero_visoin": 1}'], "did you mean sft/zero_vision"),
+        (["tiny.vision_rl", "places.0.environment=sihgts"], "sights"),
+        (["tiny.vision_rl", "measured.0.place.environment=sihgts"], "sights"),
         (["tiny.sft", "--full"], "nothing goes on from tiny.sft"),
         (["tiny", "--full", "seed=3"], "--full runs several recipes"),
     ],
@@ -91,8 +173,11 @@ def test_a_folder_of_another_configuration_is_left_alone(runs: Path, trained: li
 def test_what_makes_no_sense_is_refused(
     runs: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture
 ) -> None:
-    a_finished(runs, "tiny.sft")
+    for name in ("tiny.sft", "tiny.vision_rl", "tiny.rft"):
+        a_finished(runs, name)
+    before = len(list(runs.iterdir()))
     assert main(["run", *arguments]) == 2
+    assert len(list(runs.iterdir())) == before
     assert words in capsys.readouterr().err
 
 
@@ -103,6 +188,22 @@ def test_full_runs_all_that_goes_on_from_a_recipe(runs: Path, trained: list, cap
     for (_, before), (run, _) in zip(trained, trained[1:], strict=False):
         assert Path(run.start_model) == (before.path / "model").resolve()
     assert main(["run", "tiny", "--full"]) == 0 and len(trained) == len(names)
+
+
+def test_full_gives_each_run_the_model_before_it_and_not_the_newest(
+    runs: Path, trained: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def with_another_sft(run: Any) -> None:
+        calls.append(run.name)
+        if run.name == "tiny.sft":
+            a_finished(runs, "tiny.sft", when="20991231")
+
+    monkeypatch.setattr(run_training, "write_report", lambda folder: with_another_sft(trained[-1][0]))
+    assert main(["run", "tiny", "--full", "--threads", "1"]) == 0 and len(calls) == len(trained)
+    by_name = {run.name: (run, folder) for run, folder in trained}
+    assert Path(by_name["tiny.vision_rl"][0].start_model) == (by_name["tiny.sft"][1].path / "model").resolve()
 
 
 def test_a_dry_run_makes_nothing(runs: Path, capsys: pytest.CaptureFixture) -> None:

@@ -6,17 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from manyeyes.cli import reproduce, reproduce_figures, reproduce_post, reproduce_progress, reproduce_table1
+from manyeyes.cli import reproduce, reproduce_figures, reproduce_plan, reproduce_progress, reproduce_table1
 from manyeyes.cli.main import main
+from manyeyes.cli.reproduce_plan import announcement, standings
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
+from manyeyes.recipes import recipe
 from manyeyes.recipes.reproduce.fig_trials import Standing
 from manyeyes.recipes.reproduce.pool import Job
-from manyeyes.recipes.reproduce.post_runs import ordered
+from manyeyes.recipes.reproduce.post_rates import Rates
+from manyeyes.recipes.reproduce.post_runs import jobs_of, ordered
 from manyeyes.recipes.reproduce.post_scale import Scale
 
 from ..recipes.post_toys import start_at, toy
@@ -44,6 +48,9 @@ def test_without_a_name_it_lists_the_experiments(capsys) -> None:
         (["fig2", "--processes", "-1"], "--processes must be 1 or more (0: one for each core), got -1"),
         (["fig2", "--minutes", "0"], "--minutes must be above 0, got 0"),
         (["fig2", "--model", "no-such-run"], "no run 'no-such-run'"),
+        (["fig2", "--start", "no-such-run"], "no run 'no-such-run'"),
+        (["table1", "--start", "x", "--dry-run"], "table1 trains from scratch; leave out --start, --dry-run"),
+        (["fig6", "--start", "x"], "fig6 trains nothing; leave out --start"),
     ],
 )
 def test_wrong_arguments_are_one_line(arguments, said, capsys) -> None:
@@ -79,14 +86,61 @@ def test_post_training_needs_a_run_of_tiny_and_says_how_to_get_one(tmp_path: Pat
 
 
 def test_runs_are_announced_with_their_minutes_and_what_is_there_already(tmp_path: Path) -> None:
-    scale = Scale(start_at(tmp_path / "start"), seeds=2, recipes=toy, share=0.5)
-    plan = {("arm", seed): scale.reinforced("tiny.toggle", seed, scale.tuned("tiny.sft", seed)) for seed in range(2)}
+    scale = Scale(start_at(tmp_path / "start"), seeds=3, recipes=toy, share=0.5)
+    plan = {("arm", seed): scale.reinforced("tiny.toggle", seed, scale.tuned("tiny.sft", seed)) for seed in range(3)}
     runs, root = ordered(plan.values()), tmp_path / "runs"
-    with runs[0].folder(root) as folder:
-        folder.log("finished", 1)
-    said = reproduce_post.announcement("fig5", runs, scale, root, cores=4)
-    assert "fig5: 4 runs, each at 50 % of its steps, about 22 min on 2 cores" in said
-    assert "2 x tiny.toggle        about 11 min" in said and "1 are there already; 4 at a time, about 22 min" in said
+    jobs_of(runs[:2], root)
+    with runs[0].folder(root) as first, runs[1].folder(root) as second:
+        first.log("finished", 2)
+        second.log("rl", 1)
+    rates = Rates(tokens=512 / 600, learned={"tiny.toggle": 120.0}, asked={})
+    found = standings(runs, root, rates)
+    said = announcement("fig5", found, scale, root, cores=2, rates=rates)
+    assert "fig5: 6 runs, RL at 50 % of its recipes' steps" in said and "from nothing; all start from" in said
+    assert "3 x tiny.sft             about 10.2 min each    1 there, 2 to make" in said
+    assert "under way" in said and "by the table of rates" in said and "made by other code" not in said
+    left = announcement("fig5", found, scale, root, cores=2, rates=replace(rates, runs=4))
+    assert "left by the rates of 4 finished runs here" in left
+    assert [one.share for one in found][:3] == [1.0, 0.99, 0.0]  # its only step is done, its measurement is not
+    assert not runs[2].path(root).exists()  # nothing is made by saying it
+
+
+def test_runs_of_other_code_are_named(tmp_path: Path, monkeypatch) -> None:
+    scale = Scale(start_at(tmp_path / "start"), seeds=1, recipes=toy)
+    runs, root = [scale.reinforced("tiny.toggle", 0, scale.start)], tmp_path / "runs"
+    [job] = jobs_of(runs, root)
+    job.folder.log("finished", 2)
+    monkeypatch.setattr(reproduce_plan, "code_digest", lambda: "changed")
+    said = announcement("fig5", standings(runs, root, Rates()), scale, root, cores=2, rates=Rates())
+    assert "nothing is left to make" in said and f"made by other code than this is ({job.folder.name})" in said
+
+
+def a_fine_tuning(tmp_path: Path) -> Path:
+    config = replace(recipe("tiny.sft"), start_model=str(start_at(tmp_path / "base", context=4096))).to_json()
+    run = RunFolder.create(tmp_path / "runs" / "tiny.sft-1", config)
+    start_at(run.path / "model", context=4096, seed=8)
+    return run.path
+
+
+@pytest.mark.parametrize("name", ["fig2", "table2", "sft", "fig4", "table6", "fig5"])
+def test_a_dry_run_says_what_would_be_made_and_makes_nothing(name, tmp_path: Path, monkeypatch, capsys) -> None:
+    tuned = a_fine_tuning(tmp_path)
+    monkeypatch.setenv("MANYEYES_RUNS", str(tmp_path / "runs"))
+    assert main(["reproduce", name, "--dry-run", "--start", tuned.name, "--processes", "2"]) == 0
+    said = capsys.readouterr().out
+    assert f"{name}: " in said and "start from one fine-tuning" in said and "to make" in said
+    assert "x tiny.sft" not in said and (name == "sft") == ("1 x text-vision-sft" in said)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [tuned.name]
+
+
+def test_what_is_no_fine_tuning_is_no_start(tmp_path: Path, monkeypatch, capsys) -> None:
+    tuned = a_fine_tuning(tmp_path)
+    config = RunFolder.open(tuned).config()
+    RunFolder.open(tuned).write_config(config | {"name": "tiny"})
+    assert main(["reproduce", "fig2", "--dry-run", "--start", str(tuned / "model")]) == 2
+    assert "expected a finished run of tiny.sft, got one of tiny" in capsys.readouterr().err
+    assert main(["reproduce", "fig8", "--model", f"{tuned},{tuned}", "--seeds", "3"]) == 2
+    assert "measures 2 trained runs, a seed each" in capsys.readouterr().err
 
 
 def test_progress_of_runs_tells_what_is_left_and_what_runs(tmp_path: Path) -> None:
@@ -115,7 +169,7 @@ def test_post_training_survives_a_kill_and_shares_its_runs(tmp_path: Path) -> No
     _wait_for_quiet(root)
     done = subprocess.run([*called, "--write-docs", str(tmp_path / "docs")], env=runs, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert tuned.read_bytes() == before and "are there already" in done.stdout
+    assert tuned.read_bytes() == before and "1 there" in done.stdout
     for run in map(RunFolder, root.iterdir()):
         steps = [row.step for row in run.metrics("rl")]
         assert steps == list(range(1, len(steps) + 1)) and len(run.metrics("finished")) == 1

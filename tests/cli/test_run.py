@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from manyeyes.cli import run as command
+from manyeyes.cli import run_training
 from manyeyes.cli.main import main
-from manyeyes.cli.run import Options, find_place, stop_requests, wanted
+from manyeyes.cli.run import wanted
 from manyeyes.cli.run_lock import claimed
+from manyeyes.cli.run_options import Options
+from manyeyes.cli.run_place import find_place
+from manyeyes.cli.run_training import stop_requests
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes.run import Run
 
@@ -35,6 +38,13 @@ def trained(monkeypatch) -> list[RunFolder]:
 
     monkeypatch.setattr(execute, "execute", stand_in)
     return folders
+
+
+def recipe_of(options: Options) -> Run:
+    """As wanted; a run of stages."""
+    run = wanted(options)
+    assert isinstance(run, Run)
+    return run
 
 
 def test_a_run_is_started_and_then_known_as_finished(runs, trained, capsys) -> None:
@@ -74,7 +84,7 @@ def test_an_unfinished_run_is_found_and_damaged_neighbours_are_passed_over(runs)
 def test_a_stopped_run_says_so(runs, trained, capsys, monkeypatch) -> None:
     from contextlib import contextmanager
 
-    monkeypatch.setattr(command, "stop_requests", contextmanager(lambda notice: iter([lambda: True])))
+    monkeypatch.setattr(run_training, "stop_requests", contextmanager(lambda notice: iter([lambda: True])))
     assert main(["run", "tiny", "--threads", "1"]) == 130
     assert "stopped and saved; the same command goes on" in capsys.readouterr().out
 
@@ -124,7 +134,7 @@ def test_all_missing_files_are_named_before_a_folder_is_made(runs, trained, caps
 @pytest.mark.parametrize("field", ["start_vision", "vocabulary"])
 def test_what_a_run_began_with_is_not_needed_to_go_on(field, runs, trained, tmp_path, capsys) -> None:
     ask = ["run", "tiny", f"{field}={tmp_path / 'gone'}", "--threads", "1"]
-    folder = RunFolder.create(runs / "tiny-20261124-101500", wanted(Options("tiny", (ask[2],))).started().to_json())
+    folder = RunFolder.create(runs / "tiny-20261124-101500", recipe_of(Options("tiny", (ask[2],))).started().to_json())
     assert main(ask) == 2 and "there is no such" in capsys.readouterr().err
     (folder.checkpoints / "step_00000001.incomplete").mkdir(parents=True)
     (folder.checkpoints / "step_00000001.incomplete" / "state.json").write_text("{}")
@@ -189,5 +199,5 @@ def test_the_first_signal_asks_and_the_second_stops_at_once() -> None:
 
 def test_paths_are_shown_from_where_the_user_is(runs, trained, capsys) -> None:
     assert main(["run", "tiny", "--folder", "mine", "--threads", "1"]) == 0
-    assert "run folder: mine\n" in capsys.readouterr().out
+    assert "run folder:  mine\n" in capsys.readouterr().out
     assert Path("mine/report.html").exists()

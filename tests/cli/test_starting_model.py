@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from manyeyes.cli.main import main
-from manyeyes.cli.run import Options, find_place, wanted
+from manyeyes.cli.run import wanted
+from manyeyes.cli.run_options import Options
+from manyeyes.cli.run_place import find_place
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes import recipe
 

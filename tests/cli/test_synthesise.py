@@ -89,14 +89,20 @@ def test_a_model_of_ones_own_is_a_teacher(runs: Path, seeds: str, random_model: 
     """It has learned nothing, so nothing is kept; what it said is there all the same."""
     assert ran(seeds, "--teacher", str(random_model), "--tokens", "8", "--seeds", "2", "--folder", "out") == 1
     assert "nothing was kept" in capsys.readouterr().out
-    assert json.loads(Path("out/report.json").read_text())["candidates"] == 2
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["candidates"] == 2 and all(counts["unasked"] == 0 for counts in report["teachers"].values())
 
 
 def test_another_question_needs_another_folder(runs: Path, seeds: str) -> None:
     with endpoint() as url:
         assert ran(seeds, "--teacher", f"a@{url}", "--folder", "out") == 0
-        with pytest.raises(ConfigError, match="was begun with .*'seed': 0"):
+        with pytest.raises(ConfigError, match="out was begun with seed 0, not 1; name another"):
             ran(seeds, "--teacher", f"a@{url}", "--folder", "out", "--seed", "1")
+        with pytest.raises(ConfigError, match="instruction None, not 'Be brief.'"):
+            ran(seeds, "--teacher", f"a@{url}", "--folder", "out", "--instruction", "Be brief.")
+        Path("out/config.json").write_text("{")
+        with pytest.raises(ConfigError, match="no folder of this command"):
+            ran(seeds, "--teacher", f"a@{url}", "--folder", "out")
         Path("else").mkdir()
         Path("else/notes.txt").write_text("mine")
         with pytest.raises(ConfigError, match="not empty; name another --folder"):
@@ -109,6 +115,9 @@ def test_another_question_needs_another_folder(runs: Path, seeds: str) -> None:
         (["nothing", "--teacher", "a@http://x"], "no domain 'nothing'; there are reasoning"),
         (["tools"], "name a teacher"),
         (["tools", "--teacher", "a@ftp://x"], "must begin with http"),
+        (["tools", "--teacher", "a@localhost:8000"], "begins with http:// or https://"),
+        (["tools", "--teacher", "a@http://x", "--keep", "0"], "--keep must be at least 1"),
+        (["tools", "--teacher", "a@http://a-b.c", "--judge", "a@http://a.b.c"], "would both be sent the key in"),
         (["tools", "--teacher", "@http://x"], "expected NAME@URL"),
         (["tools", "--teacher", "gone"], "no run 'gone'"),
         (["tools", "--teacher", "a@http://x", "--judge", "gone"], "no run 'gone'"),
@@ -130,3 +139,30 @@ def test_no_host_is_sent_the_key_of_another(monkeypatch) -> None:
     assert key_for(one, [one]) == key_for(one, [one, named("c@https://api.a.com/v1")]) == "key-of-one-host"
     assert key_for(other, [one, other]) == "key-of-the-other" and key_for(one, [one, other]) == ""
     assert Models(["a@https://api.a.com/v1"], at_once=1).keys == ["key-of-one-host"]
+
+
+def test_people_are_told_when_seeds_are_left_out(runs: Path, seeds: str, capsys) -> None:
+    many = [json.dumps({"prompt": f"What is {n} + 1?", "truth": str(n + 1)}) for n in range(70)]
+    Path(seeds).write_text("\n".join(many))
+    with endpoint() as url:
+        assert ran(seeds, "--teacher", f"a@{url}", "--folder", "some", "--seeds", "2") == 0
+        assert "holds 70 seeds; --seeds takes the first 2" in capsys.readouterr().out
+        assert ran(seeds, "--teacher", f"a@{url}", "--folder", "all") == 0
+    out = capsys.readouterr().out
+    assert "70 seeds, 1 teacher, in all" in out and "takes the first" not in out
+    assert json.loads(Path("all/report.json").read_text())["candidates"] == 70
+
+
+def test_names_of_models_may_hold_what_names_of_hosts_cannot() -> None:
+    one = named("me@org/model@https://API.a.com/v1")
+    assert (one.name, one.host) == ("me@org/model", "api.a.com")
+
+
+def test_a_model_of_ones_own_is_written_down_by_name_alone(random_model: Path, tmp_path: Path) -> None:
+    assert named(str(random_model)).label in random_model.parts[-2:]
+    run = tmp_path / "run-1"
+    (run / "model").mkdir(parents=True)
+    (run / "model" / "config.json").write_text("{}")
+    (run / "config.json").write_text("{}")
+    (run / "metrics.jsonl").write_text("")
+    assert named(str(run)).label == "run-1" and named(str(run / "model")).label == "run-1"

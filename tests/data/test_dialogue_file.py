@@ -49,6 +49,12 @@ def test_a_line_is_a_dialogue(tmp_path: Path) -> None:
     assert mine.dialogue(1) == Dialogue("mine.jsonl:3", (user("2 + 2?"), assistant("4")))
 
 
+def test_other_fields_are_left_alone() -> None:
+    told = SAID | {"id": "x", "refusal": None, "annotations": [], "reasoning_details": [], "thinking": None}
+    line = {"messages": [ASKED | {"index": 0}, told], "source": "me", "tool_choice": "auto", "metadata": {"tool": 1}}
+    assert read_line(json.dumps(line), "x") == (Dialogue("x", (user("2 + 2?"), assistant("4"))),)
+
+
 def test_calls_are_named_as_the_model_names_them_and_results_follow() -> None:
     messages = [ASKED, a_call({"a": 2}), a_result(), a_call('{"a":3}', call_id="other"), a_result("other"), SAID]
     (dialogue,) = read_line(json.dumps({"messages": messages, "tools": [ADD]}), "x")
@@ -87,6 +93,22 @@ def test_a_thinking_conversation_is_a_dialogue_for_each_turn_that_reasons(field:
         ({"messages": [ASKED, a_call(), SAID], "tools": [ADD]}, r"messages\[2\] comes before the result of functions"),
         ({"messages": [ASKED, a_result(), SAID], "tools": [ADD]}, "answers the call 'call_x9', which no"),
         ({"messages": [{"role": "user", "content": [{"type": "audio"}]}, SAID]}, "Invalid value 'audio'"),
+        ({"message": [ASKED, SAID]}, "the line has a field 'message'; write it as 'messages'"),
+        ({"messages": [ASKED, SAID], "functions": [ADD]}, "field 'functions'; write it as 'tools'"),
+        ({"messages": [ASKED, SAID], "Tools": [ADD]}, "field 'Tools'; write it as 'tools'"),
+        (
+            {"messages": [ASKED, SAID | {"thinking": "two twos"}]},
+            r"messages\[1\] .*'reasoning_content', or",
+        ),
+        ({"messages": [ASKED, SAID | {"toolCalls": []}]}, r"messages\[1\] .*'toolCalls'; write it as 'tool_calls'"),
+        (
+            {"messages": [ASKED, a_call() | {"tool_calls": [{"function": {"name": "add", "args": {}}}]}, SAID]},
+            r"messages\[1\].tool_calls.function .*'args'; write it as 'arguments'",
+        ),
+        (
+            {"messages": [ASKED, SAID], "tools": [{"function": {"name": "add", "parameter": {}}}]},
+            r"tools\[0\].function has a field 'parameter'; write it as 'parameters'",
+        ),
     ],
 )
 def test_what_a_line_may_not_be(line: Any, says: str) -> None:

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from manyeyes.core.errors import DataError
 from manyeyes.core.media import Grid, Media
 from manyeyes.core.sample import Sample
+from manyeyes.core.trajectory import UNROUTED
 from manyeyes.data.packing import Pack, pack, stack, unpack
-from manyeyes.data.shared_beginnings import LEAST, bundles, pack_shared, shared_tokens
+from manyeyes.data.shared_beginnings import LEAST, LONGEST, bundles, clusters, pack_shared, shared_tokens
+from manyeyes.model.packed_attention import LONGEST_TILED
 
 PAD, MEDIA_PAD = 99, 77
+COLUMNS = ("ids", "weights", "logprobs", "advantages", "versions")
 PICTURE = Media(np.zeros((4, 3, 8, 8), np.uint8), Grid(1, 2, 2))
 
 
@@ -58,7 +61,7 @@ def test_each_sample_sees_all_of_itself_once(groups: list[tuple[int, list[int]]]
         assert weight == wanted[name].weights.sum()
     batch = stack(rows)
     whole = sum(one.length for group in made for one in group)
-    assert batch.tokens <= whole
+    assert batch.tokens <= whole == batch.seen
     for column, blank in ((batch.logprobs_BT, 0), (batch.advantages_BT, 0), (batch.versions_BT, -1)):
         assert column is not None and (column[batch.weights_BT == 0] == blank).all()
 
@@ -116,10 +119,66 @@ def test_rows_that_share_are_not_taken_apart() -> None:
         unpack(row)
 
 
-@pytest.mark.parametrize("continued", [(0, -1), (-1, 0, 1), (-1,)])
+@pytest.mark.parametrize("continued", [(0, -1), (-1, 0, 1), (-1,), (-1, -1, 2), (-1, -2, -1), (-1, -1, -1, -1)])
 def test_what_cannot_be_continued_is_refused(continued: tuple[int, ...]) -> None:
     ones = [sample(f"{n}", [1, 2, 3], [n]) for n in range(3)]
-    if max(continued) < 0:
-        continued = (-1, -1, 2)
     with pytest.raises(DataError, match="continues"):
         pack(ones, 64, pad_id=PAD, continued=continued)
+    empty = dataclasses.replace(ones[0], **{name: getattr(ones[0], name)[:0] for name in COLUMNS})
+    with pytest.raises(DataError, match="not empty"):
+        pack([empty, ones[1]], 64, pad_id=PAD, continued=(-1, 0))
+
+
+def routed(one: Sample, *, differs_at: int | None = None) -> Sample:
+    """As every sample; at one place as no other."""
+    routing = np.tile(np.array([[0, 1], [2, 3]], np.uint16), (one.length, 1, 1))
+    if differs_at is not None:
+        routing[differs_at, 1] = [4, 5]
+    return dataclasses.replace(one, routing=routing)
+
+
+def test_what_was_routed_in_several_ways_is_not_shared() -> None:
+    """A token that is computed once is sent to one set of experts; where attempts part, replay needs each one's own."""
+    ones = [sample(f"{n}", list(range(40)), [n] * 3) for n in range(3)]
+    assert shared_tokens([routed(one) for one in ones]) == 39
+    assert shared_tokens([routed(ones[0]), routed(ones[1], differs_at=20), routed(ones[2], differs_at=30)]) == 20
+    assert shared_tokens([routed(ones[0]), routed(ones[1], differs_at=41)]) == 39  # behind what they share
+    assert shared_tokens([routed(ones[0]), ones[1]]) == 0
+    backwards, unknown = routed(ones[1]), routed(ones[2])
+    backwards.routing[...] = backwards.routing[..., ::-1]
+    unknown.routing[25:] = UNROUTED
+    assert shared_tokens([routed(ones[0]), backwards]) == 39 and shared_tokens([routed(ones[0]), unknown]) == 25
+    (row,) = pack_shared([[routed(ones[0]), routed(ones[1], differs_at=20)]], 100, pad_id=PAD)
+    assert row.routing is not None and row.continues is not None
+    assert row.routing[row.segments == 2][0, 1].tolist() == [4, 5] and (row.segments == 0).sum() == 20
+
+
+def test_samples_of_a_group_are_parted_by_what_they_begin_with() -> None:
+    """A main agent and two kinds of others begin with one system prompt; each kind goes on in its own way."""
+    system, main, reader = [7] * 20, list(range(200, 260)), list(range(300, 340))
+    made = [
+        sample(f"{attempt}/{kind}", [*system, *words], [attempt] * 5)
+        for attempt in range(4) for kind, words in (("main", main), ("reader", reader))
+    ]  # fmt: skip
+    lonely = sample("lonely", list(range(50)), [1])
+    parts = clusters([*made, lonely])
+    kinds = [{one.name.rpartition("/")[2] for one in part} for part in parts]
+    assert sorted(map(sorted, kinds)) == [["lonely"], ["main"], ["reader"]]
+    rows = stack(pack_shared([[*made, lonely]], 256, pad_id=PAD))
+    assert rows.seen - rows.tokens == 3 * 79 + 3 * 59
+    assert sorted(name for row in rows.names for name in row if "[" not in name) == sorted(
+        one.name for one in [*made, lonely]
+    )
+    apart = [sample(f"{n}", [*system, n], [n]) for n in range(5)]  # nothing in common but the system prompt
+    assert [len(part) for part in clusters(apart)] == [5]
+
+
+def test_a_branch_whose_attention_would_keep_more_than_a_whole_samples_is_left_whole() -> None:
+    assert LONGEST == LONGEST_TILED
+    prompt = list(range(100, 700))
+    ones = [sample(f"{n}", prompt, [n] * length) for n, length in enumerate((300, 300, 700))]
+    made = list(bundles(ones, 4096))
+    assert sorted(len(one.samples) for one in made) == [1, 3]
+    for bundle in made:
+        for branch in bundle.samples[1:]:
+            assert branch.length * (2 * bundle.samples[0].length + branch.length) <= LONGEST**2

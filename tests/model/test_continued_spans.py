@@ -78,6 +78,33 @@ def test_flex_attention_sees_the_same(threshold: float | None) -> None:
         torch.testing.assert_close(ours.max_logit_H, theirs.max_logit_H, atol=1e-5, rtol=1e-5)
 
 
+def test_experts_and_balance_are_those_of_whole_samples() -> None:
+    """What several begin with counts with each of them, though it is computed once."""
+    model, generator = build(tiny(), seed=1), torch.Generator().manual_seed(0)
+    segments_BT, continues_BT, positions_BT = row_of(BRANCHES)
+    ids_BT = torch.randint(0, 1700, segments_BT.shape, generator=generator, dtype=torch.int32)
+    places = [torch.arange(5)]
+    begin, end = 5, 5 + BEGINNING
+    for length in BRANCHES:
+        places.append(torch.cat([torch.arange(begin, begin + BEGINNING), torch.arange(end, end + length)]))
+        end += length
+    whole_BT = ids_BT[:, torch.cat(places)]
+    segment_BT = torch.cat([torch.full((len(place),), n) for n, place in enumerate(places)])[None].int()
+    shared = model.language_model.model(
+        model.embed(ids_BT), positions_BT=positions_BT, segments_BT=segments_BT, continues_BT=continues_BT, collect=True
+    )
+    whole = model(whole_BT, segments_BT=segment_BT, collect=True)
+    assert shared.expert_counts_LE is not None and whole.expert_counts_LE is not None
+    assert shared.expert_counts_LE.equal(whole.expert_counts_LE)
+    assert whole.aux_loss > 0
+    torch.testing.assert_close(shared.aux_loss, whole.aux_loss, atol=0, rtol=1e-5)
+
+
+def test_a_segment_that_continues_nothing_of_its_row_is_refused() -> None:
+    with pytest.raises(ValueError, match="segment 1 of row 0 continues segment 7"):
+        spans_of(torch.tensor([[0, 0, 1]]), rows=1, length=3, continues_BT=torch.tensor([[-1, -1, 7]]))
+
+
 def test_half_precision_on_a_cpu_says_that_it_cannot() -> None:
     segments_BT, continues_BT, positions_BT = row_of((4, 11))
     model = build(tiny(), seed=1, compute_dtype=torch.bfloat16)

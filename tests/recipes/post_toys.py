@@ -34,10 +34,10 @@ Tell = Callable[[str, Made], Mapping[str, float]]
 """From arm and run to the figures of its last measurement."""
 
 
-def start_at(folder: Path, *, context: int = 0) -> Path:
+def start_at(folder: Path, *, context: int = 0, seed: int = 7) -> Path:
     """A checkpoint of an untrained miniature."""
     config = miniature().with_context(context) if context else miniature()
-    weights.save(build(config, seed=7), folder, config, dtype=torch.float32)
+    weights.save(build(config, seed=seed), folder, config, dtype=torch.float32, replace=True)
     Tokenizer.tiny().save(folder / "tiktoken.model")
     return folder
 

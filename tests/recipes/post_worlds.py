@@ -1,12 +1,15 @@
 """A small model and a world of sums for post-training, quick enough for tests."""
 
 import dataclasses
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from manyeyes.agent.answer_rewards import number
+from manyeyes.agent.chat_model import Sampling
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.judge import Rewards
 from manyeyes.agent.registry import Found, Registry
@@ -18,26 +21,39 @@ from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.model import checkpoint
 from manyeyes.model import config as models
 from manyeyes.model.multimodal import build
-from manyeyes.recipes.rl_run import Measured, PlaceSpec, RlRun
+from manyeyes.recipes.rl_parts import Measured, PlaceSpec
+from manyeyes.recipes.rl_run import RlRun
 
 
-def checkpoint_of_little(path: Path) -> Path:
+def checkpoint_of_little(path: Path, *, seed: int = 3) -> Path:
     """A model of half the width of `tiny`, random, with its vocabulary."""
     config = models.tiny_lm()
-    checkpoint.save(build(config, seed=3), path, config, dtype=torch.float32)
+    checkpoint.save(build(config, seed=seed), path, config, dtype=torch.float32)
     Tokenizer.tiny().save(path / "tiktoken.model")
     return path
 
 
-def sums(seed: int = 0, split: str = "train") -> Tasks:
-    """30 sums to learn from, 10 others to be asked."""
-    first, size = (0, 30) if split == "train" else (30, 10)
+def sums(seed: int = 0, split: str = "train", *, size: int = 30, epochs: int | None = None) -> Tasks:
+    """Sums to learn from, 10 others to be asked."""
+    first, size = (0, size) if split == "train" else (30, 10)
 
     def at(n: int) -> Task:
         a, b = divmod(first + n, 7)
         return Task(f"sum/{a}/{b}", f"{a} + {b} = ?", truth=a + b)
 
-    return Tasks(at, size=size, epochs=None, seed=seed, name=f"sums/{split}")
+    return Tasks(at, size=size, epochs=epochs, seed=seed, name=f"sums/{split}")
+
+
+def looks(
+    seed: int = 0, split: str = "train", *, size: int = 100, epochs: int | None = None, dropped: Collection[str] = ()
+) -> Tasks:
+    """Tasks of which some can be left out."""
+    kept = [number for number in range(size) if f"look/{split}/{number}" not in dropped]
+
+    def at(n: int) -> Task:
+        return Task(f"look/{split}/{kept[n]}", f"What is {kept[n]}?", truth=kept[n])
+
+    return Tasks(at, size=len(kept), epochs=epochs, seed=seed, name=f"looks/{split}/{len(kept)}")
 
 
 async def said_anything(case: Any) -> float:
@@ -51,7 +67,35 @@ def world(*, lenient: bool = True) -> Environment:
     return Environment(lambda ctx: Together(), judge=judge, name="sums")
 
 
-REGISTRY = Registry({"environments": {"sums": world}, "task_sources": {"sums": sums}}, installed=Found(()))
+def looking(*, blind: bool = False, guess: int = 2) -> Environment:
+    """Without its picture every `guess`-th task is solved, whatever is said."""
+
+    async def guessed(case: Any) -> float:
+        return float(case.task.truth % guess == 0)
+
+    return Environment(lambda ctx: Together(), judge=Rewards(odd=guessed if blind else said_anything), name="looks")
+
+
+def asking() -> Environment:
+    """What an attempt is worth, a frozen agent says."""
+    sub = replace(world(), sampling=Sampling(1.0, 1.0, 6, extra={"thinking": False}))
+
+    async def asked(case: Any) -> float:
+        outcome = await case.ctx.spawn(Task(f"{case.task.id}/sub", case.outcome.text or "?"), sub, role="critic")
+        return float(len(outcome.text) % 2)
+
+    return Environment(lambda ctx: Together(), judge=Rewards(said=asked), name="asks")
+
+
+REGISTRY = Registry(
+    {
+        "environments": {"sums": world, "looks": looking, "asks": asking},
+        "task_sources": {"sums": sums, "looks": looks, "asks": sums},
+    },
+    installed=Found(()),
+)
+LOOKS = PlaceSpec("looks", "perception", "looks", tasks={"size": 12}, answer_tokens=4)
+ASKS = PlaceSpec("asks", "agentic", "asks", answer_tokens=4)
 PLACE = PlaceSpec("sums", "reasoning", "sums", answer_tokens=4)
 
 

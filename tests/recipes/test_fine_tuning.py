@@ -188,7 +188,7 @@ def test_the_recipe_has_no_picture_anywhere_and_trains_the_language_model_alone(
 def test_the_first_batch_of_the_recipes_dialogues(tmp_path: Path) -> None:
     run = recipe("tiny.sft")
     sources = _Sources(run, Tokenizer.tiny(), RunFolder.create(tmp_path / "run", {}), None)
-    stage = dataclasses.replace(run.stages[0], mixture=constant(0.0, weights=DIALOGUES))
+    stage = dataclasses.replace(run.stages[-1], mixture=constant(0.0, weights=DIALOGUES))
     with sources.loader(stage, None) as loader:
         batch = next(loader).batch
     assert batch.fill > 0.9 and not batch.media and batch.weights_BT.max() == 1

@@ -9,7 +9,7 @@ from manyeyes.core.errors import DataError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes.reproduce.post_attempts import accuracy_within, attempts, pairs, trajectories
 from manyeyes.recipes.reproduce.post_curves import Curve, curve, last_figures, mean_curve
-from manyeyes.recipes.reproduce.post_findings import of_items, points, risen
+from manyeyes.recipes.reproduce.post_findings import of_clusters, points, risen
 
 from .post_toys import measured_attempt, store
 
@@ -29,10 +29,15 @@ def test_a_rise_is_shown_where_all_seeds_rise_beyond_noise(before, after, outcom
     assert risen(before, after)[1] == outcome
 
 
-def test_many_items_have_an_interval_of_their_own() -> None:
-    found = of_items([1.0, 0.0, 0.0, -1.0] * 100)
-    assert found.mean == 0 and found.low == pytest.approx(-0.0694, abs=1e-3) and found.seeds == 400
-    assert math.isinf(of_items([1.0]).low) and "one seed" in points(of_items([1.0]))
+def test_differences_of_a_cluster_count_as_one() -> None:
+    alone = of_clusters([1.0, 0.0, 0.0, -1.0] * 100, range(400))
+    assert alone.mean == 0 and alone.low == pytest.approx(-0.0694, abs=1e-3) and alone.seeds == 400
+    twice = of_clusters([1.0, 0.0, 0.0, -1.0] * 200, [*range(400), *range(400)])  # the same questions once more
+    assert twice.low == pytest.approx(alone.low) and twice.seeds == 400
+    four = of_clusters([1.0, 0.0, 0.0, -1.0] * 100, [0, 1, 2, 3] * 100)
+    assert four.low == pytest.approx(-1.96 * math.sqrt(2 / 3) / 2) and four.seeds == 4
+    one = of_clusters([1.0, 0.0], ["q", "q"])
+    assert math.isinf(one.low) and "one question" in points(one, of="questions")
 
 
 def folder(path: Path, *rows: tuple[str, int, dict[str, float]]) -> RunFolder:
@@ -97,3 +102,17 @@ def test_attempts_at_the_same_task_make_pairs_and_caps_cut_the_long_ones_off(tmp
     assert [whole.reward for whole in trajectories(one, "sum", step=7)] == [0.0]
     with pytest.raises(DataError, match="no measured attempts"):
         attempts(one, step=3)
+
+
+def test_attempts_of_weights_that_a_kill_has_undone_are_not_those_of_the_step(tmp_path: Path) -> None:
+    def attempt(place: str, task: str, mark: str, reward: float):
+        made = measured_attempt(place, task, reward=reward, tokens=4, step=5)
+        made.name = f"{task}/5/{place}/0.{mark}/0"
+        return made
+
+    run = folder(tmp_path / "a")
+    store(run.path, [attempt("sum", "t/1", "dead", 0.0), attempt("sum", "t/2", "dead", 0.0)])
+    store(run.path, [attempt("sum", "t/1", "live", 1.0), attempt("text", "t/9", "same", 1.0)])
+    found = attempts(run, step=5)
+    assert {key: one.reward for key, one in found.items()} == {("sum", "t/1#0"): 1.0, ("text", "t/9#0"): 1.0}
+    assert [one.task for one in trajectories(run, "sum", step=5)] == ["t/1"]

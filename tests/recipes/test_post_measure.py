@@ -1,5 +1,6 @@
 """A measurement of a finished model: figures, every attempt kept, nothing asked twice, stopped and gone on with."""
 
+import asyncio
 import dataclasses
 from pathlib import Path
 
@@ -75,6 +76,38 @@ def test_what_was_asked_before_a_stop_is_not_asked_again(start: Path, tmp_path: 
         after = {one.name: one.stored for one in store.find()}
     assert 0 < len(before) < len(after) == 80 and before.items() <= after.items()
     assert len(folder.metrics("evaluation")) == 1
+
+
+def test_what_attempts_took_is_told_and_not_twice(start: Path, tmp_path: Path) -> None:
+    folder = measured(measuring(start), tmp_path / "run")
+    [rate] = folder.metrics(post_measure.RATE)
+    [finished] = folder.metrics("finished")
+    assert rate.values["environment"] == "sums" and rate.values["attempts"] == 12
+    assert 0 < rate.values["seconds"] == finished.values["seconds"]
+    folder.rewind(0)
+    [again] = measured(measuring(start), folder.path).metrics("finished")
+    assert not folder.metrics(post_measure.RATE) and again.values["seconds"] == 0
+
+
+def test_an_error_behind_a_stop_is_raised_and_an_end_behind_it_counts() -> None:
+    async def stubborn(end: float | None) -> dict[str, dict[str, float]]:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if end is None:
+                raise ConfigError("the store cannot be written") from None
+        return {"sums": {"reward": end or 0.0}}
+
+    until = post_measure._Measurement._unless_stopped
+    with pytest.raises(ConfigError, match="cannot be written"):
+        asyncio.run(until(stubborn(None), lambda: True))
+    assert asyncio.run(until(stubborn(0.5), lambda: True)) == {"sums": {"reward": 0.5}}
+
+
+def test_tasks_are_those_that_are_asked(start: Path, tmp_path: Path) -> None:
+    work = measuring(start, count=5)
+    asked = {one.task_id for one in attempts(measured(work, tmp_path / "run")).values()}
+    assert asked == {task.id for task in work.tasks(post_toys.REGISTRY)["sums"]}
 
 
 def test_a_configuration_is_read_back_and_nothing_to_measure_is_refused(start: Path) -> None:

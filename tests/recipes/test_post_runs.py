@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from manyeyes.core.errors import ConfigError, DataError
+from manyeyes.recipes.reproduce import post_runs
 from manyeyes.recipes.reproduce.post_perform import perform
-from manyeyes.recipes.reproduce.post_runs import Finished, Made, jobs_of, makespan, ordered
+from manyeyes.recipes.reproduce.post_runs import Finished, Made, codes_of, jobs_of, makespan, ordered
 from manyeyes.recipes.reproduce.post_scale import Scale
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
@@ -43,6 +44,32 @@ def test_a_key_is_of_what_is_computed_and_of_all_that_came_before(scale: Scale) 
     assert dataclasses.replace(first, work=more).key != first.key  # its log would tell something else
 
 
+def test_another_model_at_the_same_path_is_another_run(scale: Scale) -> None:
+    before = chain(scale).key
+    again = Scale(post_toys.start_at(scale.start.parent / "copy"), recipes=post_toys.toy)
+    assert chain(again).key == before  # the same bytes elsewhere
+    post_toys.start_at(scale.start, seed=8)
+    assert chain(scale).key != before
+
+
+def test_frozen_sub_agents_are_known_by_their_bytes(scale: Scale) -> None:
+    other = post_toys.start_at(scale.start.parent / "other", seed=8)
+    made = [dataclasses.replace(chain(scale), frozen=model) for model in (None, scale.start, other)]
+    assert len({one.key for one in made}) == 3
+    assert made[2].resolved(scale.start.parent).frozen_model == str(other)  # pyright: ignore
+
+
+def test_a_run_notes_which_code_worked_at_it(scale: Scale, tmp_path: Path, monkeypatch) -> None:
+    runs, root = ordered([chain(scale)]), tmp_path / "runs"
+    first, second = jobs_of(runs, root)
+    assert codes_of(first.folder) == codes_of(second.folder) == [post_runs.code_digest()]
+    first.folder.log("finished", 1)
+    monkeypatch.setattr(post_runs, "code_digest", lambda: "changed")
+    jobs_of(runs, root)
+    assert len(codes_of(first.folder)) == 1 and codes_of(second.folder)[1:] == ["changed"]
+    assert len(post_runs.code_digest()) and len(jobs_of(runs, root)) == 2 and len(codes_of(second.folder)) == 2
+
+
 def test_folders_name_the_models_that_runs_start_from(scale: Scale, tmp_path: Path) -> None:
     last, root = chain(scale), tmp_path / "runs"
     jobs = jobs_of(ordered([last]), root)
@@ -59,9 +86,9 @@ def test_fine_tuning_from_a_model_that_is_not_there_yet_is_refused(scale: Scale)
         Made("again 0", scale.tuned("tiny.sft", 0).work, scale.tuned("tiny.sft", 1))
 
 
-def test_the_whole_takes_as_long_as_its_schedule() -> None:
+def test_the_whole_takes_as_long_as_its_schedule(scale: Scale) -> None:
     def made(name: str, minutes: float, *before: Made) -> Made:
-        start = before[0] if before else Path("start")
+        start = before[0] if before else scale.start
         return Made(f"{name} 0", post_toys.toy(name), start, minutes=minutes)
 
     first = made("a", 10.0)

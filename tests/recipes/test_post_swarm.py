@@ -7,9 +7,22 @@ import pytest
 from manyeyes.agent.registry import Found, Registry
 from manyeyes.core.errors import ConfigError
 from manyeyes.recipes import recipe
-from manyeyes.recipes.reproduce.post_swarm import BENCH, PARL, TASKS, asked, orchestrated
+from manyeyes.recipes.reproduce.post_measure import Measuring
+from manyeyes.recipes.reproduce.post_swarm import (
+    BENCH,
+    PARL,
+    TASKS,
+    asked,
+    orchestrated,
+    reading_temperature,
+    steps_alone,
+    tables_of,
+    temperatures,
+    without_sub_agents,
+)
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.swarm import parl_environment, swarm_bench
+from manyeyes.swarm.parl_environment import plan_of
 
 REGISTRY = Registry(
     {
@@ -44,6 +57,27 @@ def test_a_swarm_keeps_the_recipes_world(run: RlRun) -> None:
     changed = dataclasses.replace(run, places=(own,))
     assert [one.place.world for one in asked(changed, ("deep",), mode="swarm", count=5)] == [{"budget": 11}]
     assert orchestrated(changed) == own
+
+
+def test_one_agent_alone_is_as_calm_as_sub_agents_and_gets_the_recipes_tables(run: RlRun) -> None:
+    tables = tables_of(run)
+    lone = without_sub_agents(run, tables)
+    assert lone.temperature == reading_temperature(run) < run.evaluate_temperature
+    assert [one.temperature for one in asked(run, ("wide",), mode="alone", count=3)] == [reading_temperature(run)]
+    assert [one.temperature for one in asked(run, ("wide",), mode="swarm", count=3)] == [None]
+    assert f"at {reading_temperature(run):g}" in temperatures(run)
+    asked_of = [
+        [task.id for task in Measuring("m", (dataclasses.replace(one, count=4, quick=4),)).tasks(REGISTRY)["wide"]]
+        for one in (tables, lone)
+    ]
+    assert asked_of[0] == asked_of[1]
+
+
+def test_an_agent_that_never_errs_takes_a_search_its_pages_and_a_put_for_each_row(run: RlRun) -> None:
+    work = Measuring("m", asked(run, ("wide",), mode="alone", count=6))
+    plans = [plan_of(task) for task in work.tasks(REGISTRY)["wide"]]
+    expected = sum(1 + len(plan.rows) * (plan.reads + 2) for plan in plans) / 6
+    assert steps_alone(work) == {"wide": pytest.approx(expected)}
 
 
 def test_a_run_without_orchestrators_is_refused(run: RlRun) -> None:

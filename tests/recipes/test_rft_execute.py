@@ -11,12 +11,21 @@ import torch
 
 from manyeyes.core.errors import ConfigError, DataError
 from manyeyes.core.sample import Sample
+from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.data.source import RecordError
 from manyeyes.model.checkpoint import load_model
+from manyeyes.model.config import tiny
+from manyeyes.recipes import recipe
 from manyeyes.recipes.kept_source import kept_sources
-from manyeyes.recipes.rft_execute import KEPT, execute_rft
+from manyeyes.recipes.rft_attempts import BEFORE
+from manyeyes.recipes.rft_checks import check_rft
+from manyeyes.recipes.rft_examples import KEPT
+from manyeyes.recipes.rft_execute import execute_rft
 from manyeyes.recipes.rft_run import RftRun
+from manyeyes.recipes.rl_measure import RlMeasure
+from manyeyes.recipes.rl_parts import Measured
+from manyeyes.recipes.sources import SOURCES
 from manyeyes.rl.rft import RftRules
 from manyeyes.train.stages import LoopConfig
 
@@ -76,17 +85,115 @@ def test_stopped_in_either_part_it_ends_the_same(start: Path, tmp_path: Path) ->
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+def test_what_became_of_all_attempts_is_told(start: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    strict = RftRules(whole=False, least_reward=1.0)
+    assert executed(rft(start, rules=strict), tmp_path / "run", announce=said.append)
+    told = json.loads((tmp_path / "run" / KEPT).read_text())
+    assert told["attempts"] == 16 == sum(told["tally"].values()) and told["tally"]["wrong"] > 0
+    assert told["right"] == told["attempts"] - told["tally"]["wrong"] and told["kept"] == len(told["names"])
+    (row,) = plain_rows(folder_of(tmp_path / "run", {}), "rft")
+    counts = ("attempts", "right", "kept", "samples", "tokens")
+    assert {name: row[name] for name in counts} == {name: told[name] for name in counts}
+    assert row["places"] == {"reasoning/sums": {"attempts": 16, "right": told["right"]}}
+    assert any(f"{told['right']} of 16 attempts are right, {told['kept']} of them are examples" in one for one in said)
+
+
+def test_nothing_is_measured_or_attempted_twice(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[int] = []
+    figures = RlMeasure.figures
+
+    async def counted(self: RlMeasure, step: int, *, final: bool) -> Any:
+        measured.append(step)
+        return await figures(self, step, final=final)
+
+    monkeypatch.setattr(RlMeasure, "figures", counted)
+    assert not executed(rft(start), tmp_path / "run", stop=lambda: True)
+    assert not executed(rft(start), tmp_path / "run", stop=lambda: True)
+    assert executed(rft(start), tmp_path / "run")
+    assert measured == [0, 3]
+    with TrajectoryStore(tmp_path / "run" / "trajectories", mode="read") as store:
+        assert len(store) == 16
+
+
+def test_another_measurement_is_made_again(start: Path, tmp_path: Path) -> None:
+    assert not executed(rft(start), tmp_path / "run", stop=lambda: True)
+    before = json.loads((tmp_path / "run" / BEFORE).read_text())
+    run = rft(start, measured=(dataclasses.replace(rft(start).measured[0], count=3),))
+    assert run.fingerprint == rft(start).fingerprint
+    assert executed(run, tmp_path / "run")
+    assert before["figures"]["sums"]["questions"] == 4.0
+    (first, _) = plain_rows(folder_of(tmp_path / "run", {}), "evaluation")
+    assert first["sums/questions"] == 3.0
+
+
 def test_nothing_right_is_said(start: Path, tmp_path: Path) -> None:
     strict = dataclasses.replace(PLACE, world={"lenient": False})
-    with pytest.raises(DataError, match="lower rules.least_reward"):
+    with pytest.raises(DataError, match="none of 16 attempts can be learned from: 16 wrong"):
         executed(rft(start, places=(strict,), measured=(), rules=RftRules(least_reward=1.0)), tmp_path / "run")
 
 
-def test_shares_are_told_beforehand() -> None:
-    with pytest.raises(ConfigError, match="only with sources beside"):
-        rft(Path("start"), beside={}, beside_share=0.5)
-    with pytest.raises(ConfigError, match="not a multiple"):
-        rft(Path("start"), rows=3, micro_rows=2)
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"beside_share": 1.0}, "beside_share is 0 to below 1"),
+        ({"beside": {"small_talk": 0.0}}, "weights must be above 0"),
+        ({"places": ()}, "at least one place"),
+        ({"places": (PLACE, PLACE)}, "must differ"),
+        ({"domains": {"coding": 1.0}}, "no place belongs to the domain coding"),
+        ({"tasks": 0}, "tasks must be at least 1"),
+        ({"temperature": -0.5}, "temperature must be at least 0"),
+        ({"rules": RftRules(row_length=32)}, "leave rules.row_length out"),
+        ({"loop": LoopConfig(compute="bfloat16")}, "computes in float32"),
+    ],
+)
+def test_what_cannot_be_is_told_beforehand(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        rft(Path("start"), **fields)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"beside": {}, "beside_share": 0.5}, "only with sources beside"),
+        ({"rows": 3, "micro_rows": 2}, "not a multiple"),
+        ({"cache_tokens": 32}, "must hold a row of 64"),
+        ({"row_length": 4}, "answers of 4 tokens leave no room for a prompt in a row of 4"),
+        ({"beside": {"smal_talk": 1.0}}, "did you mean small_talk"),
+        ({"places": (dataclasses.replace(PLACE, environment="sumz"),)}, "sums"),
+        ({"measured": (Measured(dataclasses.replace(PLACE, environment="sumz"), count=1, quick=1),)}, "sums"),
+    ],
+)
+def test_fields_together_and_names_are_checked_before_anything_exists(changes: dict[str, Any], words: str) -> None:
+    check_rft(rft(Path("start")), REGISTRY)
+    with pytest.raises(ConfigError, match=words):
+        check_rft(rft(Path("start"), **changes), REGISTRY)
+
+
+def test_dialogues_beside_fit_the_rows_of_the_recipe() -> None:
+    run, tokenizer = recipe("tiny.rft"), Tokenizer.tiny()
+    assert isinstance(run, RftRun)
+    for name in run.beside:
+        source = SOURCES.source(name, tokenizer, rules=tiny().rules, part_length=run.row_length, seed=0, folder=None)
+        assert max(source.length(index, 0) for index in range(40)) <= run.row_length
+
+
+def test_the_fingerprint_knows_what_is_learned() -> None:
+    run = rft(Path("start"))
+    changed = [{"tasks": 5}, {"invariant": True}, {"temperature": 0.5}, {"rules": RftRules()}, {"seed": 1}]
+    same = [{"about": "x"}, {"measured": ()}, {"running": 3}, {"cache_tokens": 128}]
+    assert all(dataclasses.replace(run, **fields).fingerprint != run.fingerprint for fields in changed)
+    assert all(dataclasses.replace(run, **fields).fingerprint == run.fingerprint for fields in same)
+
+
+def test_a_configuration_with_unknown_names_is_refused() -> None:
+    data = rft(Path("start")).to_json()
+    assert RftRun.from_json(data) == rft(Path("start"))
+    for broken in (data | {"tsks": 3}, data | {"rules": data["rules"] | {"per_tsk": 1}}):
+        with pytest.raises(ConfigError, match="which knows no (tsks|rules.per_tsk)"):
+            RftRun.from_json(broken)
+    with pytest.raises(ConfigError, match="expected kind 'rft', got 'rl'"):
+        RftRun.from_json(data | {"kind": "rl"})
 
 
 def test_text_stands_apart_from_pictures() -> None:

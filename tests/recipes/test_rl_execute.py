@@ -1,5 +1,7 @@
 """An RL run from its configuration to its weights: resumed bit for bit, measured, with everything that it may have."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,14 +9,18 @@ import torch
 
 from manyeyes.agent.registry import Found, Registry
 from manyeyes.core.errors import ConfigError
+from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.model.checkpoint import load_model
 from manyeyes.recipes.rl_execute import execute_rl
+from manyeyes.recipes.rl_kept import UNCONSTRAINED
+from manyeyes.recipes.rl_measure import MEASURED
+from manyeyes.recipes.rl_parts import Frozen, PtxSpec
 from manyeyes.recipes.rl_places import Places
-from manyeyes.recipes.rl_run import PtxSpec, RlRun
+from manyeyes.recipes.rl_run import RlRun
 from manyeyes.rl.curriculum import CurriculumRule
 from manyeyes.rl.toggle import ToggleRule
 
-from .post_worlds import REGISTRY, checkpoint_of_little, folder_of, little_run, plain_rows
+from .post_worlds import ASKS, PLACE, REGISTRY, checkpoint_of_little, folder_of, little_run, plain_rows
 
 CPU = torch.device("cpu")
 
@@ -47,8 +53,8 @@ def executed(run: RlRun, path: Path, *, stop_after: int | None = None) -> bool:
         )  # fmt: skip
 
 
-def weights_of(path: Path) -> dict[str, torch.Tensor]:
-    return load_model(path / "model").state_dict()
+def weights_of(path: Path, name: str = "model") -> dict[str, torch.Tensor]:
+    return load_model(path / name).state_dict()
 
 
 def test_a_run_learns_is_measured_and_leaves_a_model(start: Path, tmp_path: Path) -> None:
@@ -65,21 +71,94 @@ def test_a_run_learns_is_measured_and_leaves_a_model(start: Path, tmp_path: Path
     assert plain_rows(folder, "finished")
 
 
+def same(one: Path, other: Path, name: str = "model") -> bool:
+    mine, theirs = weights_of(one, name), weights_of(other, name)
+    return all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
 def test_a_run_that_was_stopped_ends_with_the_same_weights_and_rows(start: Path, tmp_path: Path) -> None:
+    """Few tasks, so that they come again: the curriculum passes some over, and Toggle knows budgets."""
+    place = replace(PLACE, tasks={"size": 3}, answer_tokens=6)
     run = little_run(
-        start, curriculum=CurriculumRule(patience=1, rest=1), toggle=ToggleRule(every=1),
-        ptx=PtxSpec({"small_talk": 1.0}, rows=1),
+        start, places=(place,), steps=6, curriculum=CurriculumRule(patience=1, rest=1),
+        toggle=ToggleRule(every=1, threshold=0.1), ptx=PtxSpec({"small_talk": 1.0}, rows=1),
     )  # fmt: skip
     assert executed(run, tmp_path / "whole")
-    assert not executed(run, tmp_path / "parts", stop_after=1)
-    assert not executed(run, tmp_path / "parts", stop_after=1)
+    for _ in range(3):
+        assert not executed(run, tmp_path / "parts", stop_after=1)
     assert executed(run, tmp_path / "parts")
-    whole, parts = weights_of(tmp_path / "whole"), weights_of(tmp_path / "parts")
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    assert same(tmp_path / "whole", tmp_path / "parts")
+    assert same(tmp_path / "whole", tmp_path / "parts", UNCONSTRAINED)
+    whole, parts = folder_of(tmp_path / "whole", {}), folder_of(tmp_path / "parts", {})
     for kind in ("rl", "evaluation"):
-        assert plain_rows(folder_of(tmp_path / "parts", {}), kind) == plain_rows(
-            folder_of(tmp_path / "whole", {}), kind
-        )
+        assert plain_rows(parts, kind) == plain_rows(whole, kind)
+    rows = plain_rows(whole, "rl")
+    assert rows[-1]["skipped"] > 0 and sum(row["tally"].get("toggle/enforced", 0) for row in rows) > 0
+
+
+def test_toggle_leaves_the_brief_model_and_measures_the_end_of_both_phases(start: Path, tmp_path: Path) -> None:
+    run = little_run(start, steps=4, toggle=ToggleRule(every=1), evaluate_every=0)
+    assert executed(run, tmp_path / "toggle")
+    rows = plain_rows(folder_of(tmp_path / "toggle", {}), "evaluation")
+    assert [(row["step"], row["final"], row["sums/questions"]) for row in rows] == [
+        (0, True, 4.0), (3, True, 4.0), (4, True, 4.0)
+    ]  # fmt: skip
+    brief, last = weights_of(tmp_path / "toggle"), weights_of(tmp_path / "toggle", UNCONSTRAINED)
+    assert any(not torch.equal(brief[name], last[name]) for name in brief)
+    store = TrajectoryStore(tmp_path / "toggle" / MEASURED, mode="read")
+    assert {store.summary(name).last_version for name in store.names()} == {0, 3, 4}
+
+
+def test_sub_agents_change_with_the_steps_and_a_resumed_run_has_the_same_ones(start: Path, tmp_path: Path) -> None:
+    other = checkpoint_of_little(tmp_path / "other", seed=9)
+    run = little_run(start, places=(ASKS,), measured=(), steps=4, frozen=(Frozen(0, str(start)), Frozen(2, str(other))))
+    assert executed(run, tmp_path / "whole")
+    assert not executed(run, tmp_path / "parts", stop_after=1)
+    assert not executed(run, tmp_path / "parts", stop_after=2)
+    assert executed(run, tmp_path / "parts")
+    assert same(tmp_path / "whole", tmp_path / "parts")
+    rows = plain_rows(folder_of(tmp_path / "whole", {}), "rl")
+    assert rows == plain_rows(folder_of(tmp_path / "parts", {}), "rl")
+    (balance,) = plain_rows(folder_of(tmp_path / "whole", {}), "balance")
+    assert balance["places_live"] + balance["places_frozen"] == run.running
+    alone = replace(run, frozen=(Frozen(0, str(start)),))
+    assert executed(alone, tmp_path / "alone")
+    unchanged = plain_rows(folder_of(tmp_path / "alone", {}), "rl")
+    assert rows[:2] == unchanged[:2] and rows[2:] != unchanged[2:]
+
+
+def test_a_run_whose_tasks_end_is_measured_at_its_end(start: Path, tmp_path: Path) -> None:
+    few = replace(PLACE, tasks={"size": 5, "epochs": 1})
+    assert executed(little_run(start, places=(few,), steps=9, evaluate_every=0), tmp_path / "run")
+    folder = folder_of(tmp_path / "run", {})
+    assert [(row["step"], row["final"]) for row in plain_rows(folder, "evaluation")] == [(0, True), (3, True)]
+    assert plain_rows(folder, "used_up") and (tmp_path / "run" / "model" / "config.json").exists()
+
+
+def test_what_other_weights_said_at_the_same_step_is_measured_anew(start: Path, tmp_path: Path) -> None:
+    """A life that died behind a measurement and before its checkpoint; the next one comes to other weights there."""
+    run = little_run(start, steps=2, evaluate_every=1)
+    assert not executed(run, tmp_path / "run", stop_after=1)
+    with TrajectoryStore(tmp_path / "run" / MEASURED, mode="read") as store:
+        first = set(store.names())
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    shutil.rmtree(tmp_path / "run" / "trajectories")
+    other = checkpoint_of_little(tmp_path / "other", seed=9)
+    with folder_of(tmp_path / "run", {}) as folder:
+        moved = replace(run, start_model=str(other))
+        folder.write_config(moved.to_json())
+    assert executed(moved, tmp_path / "run")
+    with TrajectoryStore(tmp_path / "run" / MEASURED, mode="read") as store:
+        assert len(set(store.names()) - first) == 4 + 2 + 4
+
+
+def test_a_run_that_goes_on_with_other_threads_says_so(start: Path, tmp_path: Path) -> None:
+    run = little_run(start, measured=())
+    assert not executed(run, tmp_path / "run", stop_after=1)
+    torch.set_num_threads(2)
+    assert executed(run, tmp_path / "run")
+    (moved,) = plain_rows(folder_of(tmp_path / "run", {}), "moved")
+    assert (moved["step"], moved["threads"]) == (1, 2)
 
 
 def test_the_asynchronous_loop_finishes_too(start: Path, tmp_path: Path) -> None:
@@ -94,10 +173,6 @@ def test_another_configuration_is_refused(start: Path, tmp_path: Path) -> None:
 
 
 def test_names_are_checked_before_anything_is_loaded(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from .post_worlds import PLACE
-
     run = little_run(tmp_path / "nowhere", places=(replace(PLACE, environment="sum"),), measured=())
     with pytest.raises(ConfigError, match="did you mean 'sums'"):
         executed(run, tmp_path / "run")

@@ -9,12 +9,16 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.recipes import RECIPES, recipe
 from manyeyes.recipes.overrides import apply_overrides
 from manyeyes.recipes.rft_run import RftRun
+from manyeyes.recipes.rl_checks import check_rl
 from manyeyes.recipes.rl_objectives import objective_of
-from manyeyes.recipes.rl_run import Measured, PlaceSpec, RlRun
+from manyeyes.recipes.rl_parts import BlindRule, Frozen, Measured, PlaceSpec, PtxSpec
+from manyeyes.recipes.rl_places import Places
+from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
 from manyeyes.rl.grpo import Grpo
+from manyeyes.rl.toggle import ToggleRule
 
-from .post_worlds import PLACE, little_run
+from .post_worlds import LOOKS, PLACE, REGISTRY, little_run
 
 NAMED = [name for name in RECIPES if "." in name]
 
@@ -35,7 +39,8 @@ def test_each_goes_on_from_one_before_it(base: str) -> None:
 def test_what_changes_the_result_changes_the_fingerprint() -> None:
     run = little_run(Path("start"))
     changed = [{"steps": 4}, {"groups": 3}, {"seed": 1}, {"objective": "grpo"}, {"start_model": "other"}]
-    same = [{"about": "x"}, {"checkpoint_every": 7}, {"measured": ()}, {"evaluate_every": 1}]
+    changed += [{"blind": BlindRule()}, {"frozen": (Frozen(1, "other"),)}]
+    same = [{"about": "x"}, {"checkpoint_every": 7}, {"measured": ()}, {"evaluate_every": 1}, {"engine": "http://x"}]
     assert all(dataclasses.replace(run, **fields).fingerprint != run.fingerprint for fields in changed)
     assert all(dataclasses.replace(run, **fields).fingerprint == run.fingerprint for fields in same)
 
@@ -55,7 +60,10 @@ def test_any_field_is_set_from_the_command_line() -> None:
         ({"places": (PLACE, PLACE)}, "must differ"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"domains": {"coding": 1.0}}, "no place belongs to the domain coding"),
-        ({"evaluate_every": -1}, "must not be negative"),
+        ({"evaluate_every": -1}, "evaluate_every must be at least 0"),
+        ({"checkpoint_every": 0}, "checkpoint_every must be at least 1"),
+        ({"gradient_norm": 0.0}, "gradient_norm above 0"),
+        ({"frozen": (Frozen(3, "a"), Frozen(1, "b"))}, "in the order of their steps"),
     ],
 )
 def test_what_cannot_be_is_refused(fields: dict, words: str) -> None:
@@ -63,11 +71,86 @@ def test_what_cannot_be_is_refused(fields: dict, words: str) -> None:
         little_run(Path("start"), **fields)
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"context": 128}, "does not fit a row of 64"),
+        ({"quorum": 4}, "quorum is between 1 and attempts=3"),
+        ({"toggle": ToggleRule(every=2)}, "steps is a multiple of 4, got 3"),
+        ({"frozen": (Frozen(3, "a"),)}, "never answers in 3 steps"),
+        ({"frozen": (Frozen(0, "a"),), "frozen_model": "b"}, "two first ones"),
+        ({"engine": "http://here"}, "engine and engine_weights go together"),
+        ({"ptx": PtxSpec({"smal_talk": 1.0})}, "ptx: no source named 'smal_talk'; did you mean small_talk"),
+        ({"places": (dataclasses.replace(PLACE, answer_tokens=64),)}, "leave no room for a prompt"),
+        ({"places": (dataclasses.replace(LOOKS, tasks={}),), "blind": BlindRule()}, "set places.looks.tasks.size"),
+        ({"places": (dataclasses.replace(PLACE, environment="sum"),)}, "did you mean 'sums'"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_is_made(fields: dict, words: str) -> None:
+    run = little_run(Path("start"), **fields)
+    with pytest.raises(ConfigError, match=words):
+        check_rl(run, REGISTRY)
+
+
+def test_every_recipe_fits_together() -> None:
+    for run in map(recipe, NAMED):
+        if isinstance(run, RlRun):
+            check_rl(run)
+
+
+def test_the_model_of_a_run_with_toggle_is_that_of_the_last_brief_phase() -> None:
+    run = recipe("tiny.toggle")
+    assert isinstance(run, RlRun) and run.toggle is not None
+    assert (run.steps, run.kept_step) == (30, 25) and run.toggle.phase(24) == 0 and run.toggle.phase(29) == 1
+    assert [step for step in range(31) if run.is_final(step)] == [0, 25, 30]
+    assert all(run.is_due(step) for step in range(0, 31, run.toggle.every))
+    without = dataclasses.replace(run, toggle=None)
+    assert without.kept_step == 30
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.34, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["tiny.toggle", "tiny.parl", "tiny.joint_rl", "small.toggle", "k25.parl"])
+def test_a_shortened_run_scales_whatever_is_counted_in_steps(name: str, share: float) -> None:
+    run = recipe(name)
+    assert isinstance(run, RlRun)
+    short = run.shortened(share)
+    check_rl(short)
+    assert 1 <= short.steps <= max(run.steps, 2) and short.is_due(short.steps)
+    if run.toggle is not None and short.toggle is not None:
+        assert short.steps % (2 * short.toggle.every) == 0
+        if run.toggle.every * share >= 1:
+            assert short.steps / short.toggle.every == pytest.approx(run.steps / run.toggle.every, rel=0.4)
+    if run.parl is not None and short.parl is not None:
+        assert short.parl.parallel.at(short.steps) == 0.0 or run.parl.parallel.at(run.steps) > 0.0
+    if share == 1.0:
+        assert short == run
+
+
+def drawn(run: RlRun) -> list[str]:
+    domains = Places(run, REGISTRY).domains(None)
+    return [one.task.id for _ in range(20) if (one := domains.draw(step=0)) is not None]
+
+
+def test_tasks_of_training_depend_on_the_seed_and_not_on_the_name_of_the_run() -> None:
+    """So that two arms of an experiment meet the same tasks in the same order."""
+    run = little_run(Path("start"), places=(PLACE, LOOKS))
+    other = dataclasses.replace(run, name="other", toggle=ToggleRule(every=1), steps=4)
+    assert drawn(run) == drawn(other) != drawn(dataclasses.replace(run, seed=1))
+
+
 def test_places_and_measurements_have_limits() -> None:
     with pytest.raises(ConfigError, match="without '/'"):
         PlaceSpec("a/b", "reasoning", "sums")
     with pytest.raises(ConfigError, match="quick between 1 and count"):
         Measured(PLACE, count=2, quick=3)
+    with pytest.raises(ConfigError, match="temperature of 0 or more"):
+        Measured(PLACE, temperature=-0.1)
+    with pytest.raises(ConfigError, match="weights above 0"):
+        PtxSpec({"small_talk": 0.0})
+    with pytest.raises(ConfigError, match="at least one row"):
+        PtxSpec({"small_talk": 1.0}, rows=0)
+    with pytest.raises(ConfigError, match="at least one attempt"):
+        BlindRule(attempts=0)
 
 
 def test_objectives_take_their_own_options() -> None:
@@ -83,4 +166,8 @@ def test_kinds_of_runs_are_told_apart() -> None:
         RlRun.from_json(recipe("tiny").to_json())
     with pytest.raises(ConfigError, match="not an RFT run"):
         RftRun.from_json(little_run(Path("start")).to_json() | {"objective": 3})
+    with pytest.raises(ConfigError, match="knows no places.0.wold, stepps"):
+        run = little_run(Path("start")).to_json()
+        run["places"][0]["wold"] = {}
+        RlRun.from_json(run | {"stepps": 3})
     assert isinstance(recipe("tiny"), Run)

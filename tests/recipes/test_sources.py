@@ -30,7 +30,7 @@ def a_file(path: Path, lines: int = 2) -> str:
 def drawing(weights: dict[str, float], *, vision: float = 0.0, held_out: tuple[HeldOut, ...] = ()) -> Run:
     """`tiny.sft` with another mixture and other held-out sets."""
     run = recipe("tiny.sft")
-    stage = dataclasses.replace(run.stages[0], mixture=constant(vision, weights=weights), held_out=())
+    stage = dataclasses.replace(run.stages[-1], mixture=constant(vision, weights=weights), held_out=())
     return dataclasses.replace(run, stages=(stage,), held_out=held_out)
 
 
@@ -94,7 +94,7 @@ def test_paths_start_where_the_user_is(tmp_path: Path) -> None:
 def test_made_dialogues_are_what_they_say_and_fit_the_recipe(name: str, split) -> None:
     info = SOURCES[name]
     assert info.kind == DIALOGUE and info.synthetic
-    row = recipe("tiny.sft").stages[0].row_length
+    row = max(stage.row_length for stage in recipe("tiny.sft").stages)
     source = SOURCES.source(name, Tokenizer.tiny(), rules=recipe("tiny").model.rules, part_length=row, split=split)
     assert source.name == name
     for index in range(3):

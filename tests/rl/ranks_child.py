@@ -74,11 +74,15 @@ def learn(rank: int, world: int, ranks: Any, folder: Path) -> None:
             torch.save({"count": count.tokens, "gradients": found}, folder / f"{world}-{averaged}.pt")
     count = over_ranks(TokenCount.of(batch), ranks=ranks, averaged=False)
     optimizer = MuonClip.from_named_parameters(model.named_parameters(), MuonClipConfig(), model=model)
-    rl_step(
-        model, optimizer, batch, StepRules(Eq1(tau=0.05)), count=count, source=SOURCE, version=1, rate=1e-3,
-        device=CPU, reduce=summed(model, ranks=ranks),
-    )  # fmt: skip
-    torch.save(model.state_dict(), folder / f"{world}-weights-{rank}.pt")
+    # Whether there are enough groups that tell is decided by all ranks together, or they would wait for each other.
+    updated = [
+        rl_step(
+            model, optimizer, batch, StepRules(Eq1(tau=0.05)), count=count, source=SOURCE, version=1, rate=1e-3,
+            device=CPU, reduce=summed(model, ranks=ranks), least_told=least,
+        ).updated for least in (count.told + 1, count.told)
+    ]  # fmt: skip
+    told = {"own": TokenCount.of(batch).told, "all": count.told, "updated": updated}
+    torch.save({"weights": model.state_dict(), "told": told}, folder / f"{world}-weights-{rank}.pt")
 
 
 if __name__ == "__main__":

@@ -65,11 +65,12 @@ def test_what_cannot_be_computed_again_is_said(params: SamplingParams, why: str)
 
 
 def test_raw_log_probabilities_are_of_the_plain_softmax_and_must_have_been_drawn_from_it() -> None:
-    plain, warm = Draw(1.0, never=never_mark(RUN.never)), Draw(0.8)
+    plain, warm, forbidden = Draw(1.0), Draw(0.8), Draw(1.0, never=never_mark(RUN.never))
     one, other = attempts(plain, plain, kind="raw").trajectories
     assert not list(unlearnable(one, RUN)) and source_of([one, other], RUN) == SampledFrom(0.8)
     assert (temperature_T(one, 2, RUN) == 1.0).all()
     assert "of the plain softmax" in next(unlearnable(drawn(one, warm, kind="raw"), RUN)).words
+    assert "with ids forbidden" in next(unlearnable(drawn(one, forbidden, kind="raw"), RUN)).words
     mixed = [one, drawn(other, AS_SAID.draw)]
     assert source_of(mixed, PLAIN) == PLAIN
     with pytest.raises(ConfigError, match="one kind of engine"):

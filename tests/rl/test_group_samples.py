@@ -20,7 +20,7 @@ from manyeyes.rl.advantage import AdvantageRule, to_main
 from manyeyes.rl.group_samples import GroupSamples, group_samples
 from manyeyes.rl.logprobs import SampledFrom
 from manyeyes.rl.sample_rules import SampleRules
-from manyeyes.rl.step import StepRules, rl_step
+from manyeyes.rl.step import RlStep, StepRules, rl_step
 from manyeyes.rl.toggle import Toggle, ToggleRule
 from manyeyes.train.batches import samples_of
 
@@ -66,6 +66,15 @@ def group(
 
 def made(groups: list[Group], rules: SampleRules = RULES, **more) -> GroupSamples:
     return group_samples(groups, rules, **({"step": 0} | more))
+
+
+def stepped(found: GroupSamples, **more) -> RlStep:
+    model = system().main
+    optimizer = MuonClip.from_named_parameters(model.named_parameters(), MuonClipConfig(), model=model)
+    return rl_step(
+        model, optimizer, found.batch, StepRules(micro_rows=2), count=found.count, source=SampledFrom(0.8), version=3,
+        rate=1e-3, device=torch.device("cpu"), **more,
+    )  # fmt: skip
 
 
 def advantages(found: GroupSamples) -> dict[str, float]:
@@ -139,10 +148,11 @@ def test_a_batch_in_which_no_rewards_differ_teaches_nothing() -> None:
     """Its gradient is next to nothing, and an optimiser with steps of a fixed size would make a whole step of it."""
     equal = [group([1.0, 1.0], id="a"), group([0.0, 0.0], id="b")]
     found = made(equal)
-    assert found.batch is None and found.tally["groups/equal"] == 2 and found.count.tokens == 4 * 8
-    assert made(equal, dataclasses.replace(RULES, least_told=0)).batch is not None
-    mixed = [*equal, group([1.0, 0.0], id="c")]
-    assert made(mixed).batch is not None and made(mixed, dataclasses.replace(RULES, least_told=2)).batch is None
+    assert found.count.told == 0 and found.tally["groups/equal"] == 2 and found.count.tokens == 4 * 8
+    mixed = made([*equal, group([1.0, 0.0], id="c")])
+    assert mixed.count.told == 1
+    cases = [(found, 1), (found, 0), (mixed, 1), (mixed, 2)]
+    assert [stepped(one, least_told=least).updated for one, least in cases] == [False, True, True, False]
 
 
 @given(order=st.permutations(range(5)))
@@ -257,13 +267,8 @@ def test_leave_one_out_and_std_go_through() -> None:
 
 def test_what_comes_of_it_can_be_stepped_on() -> None:
     """Far from what the model says, so that most tokens are masked; whole, and in the batch's own count."""
-    model = system().main
-    optimizer = MuonClip.from_named_parameters(model.named_parameters(), MuonClipConfig(), model=model)
     found = made([group([1.0, 0.0, None], id="a"), group([1.0, 1.0], id="b")])
-    took = rl_step(
-        model, optimizer, found.batch, StepRules(micro_rows=2), count=found.count, source=SampledFrom(0.8), version=3,
-        rate=1e-3, device=torch.device("cpu"),
-    )  # fmt: skip
+    took = stepped(found)
     assert took.updated and took.mismatch.all.tokens == found.tally["tokens/learned"] < found.count.tokens
     masked = took.mismatch.all.masked / found.count.tokens
     assert took.parts["masked"] == pytest.approx(masked) and masked > 0.5

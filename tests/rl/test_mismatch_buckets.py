@@ -37,6 +37,13 @@ def test_buckets_are_named_by_what_they_hold() -> None:
         assert bucket_of(np.array(edges[1:]) - 1, edges).tolist() == list(range(len(edges) - 1))
 
 
+def test_branches_of_a_shared_beginning_are_completions_of_their_own() -> None:
+    """The last common token was sampled, too; the first branch ends where the second one begins."""
+    sampled_T = np.array([0, 0, 1, 1, 1, 1, 1, 1], bool)
+    position_T = np.array([0, 1, 2, 3, 4, 3, 4, 5], np.int32)
+    assert places(sampled_T, position_T)[2:].tolist() == [0, 1, 2, 0, 1, 2]
+
+
 @given(samples=st.lists(st.lists(st.booleans(), min_size=1, max_size=12), min_size=1, max_size=5))
 def test_places_are_counted_within_runs_of_samples(samples: list[list[bool]]) -> None:
     sampled_T = np.array([flag for sample in samples for flag in sample])

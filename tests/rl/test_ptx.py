@@ -43,6 +43,19 @@ def test_it_adds_to_what_is_there() -> None:
         torch.testing.assert_close(gradient, once[name], atol=1e-6, rtol=1e-4, msg=name)
 
 
+def test_micro_batches_side_by_side_are_one_after_the_other_bit_for_bit() -> None:
+    model, found = system().main, []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append((learned(model, 0.5).parts, gradients(model)))
+    finally:
+        torch.set_num_threads(1)
+    (parts, expected), (again, ours) = found
+    assert parts == again and expected.keys() == ours.keys()
+    assert all(torch.equal(ours[name], gradient) for name, gradient in expected.items())
+
+
 def test_ranks_divide_by_the_weights_of_all() -> None:
     model = system(aux_loss_alpha=0.0).main
     whole = float(batch().weights_BT.sum())

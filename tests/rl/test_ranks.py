@@ -63,7 +63,10 @@ def test_ranks_make_the_same_update(folder: Path, world: int) -> None:
         model, optimizer, batch, StepRules(Eq1(tau=0.05)), count=TokenCount.of(batch), source=SOURCE, version=1,
         rate=1e-3, device=CPU,
     )  # fmt: skip
-    each = [torch.load(folder / f"{world}-weights-{rank}.pt") for rank in range(world)]
+    saved = [torch.load(folder / f"{world}-weights-{rank}.pt") for rank in range(world)]
+    each, told = [one["weights"] for one in saved], [one["told"] for one in saved]
+    assert all(one["updated"] == [False, True] and one["all"] == sum(o["own"] for o in told) for one in told)
+    assert min(one["own"] for one in told) < max(one["own"] for one in told) or world == 2
     for name, tensor in model.state_dict().items():
         assert all(other[name].equal(each[0][name]) for other in each), name
         torch.testing.assert_close(each[0][name], tensor, atol=1e-4, rtol=1e-3, msg=name)

@@ -10,7 +10,7 @@ import pytest
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.trajectory import AgentSpan, Node, Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
-from manyeyes.rl.rft import RftRules, kept_samples, right_ones
+from manyeyes.rl.rft import RftRules, kept_of_store, kept_samples
 
 
 def answer(name: str, said: list[int], reward: float | None, *, masked: str = "", frozen: bool = False) -> Trajectory:
@@ -76,15 +76,16 @@ def test_samples_weigh_what_live_agents_sampled_and_know_nothing_of_rl() -> None
     assert all(s.logprobs is s.advantages is s.versions is s.routing is None for s in kept.samples)
 
 
-def test_a_store_gives_the_right_ones(tmp_path: Path) -> None:
+def test_a_store_gives_the_right_ones_and_counts_all(tmp_path: Path) -> None:
     with TrajectoryStore(tmp_path) as store:
         for one in FOUND:
             store.append(one)
-        kept = kept_samples(right_ones(store))
-    assert kept.names == ["a/0/1", "b/0/0"] and "wrong" not in kept.tally
+        kept = kept_of_store(store)
+    assert kept.names == ["a/0/1", "b/0/0"] and kept.tally == kept_samples(FOUND).tally
+    assert (kept.attempts, kept.right, kept.tokens) == (8, 4, 10)
 
 
-@pytest.mark.parametrize("settings", [{"per_task": 0}, {"least_reward": math.nan}])
+@pytest.mark.parametrize("settings", [{"per_task": 0}, {"least_reward": math.nan}, {"longest": 0}])
 def test_rules_out_of_range_are_refused(settings: dict) -> None:
     with pytest.raises(ConfigError, match="RFT"):
         RftRules(**settings)

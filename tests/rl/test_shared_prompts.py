@@ -40,13 +40,13 @@ EVERY = [one for group in GROUPS for one in group]
 
 
 def policy() -> K25:
-    return system(aux_loss_alpha=0.0).main  # the balance loss counts a prompt once where it is computed once
+    return system(aux_loss_alpha=0.5).main  # the experts' balance is of whole attempts, too
 
 
 def learn(model: K25, batch: Batch, *, micro_rows: int) -> tuple[LearnedRl, dict[str, torch.Tensor]]:
     model.zero_grad(set_to_none=True)
     tokens = int(sum(one.weights.sum() for one in EVERY))
-    count = TokenCount(tokens, len(EVERY), len(GROUPS), positions=batch.tokens)
+    count = TokenCount(tokens, len(EVERY), len(GROUPS), positions=batch.seen)
     found = learn_rl(
         model, batch, Eq1(tau=0.05), count=count, source=SOURCE, micro_rows=micro_rows, clip_threshold=1e-3, device=CPU
     )
@@ -64,11 +64,14 @@ def test_gradients_and_figures_are_those_of_whole_attempts(row_length: int) -> N
     expected, gradients = learn(model, whole, micro_rows=2)
     found, ours = learn(model, shared(row_length), micro_rows=1)
     assert shared(400).tokens < 0.6 * whole.tokens and len(shared(400).media) == 3 < len(whole.media)
+    assert shared(row_length).seen == whole.seen == whole.tokens and expected.parts["balance"] > 0.1
     for name, value in expected.parts.items():
         assert found.parts[name] == pytest.approx(value, abs=2e-6), name
     for name, gradient in gradients.items():
         torch.testing.assert_close(ours[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
     torch.testing.assert_close(found.max_logit_LH, expected.max_logit_LH, atol=1e-5, rtol=1e-5)
+    assert found.expert_counts_LE is not None and expected.expert_counts_LE is not None
+    assert found.expert_counts_LE.equal(expected.expert_counts_LE)
 
 
 def test_log_probabilities_stand_where_their_tokens_stand() -> None:

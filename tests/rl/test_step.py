@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from manyeyes.core.errors import ManyeyesError
+from manyeyes.core.errors import DataError, ManyeyesError
 from manyeyes.core.sample import Sample
 from manyeyes.data.packing import Batch, pack, stack
 from manyeyes.model.multimodal import K25
@@ -19,12 +19,13 @@ from manyeyes.rl.grpo import Grpo
 from manyeyes.rl.gspo import Gspo
 from manyeyes.rl.icepop import IcePop
 from manyeyes.rl.k15 import K15
-from manyeyes.rl.objective import Eq1, Objective
+from manyeyes.rl.learned_tokens import LearnedTokens
+from manyeyes.rl.objective import Eq1, Loss, Objective
 from manyeyes.rl.step import RlStep, StepRules, rl_step, update
 from manyeyes.rl.token_count import TokenCount
 
 from ..train.small_system import CPU, batch, system
-from .rollout_samples import SOURCE, rollout_samples, tight
+from .rollout_samples import SOURCE, one_a_row, rollout_samples, tight
 from .rollout_samples import one_thread as one_thread
 
 PROMPT = torch.tensor([[1, 7, 9]], dtype=torch.int32)
@@ -72,7 +73,8 @@ def test_a_bandit_is_learned(objective: Objective) -> None:
     for version in range(14):
         shares.append(float(scores(model).softmax(-1)[::2].sum()))
         rows, _ = bandit(model, generator, version)
-        found = step(model, optimizer, rows, StepRules(objective, micro_rows=3), version=version, rate=2e-2)
+        rules = StepRules(objective, micro_rows=3)
+        found = step(model, optimizer, rows, rules, version=version, rate=2e-2, least_told=0)  # all are even in the end
         assert found.updated and found.mismatch.all.mean_absolute < 1e-4  # learned from what was just sampled
     assert shares[0] < 0.65 and shares[-1] > 0.85, shares
 
@@ -141,3 +143,29 @@ def test_a_gradient_that_is_not_finite_steps_nothing() -> None:
 def test_rules_out_of_range_are_refused(settings: dict) -> None:
     with pytest.raises(ManyeyesError, match="micro_rows"):
         StepRules(**settings)
+    with pytest.raises(ManyeyesError, match="side_by_side"):
+        StepRules(side_by_side=0)
+
+
+def test_a_rank_without_a_batch_is_told_so_before_others_wait_for_it() -> None:
+    model = system().main
+    with pytest.raises(DataError, match="rows of padding"):
+        step(model, optimizer_of(model), None, count=TokenCount(tokens=9, told=1), reduce=lambda seen: None)
+
+
+@pytest.mark.parametrize(("bound", "threads_of_a_piece"), [(None, {1}), (2, {1}), (1, {2})])
+def test_a_bound_on_what_is_computed_side_by_side_holds(bound: int | None, threads_of_a_piece: set[int]) -> None:
+    """Several at once have one thread each; one after the other, each has all."""
+    model, seen = system().main, set[int]()
+    plain = Eq1()
+
+    def objective(tokens: LearnedTokens, count: TokenCount) -> Loss:
+        seen.add(torch.get_num_threads())
+        return plain(tokens, count)
+
+    try:
+        torch.set_num_threads(2)
+        step(model, optimizer_of(model), one_a_row(rollout_samples(model)), StepRules(objective, side_by_side=bound))
+    finally:
+        torch.set_num_threads(1)
+    assert seen == threads_of_a_piece

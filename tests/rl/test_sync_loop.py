@@ -182,6 +182,7 @@ def test_groups_of_equal_rewards_are_named(tmp_path: Path) -> None:
     before = weights(run)
     assert finished(sync_loop(run)) and same(before, weights(run))
     assert rows(run)[0]["tally"]["groups/equal"] == 3 and not rows(run)[0]["updated"]
+    assert rows(run)[0]["tally"]["tokens/learned"] == 0 == rows(run)[0]["tally"]["tokens/read"]
     assert "no update: nothing to learn from (12 attempts/judged, 3 groups/equal)" in lines[-2]
 
 

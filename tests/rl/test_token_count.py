@@ -7,6 +7,7 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.sample import Sample
 from manyeyes.core.trajectory import AgentSpan, Node, Trajectory
 from manyeyes.data.packing import pack, stack
+from manyeyes.data.shared_beginnings import pack_shared
 from manyeyes.rl.generated_tokens import generated
 from manyeyes.rl.token_count import TokenCount, group_of, token_weight
 
@@ -41,6 +42,21 @@ def test_counts_of_parts_add_up_to_the_whole() -> None:
     by_group = [TokenCount.of(stack([pack(samples[n::3], 60, pad_id=0)])) for n in range(3)]
     assert by_group[0] + by_group[1] + by_group[2] == whole
     assert TokenCount.of(stack([pack([], 9, pad_id=0)])) == TokenCount()
+
+
+def test_groups_that_tell_one_attempt_from_another_are_counted() -> None:
+    """By their advantages; and a beginning that is computed once counts with each attempt."""
+    prompt = np.arange(30, dtype=np.int32)
+    made = [
+        Sample(
+            np.append(prompt, n).astype(np.int32), (np.arange(31) == 30).astype(np.float32), name=f"t/{group}/{n}#0",
+            advantages=np.full(31, advantage, np.float32),
+        )
+        for group, worth in enumerate([(1.0, -1.0), (0.0, 0.0)]) for n, advantage in enumerate(worth)
+    ]  # fmt: skip
+    found = TokenCount.of(stack(pack_shared([made[:2], made[2:]], 40, pad_id=0)))
+    assert (found.told, found.groups, found.tokens, found.positions) == (1, 2, 4, 4 * 31)
+    assert (found + found).told == 2
 
 
 def test_what_the_sums_are_divided_by() -> None:

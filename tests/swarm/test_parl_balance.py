@@ -1,6 +1,7 @@
 """Engine capacity between orchestrator and sub-agents: it follows demand, and its sum never changes."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,8 @@ from manyeyes.agent.limiter import Limiter
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.trajectory import Policy
 from manyeyes.swarm.parl_balance import Balance, Demand, balancing, whole
+
+from .virtual_clock import run_virtually
 
 POLICIES: tuple[Policy, ...] = ("live", "frozen")
 CALLS = st.builds(Demand, st.integers(0, 50), st.integers(0, 200))
@@ -90,11 +93,86 @@ def test_limiters_are_set_while_the_block_lasts() -> None:
     assert asyncio.run(go()) == (7, 1)
 
 
+def test_an_error_in_a_look_ends_the_block_and_comes_out_of_it() -> None:
+    class Broken(Limiter):
+        @property
+        def queued(self) -> int:
+            raise OSError("gone")
+
+    async def go() -> None:
+        limiters: dict[Policy, Limiter] = {"live": Limiter(), "frozen": Broken()}
+        async with balancing(Balance.even(8), limiters):
+            await asyncio.Event().wait()
+
+    async def afterwards() -> str:
+        with pytest.raises(OSError, match="gone"):
+            await go()
+        await asyncio.sleep(0)  # a cancellation that was left over would come here
+        return "went on"
+
+    assert asyncio.run(afterwards()) == "went on"
+
+
+def test_a_cancelled_block_and_its_own_errors_go_through() -> None:
+    async def go() -> None:
+        async with balancing(Balance.even(4), {"live": Limiter(), "frozen": Limiter()}, every=0.0):
+            await asyncio.sleep(0)
+            raise KeyError("mine")
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(waits())
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    async def waits() -> None:
+        async with balancing(Balance.even(4), {"live": Limiter(), "frozen": Limiter()}):
+            await asyncio.Event().wait()
+
+    with pytest.raises(KeyError, match="mine"):
+        asyncio.run(go())
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+
+
+def test_episodes_are_over_sooner_with_places_that_move(monkeypatch) -> None:
+    """The same calls through the same limiters, in virtual time: orchestrators answer, then ten sub-agents each."""
+
+    async def calls(limiter: Limiter, times: int) -> None:
+        async def one() -> None:
+            await limiter.enter()
+            await asyncio.sleep(1.0)
+            limiter.leave()
+
+        await asyncio.gather(*(one() for _ in range(times)))
+
+    async def episodes(balance: Balance, *, moving: bool) -> float:
+        limiters: dict[Policy, Limiter] = {name: Limiter(most) for name, most in balance.places.items()}
+
+        async def episode() -> None:
+            await calls(limiters["live"], 1)
+            await calls(limiters["frozen"], 10)
+            await calls(limiters["live"], 1)
+
+        async with AsyncExitStack() as stack:
+            if moving:
+                await stack.enter_async_context(balancing(balance, limiters))
+            await asyncio.gather(*(episode() for _ in range(12)))
+        return asyncio.get_running_loop().time()
+
+    fixed = run_virtually(episodes(Balance.even(16), moving=False), monkeypatch)
+    balance = Balance.even(16)
+    assert run_virtually(episodes(balance, moving=True), monkeypatch) < 0.75 * fixed
+    assert balance.moved > 0 and balance.figures()["moved"] == balance.moved and balance.total == 16
+
+
 def test_a_balance_needs_two_sides_and_their_limiters() -> None:
     wrong: list[dict[Policy, int]] = [{"live": 4}, {"live": 4, "frozen": 0}]
     for places in wrong:
         with pytest.raises(ConfigError):
             Balance(places)
+    with pytest.raises(ConfigError):
+        Balance.even(1)
 
     async def go() -> None:
         async with balancing(Balance({"live": 4, "frozen": 4}), {"live": Limiter()}):

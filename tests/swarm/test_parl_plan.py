@@ -44,18 +44,27 @@ def test_a_number_is_always_the_same_task_and_splits_share_none() -> None:
 def test_a_prompt_tells_neither_the_truth_nor_how_to_work() -> None:
     for number in range(100):
         plan = plan_at(number, families=EACH)
-        assert re.fullmatch(r"Find (weight|width|number|label|word|data) of \([A-Z]-[A-Z]\)\.", plan.prompt)
+        assert re.fullmatch(r"(Find|Write) (weight|width|number|label|word|data) of \([A-Z]-[A-Z]\)\.", plan.prompt)
 
 
 def test_a_task_within_the_budget_of_one_agent_is_refused() -> None:
     assert not exceeds(plan_at(0, rows=(2, 2)), Limit(9, 9)) and exceeds(plan_at(0, rows=(4, 4)), Limit(9, 9))
-    with pytest.raises(ConfigError, match="one agent can do"):
+    three = plan_at(0, rows=(3, 3))  # too many calls only where each row is put down by one
+    assert three.calls_alone > 9 >= three.lookups_alone and not exceeds(three, Limit(9, 9))
+    with pytest.raises(ConfigError, match="one agent can look up"):
         task_source(rows=(2, 2)).next()
 
 
 def test_documents_do_not_fit_a_small_context() -> None:
     plans = [plan_at(number, rows=(6, 6), families={"document": 1.0}) for number in range(5)]
     assert all(plan.tokens_alone > 1024 for plan in plans)
+
+
+def test_a_report_is_no_answer() -> None:
+    task = task_source(families={"report": 1.0}).next()
+    assert task is not None
+    with pytest.raises(ConfigError, match="deliver='table'"):
+        Parl(deliver="answer").bound(task)
 
 
 @pytest.mark.parametrize("wrong", [{"rows": (0, 3)}, {"rows": (5, 4)}, {"rows": (4, 99)}, {"families": {"tall": 1.0}}])

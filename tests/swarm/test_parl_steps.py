@@ -3,13 +3,14 @@
 import pytest
 
 from manyeyes.agent.task import Task
-from manyeyes.core.trajectory import AgentSpan, Event, Trajectory
 from manyeyes.swarm.critical_steps import critical_steps
 from manyeyes.swarm.orchestrator import ASSIGN, CREATE
 from manyeyes.swarm.parl_budget import Spending, steps_of
 from manyeyes.swarm.parl_environment import Parl, task_source
-from manyeyes.swarm.parl_plan import plan_at, question
+from manyeyes.swarm.parl_log import Call, Place, log_of
+from manyeyes.swarm.parl_plan import Family, plan_at, question
 from manyeyes.swarm.parl_scripts import asked, idle, parallel, serial
+from manyeyes.swarm.parl_shared import shared_rows
 from manyeyes.swarm.parl_steps import actions_of, is_finished, work_of
 
 from .parl_play import attempt
@@ -53,7 +54,7 @@ def test_a_shorter_sibling_changes_no_critical_step() -> None:
         return script
 
     alone, with_more = (attempt(Parl(budget=0), task(6), assigning(*sizes)) for sizes in ((3,), (3, 1, 2, 3)))
-    assert critical_steps(actions_of(alone)) == critical_steps(actions_of(with_more))
+    assert critical_steps(actions_of(log_of(alone))) == critical_steps(actions_of(log_of(with_more)))
     assert work_of(with_more).total > work_of(alone).total
 
 
@@ -87,17 +88,58 @@ def test_the_last_step_is_announced_and_the_next_call_ends_the_episode() -> None
 
 
 def test_only_work_that_came_to_its_end_is_finished() -> None:
-    def call(failure: str) -> Event:
-        return Event("tool", agent=1, data={"place": "0.0", "name": "search", "result": {"failure": failure}})
+    def calls(*failures: str) -> list[Call]:
+        made = [Call("main/0", Place(at), "search", "{}", {"failure": why}) for at, why in enumerate(failures)]
+        return made[::-1]  # the order in which they were written down says nothing
 
-    def ended(stop: str, text: str, *calls: Event) -> bool:
-        span = AgentSpan("main/0", parent=0, stop=stop, text=text)
-        return is_finished(Trajectory("t", "t", agents=[AgentSpan(), span], events=list(calls)), 1)
+    assert is_finished(calls("refused", ""), "done", "C4")
+    assert not is_finished((), "done", "Sorry, I could not do it.")
+    assert not is_finished(calls("", "refused"), "done", "Nothing found.")
+    assert not is_finished(calls(""), "done", "  ") and not is_finished(calls(""), "turn_cap", "C4")
 
-    assert ended("done", "C4", call("refused"), call(""))
-    assert not ended("done", "Sorry, I could not do it.")
-    assert not ended("done", "Nothing found.", call(""), call("refused"))
-    assert not ended("done", "  ", call("")) and not ended("turn_cap", "C4", call(""))
+
+def assigning(keys: str, *, said=lambda part: part):
+    """Makes an agent and assigns it a row for each of these letters."""
+
+    def script(prompt: str):
+        columns, _ = asked(prompt)
+        tasks = [(ASSIGN, {"agent": "a", "prompt": said(question(columns, key))}) for key in keys]
+        yield [(CREATE, {"name": "a", "system_prompt": "Look."}), *tasks]
+        return "Done."
+
+    return script
+
+
+def test_one_row_six_times_is_parallel_and_finished_once() -> None:
+    given = task(6)
+    first = next(iter(given.truth.rows))
+    again = attempt(Parl(enough=6), given, assigning(first * 6))
+    assert (again.rewards["parallel"], again.rewards["started"], again.rewards["finished"]) == (1.0, 6.0, 1.0)
+    assert again.rewards["finish"] == pytest.approx(1 / 6)
+    spaced = attempt(Parl(enough=6), given, assigning(first * 2, said=lambda words: f" {words.lower()} {words}"))
+    assert spaced.rewards["finished"] == 1.0
+    right = attempt(Parl(enough=6), given, assigning("".join(given.truth.rows)))
+    assert right.rewards["finish"] == 1.0 and right.rewards["finished"] == 6.0
+
+
+def test_of_two_agents_at_one_step_the_later_one_in_the_tree_counts_however_fast_they_were() -> None:
+    given = task(6)
+    key = next(iter(given.truth.rows))
+    told = iter((11, 12, 13))
+
+    def sub(prompt: str):
+        yield [("put", {"key": key, "value": int(prompt.rpartition(" ")[2])})]
+        return "Done."
+
+    def lead(prompt: str):
+        tasks = [(ASSIGN, {"agent": "a", "prompt": f"Put {value}"}) for value in told]
+        yield [(CREATE, {"name": "a", "system_prompt": "Look."}), *tasks]
+        return "Done."
+
+    whole = attempt(Parl(), given, lead, sub)
+    assert dict(shared_rows(log_of(whole))) == {key: ("13",)}
+    whole.events.reverse()  # as if the first had been the slowest
+    assert dict(shared_rows(log_of(whole))) == {key: ("13",)}
 
 
 def test_tasks_that_cannot_be_done_are_parallel_and_not_finished() -> None:
@@ -109,7 +151,8 @@ def test_tasks_that_cannot_be_done_are_parallel_and_not_finished() -> None:
 
 
 def test_every_task_exceeds_one_agent() -> None:
-    tasks = task_source(seed=3, rows=(4, 12), families={"wide": 1, "deep": 1, "document": 1, "download": 1})
+    families: dict[Family, float] = {"wide": 1, "deep": 1, "document": 1, "download": 1, "report": 1}
+    tasks = task_source(seed=3, rows=(4, 12), families=families)
     for _ in range(20):
         given = tasks.next()
         assert given is not None

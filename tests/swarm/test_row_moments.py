@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 from manyeyes.agent.task import Task
+from manyeyes.core.errors import DataError
 from manyeyes.core.trajectory import Trajectory
 from manyeyes.swarm.parl_environment import Deliver, Parl
+from manyeyes.swarm.parl_log import log_of
 from manyeyes.swarm.parl_plan import plan_at
 from manyeyes.swarm.parl_scripts import parallel, serial, worker
-from manyeyes.swarm.parl_steps import work_of
-from manyeyes.swarm.row_moments import first_reached, moments, put_by, timed, worth
+from manyeyes.swarm.parl_shared import shared_rows
+from manyeyes.swarm.parl_steps import timed, work_of
+from manyeyes.swarm.row_moments import first_reached, moments, worth
 
 from .parl_play import attempt
 
@@ -60,16 +63,41 @@ def test_no_moment_lies_behind_the_end(script, budget: int, deliver: Deliver) ->
     assert found[-1] == (work_of(whole).critical, whole.reward)
 
 
-def test_of_two_agents_that_put_one_key_the_later_one_counts() -> None:
-    key, (value,) = next(iter(PLAN.rows.items()))
-    assert worth({key: (value,)}, PLAN) > 0.0 == worth({key: (str(int(value) + 1),)}, PLAN)
+def test_an_episode_beyond_its_budget_has_reached_nothing() -> None:
+    whole = played(parallel, "table", budget=5)  # all rows are there when its sub-agents are back, after 6 steps
+    assert work_of(whole).critical > 5 and worth(shared_rows(log_of(whole)), PLAN) == 1.0
+    assert moments(whole, PLAN) == [(work_of(whole).critical, 0.0)]
+    assert first_reached(moments(whole, PLAN), (0.3,)) == {0.3: None}
+
+
+def test_the_later_word_on_a_key_counts() -> None:
+    (key, (value,)), (other, (right,)) = list(PLAN.rows.items())[:2]
 
     def changing(prompt: str):
         yield [("put", {"key": key, "value": int(value)})]
+        yield [("put", {"key": other, "value": int(right)})]
         yield [("put", {"key": key, "value": int(value) + 1})]
         return "Done."
 
     whole = attempt(Parl(mode="alone"), TASK, changing)
-    first, second, end = moments(whole, PLAN)
-    assert first.f1 > second.f1 == end.f1 == 0.0
-    assert [put_by(event)[key] for _, event in timed(whole)] == [(value,), (str(int(value) + 1),)]
+    first, second, third, end = moments(whole, PLAN)
+    assert 0.0 < first.f1 < second.f1 > third.f1 == end.f1 > 0.0
+    assert [one.steps for one in timed(log_of(whole))] == [1, 2, 3]
+
+
+def test_an_answer_whose_calls_never_ended_is_a_step() -> None:
+    """As when an attempt is suspended, or its time is over: what came before and behind it keeps its moment."""
+    whole = played(serial, "table", mode="alone")
+    lost = [event for event in whole.events if event.kind == "tool"][3]
+    before = dict(moments(whole, PLAN))
+    whole.events.remove(lost)
+    after = dict(moments(whole, PLAN))
+    assert before.keys() - after.keys() == {4} and max(after) == max(before)
+
+
+def test_an_agent_that_was_started_and_is_not_there_is_refused() -> None:
+    whole = played(parallel, "table")
+    del whole.agents[-1]
+    whole.events = [event for event in whole.events if event.agent < len(whole.agents)]
+    with pytest.raises(DataError, match="none of its agents"):
+        moments(whole, PLAN)

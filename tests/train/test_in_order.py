@@ -1,11 +1,12 @@
 """Pieces side by side give what one after the other gives, in order, with gradients, and leave torch as it was."""
 
 import threading
+from contextlib import closing
 
 import pytest
 import torch
 
-from manyeyes.train.in_order import in_order, workers_for
+from manyeyes.train.in_order import add_gradients, in_order, workers_for
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,25 @@ def test_an_error_comes_in_its_turn_and_no_piece_behind_it_is_begun() -> None:
     assert max(begun) <= 3
 
 
-def test_a_cpu_has_as_many_workers_as_torch_has_threads() -> None:
+def test_whoever_leaves_early_closes_it_and_torch_has_its_threads_again() -> None:
     torch.set_num_threads(2)
-    assert workers_for(torch.device("cpu")) == 2 and workers_for(torch.device("cuda")) == 1
+    before = threading.active_count()
+    with pytest.raises(KeyError), closing(in_order(lambda piece: piece, range(100), workers=2)) as found:
+        for _ in found:
+            raise KeyError("of whoever takes the results")
+    assert threading.active_count() == before and torch.get_num_threads() == 2
+
+
+def test_a_cpu_has_as_many_workers_as_torch_has_threads() -> None:
+    torch.set_num_threads(3)
+    cpu, other = torch.device("cpu"), torch.device("cuda")
+    assert [workers_for(cpu), workers_for(cpu, most=2), workers_for(cpu, most=8), workers_for(other)] == [3, 2, 3, 1]
+
+
+def test_gradients_that_are_one_tensor_are_added_to_one_by_one() -> None:
+    one, other = torch.zeros(2), torch.zeros(2)
+    both = torch.ones(2)
+    add_gradients([one, other], [both, both])
+    add_gradients([one, other], [torch.ones(2), None])
+    assert one.grad is not None and other.grad is not None
+    assert one.grad.tolist() == [2.0, 2.0] and other.grad.tolist() == [1.0, 1.0]

@@ -76,6 +76,25 @@ def test_micro_batching_changes_nothing_but_rounding(seed: int) -> None:
             torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-3, msg=name)
 
 
+def test_micro_batches_side_by_side_are_one_after_the_other_bit_for_bit() -> None:
+    model, whole, found = system(aux_loss_alpha=0.5).main, batch(1, rows=5), []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append((learn(model, whole, 1, clip_threshold=EXACT), gradients(model)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    (first, expected), *others = found
+    for learned, ours in others:
+        assert learned.parts == first.parts and ours.keys() == expected.keys()
+        assert all(torch.equal(ours[name], gradient) for name, gradient in expected.items())
+        assert learned.max_logit_LH is not None and learned.expert_counts_LE is not None
+        assert learned.max_logit_LH.equal(first.max_logit_LH)  # pyright: ignore[reportArgumentType]
+        assert learned.expert_counts_LE.equal(first.expert_counts_LE)  # pyright: ignore[reportArgumentType]
+
+
 def test_empty_rows_change_nothing() -> None:
     model, whole = system().main, batch(2, rows=2)
     rng = np.random.default_rng(0)

@@ -92,3 +92,23 @@ def test_what_failed_is_told(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, rows)
     page = rl_page(folder, RlHistory.read(folder))
     assert "2 × judge" in page and "a/x had no more tasks" in page and "a/0/1: refused" in page
+
+
+def test_where_it_ran_and_what_it_does_not_ask_are_told(tmp_path: Path) -> None:
+    rows = [
+        row("start", 0, device="cpu", threads=2, engine="5 compiled loops"),
+        row("blind", 0, **{"train/count/tasks": 32, "train/count/dropped": 5, "train/count/failed": 0}),
+        *rl_rows(2), row("moved", 2, device="cpu", threads=1, engine="torch"),
+    ]  # fmt: skip
+    page = rl_page(folder := folder_of(tmp_path, rows), RlHistory.read(folder))
+    assert "cpu · 2 threads · engine: 5 compiled loops" in page and "solved without their picture" in page
+    assert "train/count" in page and ">5<" in page and "not bit for bit" in page and "threads 1" in page
+
+
+def test_held_out_sets_have_a_line_each_and_a_mean(tmp_path: Path) -> None:
+    first = {"a/reward": 0.2, "a/questions": 200.0, "a/calls": 0.5, "a/part_near": 0.3, "b/reward": 0.4}
+    now = {"a/reward": 0.6, "a/questions": 64.0, "a/calls": 0.75, "a/part_near": 0.4, "b/reward": 0.6, "c/failed": 3.0}
+    rows = [row("evaluation", 0, **first), *rl_rows(2), row("evaluation", 2, **now)]
+    page = rl_page(folder := folder_of(tmp_path, rows), RlHistory.read(folder))
+    assert "200, now 64" in page and "50.0% → 75.0%" in page and "+0.400" in page
+    assert "mean of 2" in page and "0.300" in page and "+0.300" in page and ">near<" in page

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from manyeyes.recipes import RECIPES, about, recipe
+from manyeyes.recipes.rft_run import RftRun
+from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
 
 WAYS_ON = """
@@ -73,6 +75,13 @@ def _table() -> Table:
     table = Table(*columns, box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name in RECIPES:
         run = recipe(name)
-        parts = run.stages if isinstance(run, Run) else run.places
-        table.add_row(name, run.about, run.hardware, ", ".join(part.name for part in parts))
+        table.add_row(name, run.about, run.hardware, _parts(run))
     return table
+
+
+def _parts(run: Run | RlRun | RftRun) -> str:
+    """Stages by name; places by their domains, as there are dozens of some."""
+    if isinstance(run, Run):
+        return ", ".join(stage.name for stage in run.stages)
+    domains = ", ".join(dict.fromkeys(place.domain for place in run.places))
+    return f"{len(run.places)} place{'s' * (len(run.places) > 1)}: {domains}"

@@ -12,8 +12,10 @@ from manyeyes.recipes.reproduce import EXPERIMENTS, check_experiment
 PRE_TRAINING = "table1"
 PLAYED = ("fig6", "fig7", "fig8")
 """Experiments with rules as model; they need no torch. The rest is post-training."""
-OF_TRAINING = ("minutes", "processes", "model")
+OF_TRAINING = ("minutes", "processes", "model", "start", "dry_run")
 """Options that these have no use for."""
+OF_POST_TRAINING = ("model", "start", "dry_run")
+"""Options that pre-training has no use for."""
 
 
 def main(options: Options) -> int:
@@ -34,12 +36,16 @@ def _module(options: Options) -> str:
         ConfigError: an option that the experiment has no use for.
     """
     if options.experiment == PRE_TRAINING:
-        if options.model:
-            raise ConfigError("table1 trains from scratch; leave out --model")
+        _refuse(options, OF_POST_TRAINING, "trains from scratch")
         return "reproduce_table1"
     if options.experiment not in PLAYED or (options.experiment == "fig8" and options.model):
         return "reproduce_post"
-    given = [name for name in OF_TRAINING if getattr(options, name) != getattr(Options(), name)]
-    if given:
-        raise ConfigError(f"{options.experiment} trains nothing; leave out {', '.join('--' + name for name in given)}")
+    _refuse(options, OF_TRAINING, "trains nothing")
     return "reproduce_figures"
+
+
+def _refuse(options: Options, names: tuple[str, ...], why: str) -> None:
+    given = [name for name in names if getattr(options, name) != getattr(Options(), name)]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ConfigError(f"{options.experiment} {why}; leave out {flags}")

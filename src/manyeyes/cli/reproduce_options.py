@@ -15,15 +15,20 @@ class Options:
     """which one; none lists them"""
     seeds: int | None = None
     """those that train: runs of each arm (default 3, or 1 with --quick), more may be added later; fig7: sets of
-    questions (default 2); fig8: worlds, or with --model sets of tables (default 1)"""
+    questions (default 2); fig8: worlds (default 1)"""
     minutes: float | None = None
-    """those that train: budget for the whole experiment on two cores; runs get shorter by it (default: table1 40, the
-    others 115)"""
+    """those that train: budget for the whole experiment on two cores; runs of RL get shorter by it, in all experiments
+    that share them (default: table1 40, the others 115)"""
     model: Annotated[str, tyro.conf.arg(metavar="RUN")] = ""
     """post-training: the finished run of tiny, or its model folder, that all starts from (default: the newest);
-    fig8: a finished run of tiny.parl, to be measured in the place of rules"""
+    fig8: finished runs of tiny.parl, separated by commas, to be measured in the place of rules"""
+    start: Annotated[str, tyro.conf.arg(metavar="RUN")] = ""
+    """post-training: the finished run of tiny.sft that all arms and seeds start from (default: one is made for each
+    seed)"""
     quick: bool = False
     """the whole way in a minute or two, at a size that means nothing"""
+    dry_run: bool = False
+    """post-training: say which runs are there, which would be made and how long they take, and end"""
     processes: int = 0
     """those that train: runs at a time, one thread each (default: one for each core)"""
     folder: Path | None = None

@@ -1,14 +1,14 @@
 """`manyeyes reproduce fig2|table2|sft|fig4|fig5|table6`, `fig8 --model RUN`: runs of post-training and what they tell.
 
-Says at the start what is made and how long it takes, shows how far it is, and writes the result. Runs lie in one folder
-that all experiments share, so what two of them need is made once. Ctrl-C lets the runs save.
+Says at the start what is made and how long it takes (`--dry-run`: no more than that), shows how far it is, and writes
+the result. Runs lie in one folder that all experiments share, so what two of them need is made once. Ctrl-C lets the
+runs save.
 """
 
 import json
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,22 @@ from typing import Any
 from manyeyes.cli.locations import LocationError, finished_run, model_folder, runs_folder, short
 from manyeyes.cli.reproduce_figures import show
 from manyeyes.cli.reproduce_options import Options
+from manyeyes.cli.reproduce_plan import announcement, standings
 from manyeyes.cli.reproduce_progress import Progress
 from manyeyes.cli.starting_model import newest_model
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import write_atomic
 from manyeyes.recipes.reproduce import fig8_trained
+from manyeyes.recipes.reproduce.fig2 import SFT
 from manyeyes.recipes.reproduce.pool import Job, run_jobs
-from manyeyes.recipes.reproduce.post_experiments import POST, Experiment
+from manyeyes.recipes.reproduce.post_experiments import POST, Experiment, sharing
+from manyeyes.recipes.reproduce.post_rates import rates_of
 from manyeyes.recipes.reproduce.post_result import identity
-from manyeyes.recipes.reproduce.post_runs import Finished, Made, jobs_of, makespan, ordered
-from manyeyes.recipes.reproduce.post_scale import CORES, WITHIN, Scale, fitted
+from manyeyes.recipes.reproduce.post_runs import Finished, jobs_of, ordered
+from manyeyes.recipes.reproduce.post_scale import WITHIN, Scale, fitted
+from manyeyes.recipes.starting_model import MODEL_FOLDER
 from manyeyes.view import figure_experiment
 from manyeyes.view.figure_panels import document
-from manyeyes.view.wording import duration
 
 WORKER = "manyeyes.cli.reproduce_worker"
 STOPPED = 130
@@ -46,11 +49,14 @@ def run(options: Options) -> int:
     experiment, scale = asked(options)
     plan = experiment.plan(scale)
     root = (options.folder / "runs" if options.folder else runs_folder() / SHARED).resolve()
-    runs = ordered(plan.values())
+    runs, rates = ordered(plan.values()), rates_of(root)
     cores = options.processes or os.cpu_count() or 1
-    print(announcement(options.experiment, runs, scale, root, cores=cores), flush=True)
+    found = standings(runs, root, rates, quick=scale.quick)
+    print(announcement(options.experiment, found, scale, root, cores=cores, rates=rates), flush=True)
+    if options.dry_run:
+        return 0
     jobs = jobs_of(runs, root)
-    if not work(jobs, [one.minutes for one in runs], cores=cores):
+    if not work(jobs, [one.made.minutes for one in found], cores=cores):
         print(f"stopped and saved; the same command goes on from here ({short(root)})")
         return STOPPED
     result = experiment.results(Finished(plan, root), scale)
@@ -66,17 +72,43 @@ def asked(options: Options) -> tuple[Experiment, Scale]:
         ManyeyesError: the model that it starts from is not there, or there is too little time.
     """
     if options.experiment == "fig8":
-        trained = finished_run(options.model).path.resolve()
-        scale = Scale(trained, seeds=options.seeds or 1, quick=options.quick)
-        return Experiment(lambda at: fig8_trained.plan_of(trained, at), fig8_trained.results), scale
-    experiment = POST[options.experiment]
+        return _trained(options)
     seeds = options.seeds or (1 if options.quick else SEEDS)
-    scale = Scale(_start(options).resolve(), seeds=seeds, quick=options.quick)
-    return experiment, fitted(scale, experiment.plan, minutes=options.minutes or WITHIN)
+    start, fine_tuned = _starts(options)
+    scale = Scale(start, seeds=seeds, quick=options.quick, fine_tuned=fine_tuned)
+    plans = [one.plan for one in sharing(options.experiment)]
+    return POST[options.experiment], fitted(scale, plans, minutes=options.minutes or WITHIN)
 
 
-def _start(options: Options) -> Path:
-    """The pre-trained model that all begins with."""
+def _trained(options: Options) -> tuple[Experiment, Scale]:
+    """Figure 8 of trained runs, a seed each."""
+    runs = [finished_run(name.strip()).path.resolve() for name in options.model.split(",")]
+    if options.start or options.seeds not in (None, len(runs)):
+        raise ConfigError(
+            f"fig8 --model measures {len(runs)} trained runs, a seed each; leave out --start and --seeds, and for more "
+            "seeds name more runs, separated by commas"
+        )
+    scale = Scale(runs[0], seeds=len(runs), quick=options.quick)
+    return Experiment(lambda at: fig8_trained.plan_of(runs, at), fig8_trained.results), scale
+
+
+def _starts(options: Options) -> tuple[Path, Path | None]:
+    """The pre-trained model that all begins with, and the fine-tuned one, where one is named.
+
+    With a fine-tuned one the pre-trained is the one that it came from, if no other is named.
+    """
+    if not options.start:
+        return _pretrained(options).resolve(), None
+    named = Path(options.start)
+    run = finished_run(str(named.parent) if named.name == MODEL_FOLDER else options.start)
+    config = run.config()
+    if config.get("name") != SFT:
+        raise ConfigError(f"--start {options.start}: expected a finished run of {SFT}, got one of {config.get('name')}")
+    before = model_folder(options.model) if options.model else Path(str(config["start_model"]))
+    return before.resolve(), (run.path / MODEL_FOLDER).resolve()
+
+
+def _pretrained(options: Options) -> Path:
     if options.model:
         return model_folder(options.model)
     try:
@@ -86,23 +118,6 @@ def _start(options: Options) -> Path:
             f"{options.experiment} starts from a finished run of tiny, and there is none under {runs_folder()}; "
             "`manyeyes run tiny` trains one, --model RUN names another"
         ) from None
-
-
-def announcement(name: str, runs: Sequence[Made], scale: Scale, root: Path, *, cores: int) -> str:
-    """What will be done, and how long it takes."""
-    counts = Counter((one.label.rpartition(" ")[0], one.minutes) for one in runs)
-    kinds = [f"  {count} x {label:<18} about {minutes:.3g} min" for (label, minutes), count in counts.items()]
-    left = [one for one in runs if not _is_done(one, root)]
-    share = f", each at {100 * scale.share:.0f} % of its steps" if scale.share < 1 else ""
-    whole = duration(60 * makespan(runs, processes=CORES))
-    lines = [f"{name}: {len(runs)} runs{share}, about {whole} on {CORES} cores; from {short(scale.start)}", *kinds]
-    done = f"{len(runs) - len(left)} are there already; " if len(left) < len(runs) else ""
-    here = duration(60 * makespan(left, processes=cores))
-    return "\n".join([*lines, f"{done}{cores} at a time, about {here}, in {short(root)}"])
-
-
-def _is_done(one: Made, root: Path) -> bool:
-    return (one.path(root) / "config.json").exists() and bool(one.folder(root).metrics("finished"))
 
 
 def work(jobs: Sequence[Job], minutes: Sequence[float], *, cores: int) -> bool:

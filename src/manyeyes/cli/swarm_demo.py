@@ -1,4 +1,9 @@
-"""`manyeyes swarm demo`: both modes side by side on the synthetic web, and the table of how they did."""
+"""`manyeyes swarm demo`: both modes side by side on the synthetic web, and the table of how they did.
+
+no model         rules that really use the tools
+an endpoint      its model, on the same tables and questions
+--model RUN      a trained swarm, on tables of the kind that it knows (`swarm_trained`)
+"""
 
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -12,6 +17,7 @@ from manyeyes.agent.limiter import Limiter
 from manyeyes.cli.locations import short
 from manyeyes.cli.swarm_attend import NEEDS_KEY
 from manyeyes.cli.swarm_services import KEY, endpoint_key, model_of
+from manyeyes.cli.swarm_trained import trained_demo
 from manyeyes.cli.swarm_view import View
 from manyeyes.swarm.deep_demo import Answered, run_questions
 from manyeyes.swarm.demo import DemoConfig, Ran, notes, run_demo
@@ -33,11 +39,14 @@ async def demo(
 
     Args:
         tasks, questions: how many; see `run_demo`, `run_questions`.
-        endpoint, model: a model in place of the rules; without an endpoint a trained one, in this process.
+        endpoint, model: a model in place of the rules; without an endpoint a trained swarm, in this process, which
+            is asked tables of its own and no questions.
 
     Returns:
         0, or 1 when a run failed.
     """
+    if model and not endpoint:
+        return await trained_demo(folder, view, model=model, tasks=tasks, concurrency=concurrency)
     view.say(f"run folder: {short(folder)}")
 
     def finished(one: Ran | Answered) -> None:

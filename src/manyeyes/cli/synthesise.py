@@ -5,11 +5,12 @@
 - manyeyes synthesise tools --teacher RUN --teacher NAME@URL --judge NAME@URL: several teachers, and a grader
 - manyeyes synthesise my_seeds.jsonl --teacher RUN: your own problems, one JSON a line: {"prompt": ..., "truth": ...}
 
-The same command with --folder goes on, and asks nobody again for what was said. Keys: MANYEYES_API_KEY, or for several
-hosts MANYEYES_API_KEY_<HOST>.
+The same command with --folder goes on, and asks nobody again for what was said; --seeds, --attempts, --tokens and the
+teachers and judges may be others then. Keys: MANYEYES_API_KEY, or for several hosts MANYEYES_API_KEY_<HOST>.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,18 +27,22 @@ from manyeyes.agent.grm_judge import grader
 from manyeyes.agent.synthesis.domain import Domain
 from manyeyes.agent.synthesis.domains import NAMES, from_file, shipped
 from manyeyes.agent.synthesis.grade import Grade
+from manyeyes.agent.synthesis.seed import Seed
 from manyeyes.agent.synthesis.synthesis import DIALOGUES, Progress, synthesise
 from manyeyes.agent.synthesis.tally import KEPT, Tally
 from manyeyes.agent.synthesis.teacher import Teacher
 from manyeyes.agent.tools.forked_python_pool import ForkedPythons
 from manyeyes.cli.locations import runs_folder, short
-from manyeyes.cli.teachers import Models, named
+from manyeyes.cli.teachers import Models, key_for, named
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.runlog import new_run_path
+from manyeyes.core.runlog import new_run_path, write_atomic
 from manyeyes.reward.grm.config import GrmConfig
 from manyeyes.reward.grm.generative_reward import GenerativeReward
 
 CONFIG = "config.json"
+FILE = ".jsonl"
+SEEDS = 64
+"""Of a pipeline that ships."""
 TELL_SECONDS = 2.0
 STOPPED = 130
 
@@ -52,8 +57,8 @@ class Options:
     """A model that answers; say it several times for several teachers."""
     judge: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME@URL|RUN")] = ()
     """A model that grades what passed all else; several of them vote."""
-    seeds: int = 64
-    """Problems."""
+    seeds: Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")] = None
+    """Problems at most; 64 of a pipeline and all of a file when left out."""
     attempts: int = 1
     """Of each teacher at each problem."""
     keep: int = 2
@@ -79,8 +84,8 @@ def main(options: Options) -> int:
         for name in NAMES:
             print(f"{name:<14} {shipped(name, pythons).about}")
         return 0
-    domain = _domain(options, pythons)
     _check(options)
+    domain = _domain(options, pythons)
     folder = options.folder or new_run_path(runs_folder(), f"synthesis-{domain.name}")
     _begin(folder, options)
     try:
@@ -91,7 +96,7 @@ def main(options: Options) -> int:
 
 
 def _domain(options: Options, pythons: ForkedPythons) -> Domain:
-    domain = from_file(options.domain) if options.domain.endswith(".jsonl") else shipped(options.domain, pythons)
+    domain = from_file(options.domain) if options.domain.endswith(FILE) else shipped(options.domain, pythons)
     keep = replace(domain.keep, per_seed=options.keep)
     return replace(domain, keep=keep, instruction=_or(options.instruction, domain.instruction))
 
@@ -102,59 +107,89 @@ def _or(given: str | None, usual: str) -> str:
 
 def _check(options: Options) -> None:
     """Raises ManyeyesError for what cannot work, before anything is made."""
-    for name in ("seeds", "attempts", "concurrent", "tokens"):
-        if getattr(options, name) < 1:
-            raise ConfigError(f"--{name} must be at least 1, got {getattr(options, name)}")
+    for name in ("seeds", "attempts", "keep", "concurrent", "tokens"):
+        if (given := getattr(options, name)) is not None and given < 1:
+            raise ConfigError(f"--{name} must be at least 1, got {given}")
     if not options.teacher:
         raise ConfigError("name a teacher: --teacher NAME@URL for an endpoint, --teacher RUN for a model of your own")
     if not 0 <= options.least_grade <= 1:
         raise ConfigError(f"--least-grade must be from 0 to 1, got {options.least_grade}")
-    for said in (*options.teacher, *options.judge):
-        named(said)
+    models = [named(said) for said in (*options.teacher, *options.judge)]
+    for one in models:
+        if one.url:
+            key_for(one, models)
 
 
 def _begin(folder: Path, options: Options) -> None:
     """Write down which problems the folder is about, or see that it is about these."""
-    said = {"domain": options.domain, "seed": options.seed}
+    said: dict[str, Any] = {"domain": options.domain, "seed": options.seed, "instruction": options.instruction}
     path = folder / CONFIG
     if path.is_file():
-        before: Any = msgspec.json.decode(path.read_bytes())
-        if before != said:
-            raise ConfigError(f"{short(folder)} was begun with {before}; name another --folder, or say the same again")
+        _require_same(folder, path.read_bytes(), said)
         return
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ConfigError(f"{short(folder)} is no folder of this command and not empty; name another --folder")
-    path.write_bytes(msgspec.json.encode(said))
+    write_atomic(path, msgspec.json.encode(said))
+
+
+def _require_same(folder: Path, written: bytes, said: dict[str, Any]) -> None:
+    try:
+        before = msgspec.json.decode(written, type=dict[str, Any])
+    except msgspec.DecodeError:
+        before = {}
+    if not {"domain", "seed"} <= before.keys():
+        raise ConfigError(f"{short(folder)} is no folder of this command; name another --folder")
+    other = [f"{name} {before.get(name)!r}, not {value!r}" for name, value in said.items() if before.get(name) != value]
+    if other:
+        raise ConfigError(
+            f"{short(folder)} was begun with {' and '.join(other)}; name another --folder, or say the same again"
+        )
 
 
 async def _run(options: Options, domain: Domain, pythons: ForkedPythons, folder: Path) -> int:
-    seeds = domain.seeds(options.seeds, options.seed)
-    print(f"{domain.name}: {len(seeds)} seeds, {len(options.teacher)} teachers, in {short(folder)}")
+    seeds = _seeds(options, domain)
+    teachers = tuple(dict.fromkeys(options.teacher))
+    what = f"{_count(len(seeds), 'seed')}, {_count(len(teachers), 'teacher')}"
+    print(f"{domain.name}: {what}, in {short(folder)}", flush=True)
     said = tuple(dict.fromkeys((*options.teacher, *options.judge)))
     try:
         async with Models(said, at_once=options.concurrent * len(said)) as models:
-            teachers = [_teacher(models, one, options) for one in dict.fromkeys(options.teacher)]
             whole = domain.also(_grade(models, options)) if options.judge else domain
             tally = await synthesise(
-                whole, seeds, teachers, folder, attempts=options.attempts, at_once=options.concurrent,
-                secrets=models.keys, told=_Teller(),
+                whole, seeds, [_teacher(models, one, options) for one in teachers], folder,
+                attempts=options.attempts, at_once=options.concurrent, secrets=models.keys, told=_Teller(),
             )  # fmt: skip
     finally:
         await pythons.close()
     return _told(tally, folder)
 
 
+def _seeds(options: Options, domain: Domain) -> Sequence[Seed]:
+    """The problems; whoever brought more than are wanted is told."""
+    if not options.domain.endswith(FILE):
+        return domain.seeds(options.seeds or SEEDS, options.seed)
+    everything = domain.seeds(sys.maxsize, options.seed)
+    if options.seeds is None or options.seeds >= len(everything):
+        return everything
+    print(f"{options.domain} holds {len(everything):,} seeds; --seeds takes the first {options.seeds:,}")
+    return everything[: options.seeds]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def _teacher(models: Models, said: str, options: Options) -> Teacher:
     sampling = Sampling(max_tokens=options.tokens)
     if not models.is_own(said):
-        return Teacher(said, models[said], sampling, sampling)
+        return Teacher(models.label(said), models[said], sampling, sampling)
     thinking, instant = (replace(sampling, extra={"thinking": mode}) for mode in (True, False))
-    return Teacher(said, models[said], thinking, instant)
+    return Teacher(models.label(said), models[said], thinking, instant, seeded=True)
 
 
 def _grade(models: Models, options: Options) -> Grade:
-    graders = {said: grader(models[said]) for said in options.judge}
+    graders = {models.label(said): grader(models[said]) for said in options.judge}
     config = GrmConfig(quorum=len(graders))  # half of the votes: each grader is asked by two rubrics
     return Grade(GenerativeReward(graders, config=config), least=options.least_grade)
 

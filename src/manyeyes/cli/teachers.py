@@ -1,12 +1,14 @@
 """Teachers and graders named on a command line: `NAME@URL` for an endpoint, else a run or a checkpoint folder.
 
 The key of endpoints comes from MANYEYES_API_KEY. Where several hosts are named, each needs a key of its own in
-MANYEYES_API_KEY_<HOST>, such as MANYEYES_API_KEY_API_MOONSHOT_AI: no host is sent the key of another one.
+MANYEYES_API_KEY_<HOST>, such as MANYEYES_API_KEY_API_MOONSHOT_AI: no host is sent the key of another one. What is made
+is given to others, so a model of one's own is written down by the name of its run and not by its path.
 """
 
 import re
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,10 +16,13 @@ from manyeyes.agent.chat_model import ChatModel
 from manyeyes.agent.endpoint import Endpoint
 from manyeyes.agent.limiter import Limiter
 from manyeyes.agent.openai_chat import OpenAIChat
-from manyeyes.cli.locations import model_folder
+from manyeyes.cli.locations import MODEL, model_folder
 from manyeyes.cli.swarm_model import embedded
 from manyeyes.cli.swarm_services import KEY, check_endpoint, key_of
 from manyeyes.core.errors import ConfigError
+
+_URL = re.compile(r"@(?=[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+"""Names of models may hold an @ themselves; an address begins with its scheme."""
 
 
 class Named(NamedTuple):
@@ -29,7 +34,15 @@ class Named(NamedTuple):
     @property
     def host(self) -> str:
         """Of the endpoint."""
-        return urlsplit(self.url).netloc
+        return urlsplit(self.url).netloc.lower()
+
+    @property
+    def label(self) -> str:
+        """What is written down: NAME@URL, or the name of the folder of the run."""
+        if self.url:
+            return f"{self.name}@{self.url}"
+        folder = model_folder(self.name).resolve()
+        return folder.parent.name if folder.name == MODEL else folder.name
 
 
 def named(said: str) -> Named:
@@ -38,10 +51,13 @@ def named(said: str) -> Named:
     Raises:
         ManyeyesError: an address that no endpoint has, or there is no such model.
     """
-    name, at, url = said.partition("@")
-    if not at:
+    found = _URL.search(said)
+    if found is None:
+        if "@" in said and not Path(said).exists():
+            raise ConfigError(f"{said}: an endpoint's address begins with http:// or https://, as in NAME@https://...")
         model_folder(said)
         return Named(said, "")
+    name, url = said[: found.start()], said[found.end() :]
     check_endpoint(url)
     if not name:
         raise ConfigError(f"{said}: expected NAME@URL, the name of the model there and the endpoint's base address")
@@ -55,10 +71,21 @@ def key_for(one: Named, others: Sequence[Named]) -> str:
         others: all that are named, this one included.
 
     Raises:
-        ConfigError: the key is none.
+        ConfigError: the key is none, or it would be sent to another host as well.
     """
     hosts = {other.host for other in others if other.url}
-    return key_of(KEY if len(hosts) == 1 else f"{KEY}_{re.sub('[^A-Z0-9]', '_', one.host.upper())}")
+    if len(hosts) == 1:
+        return key_of(KEY)
+    variable = _variable(one.host)
+    if also := sorted(host for host in hosts if host != one.host and _variable(host) == variable):
+        raise ConfigError(
+            f"{one.host} and {also[0]} would both be sent the key in {variable}; name one of them at a time"
+        )
+    return key_of(variable)
+
+
+def _variable(host: str) -> str:
+    return f"{KEY}_{re.sub('[^A-Z0-9]', '_', host.upper())}"
 
 
 class Models:
@@ -79,6 +106,10 @@ class Models:
     @property
     def _all(self) -> list[Named]:
         return list(self._named.values())
+
+    def label(self, said: str) -> str:
+        """What a model is called in what is written."""
+        return self._named[said].label
 
     def is_own(self, said: str) -> bool:
         """Whether a model runs in this process."""

@@ -14,10 +14,9 @@ Report: §4.4.1.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from manyeyes.core.conversation import check
 from manyeyes.core.errors import DataError
@@ -25,84 +24,8 @@ from manyeyes.core.messages import ImagePart, Message, Part, TextPart, Tool, Too
 from manyeyes.core.picture import Picture
 from manyeyes.core.tool_declaration import declaration
 from manyeyes.data.dialogue import Dialogue
+from manyeyes.data.dialogue_form import Call, ImagePiece, Said, TextPiece, decoded
 
-
-class TextPiece(Struct, tag="text"):
-    """A stretch of text."""
-
-    text: str
-
-
-class Url(Struct):
-    """Where a picture is: a path, relative to the folder of the file."""
-
-    url: str
-
-
-class ImagePiece(Struct, tag="image_url"):
-    """A picture."""
-
-    image_url: Url | str
-
-
-class NamedFunction(Struct):
-    """What is called, and with what: JSON text, or the object itself."""
-
-    name: str
-    arguments: str | dict[str, Any] = "{}"
-
-
-class Call(Struct):
-    """A call of an assistant."""
-
-    function: NamedFunction
-    id: str = ""
-    type: Literal["function"] = "function"
-
-
-class Said(Struct):
-    """One message; fields that mean something else than nothing are refused where they cannot be kept."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPiece | ImagePiece] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[Call] | None = None
-    tool_call_id: str | None = None
-    name: str | None = None
-    function_call: Any = None
-    weight: float = 1.0
-
-    @property
-    def thought(self) -> str | None:
-        """Its reasoning, under either name."""
-        return self.reasoning if self.reasoning_content is None else self.reasoning_content
-
-
-class Described(Struct):
-    """A function as it is declared."""
-
-    name: str
-    description: str = ""
-    parameters: dict[str, Any] = {}
-
-
-class Declared(Struct):
-    """A tool."""
-
-    function: Described
-    type: Literal["function"] = "function"
-
-
-class Line(Struct):
-    """One conversation."""
-
-    messages: list[Said]
-    tools: list[Declared] | None = None
-    thinking: bool | None = None
-
-
-_DECODER = msgspec.json.Decoder(Line)
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -122,10 +45,7 @@ def read_line(line: bytes | str, name: str, *, folder: Path | None = None) -> tu
         >>> dialogue.thinking, dialogue.messages[-1].text
         (False, '4')
     """
-    try:
-        given = _DECODER.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{error}") from None
+    given = decoded(line)
     tools = tuple(Tool(t.function.name, t.function.description, t.function.parameters) for t in given.tools or ())
     messages = _messages(given.messages, folder)
     _require_sense(messages, tools)

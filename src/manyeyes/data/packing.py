@@ -20,6 +20,7 @@ from manyeyes.core.errors import DataError
 from manyeyes.core.media import Media
 from manyeyes.core.sample import Sample
 from manyeyes.data.columns import Columns, end_to_end, row_on_row
+from manyeyes.data.continuation import continues_of, seen_tokens, stacked
 from manyeyes.data.window import WINDOW, Window
 
 PADDING = -1
@@ -112,6 +113,11 @@ class Batch(NamedTuple):
         """Share of the batch that is not padding, 0 to 1."""
         return self.tokens / self.ids_BT.size
 
+    @property
+    def seen(self) -> int:
+        """Tokens of its samples as if each were whole: what several begin with counts with each of them."""
+        return seen_tokens(self.segments_BT, self.continues_BT)
+
 
 def pack(samples: Sequence[Sample], row_length: int, *, pad_id: int, continued: Sequence[int] = ()) -> Pack:
     """Lay samples side by side in one row, in the order given.
@@ -140,7 +146,7 @@ def pack(samples: Sequence[Sample], row_length: int, *, pad_id: int, continued: 
         segments[:used] = np.repeat(np.arange(len(samples)), lengths)
         weights[:used] = np.concatenate([sample.weights for sample in samples])
         weights[starts[lengths > 0]] = 0.0
-    continues = _continues(continued, lengths, row_length)
+    continues = continues_of(continued, lengths, row_length)
     if continues is not None:
         positions[:used] += np.where(continues >= 0, lengths[continues], 0)[:used].astype(np.int32)
     return Pack(
@@ -154,26 +160,6 @@ def pack(samples: Sequence[Sample], row_length: int, *, pad_id: int, continued: 
         continues=continues,
         **end_to_end(samples, row_length)._asdict(),
     )
-
-
-def _continues(continued: Sequence[int], lengths: NDArray[np.int64], row_length: int) -> NDArray[np.int32] | None:
-    """[T], of each token.
-
-    Raises:
-        DataError: see `pack`.
-    """
-    if not any(one >= 0 for one in continued):
-        return None
-    if len(continued) != len(lengths) or any(
-        one >= place or (one >= 0 and (continued[one] >= 0 or not lengths[one])) for place, one in enumerate(continued)
-    ):
-        raise DataError(
-            f"a sample continues an earlier one of its row that continues nothing itself; got {list(continued)} for "
-            f"{len(lengths)} samples"
-        )
-    return np.concatenate([np.repeat(np.array(continued, np.int32), lengths), np.full(row_length, -1, np.int32)])[
-        :row_length
-    ]
 
 
 def unpack(row: Pack) -> list[Sample]:
@@ -222,14 +208,8 @@ def stack(packs: Sequence[Pack]) -> Batch:
         advantages_BT=columns.advantages,
         versions_BT=columns.versions,
         routing_BTLK=columns.routing,
-        continues_BT=_stacked_continues(packs),
+        continues_BT=stacked([row.continues for row in packs], len(packs[0].ids)),
     )
-
-
-def _stacked_continues(packs: Sequence[Pack]) -> NDArray[np.int32] | None:
-    if all(row.continues is None for row in packs):
-        return None
-    return np.stack([np.full(len(row.ids), -1, np.int32) if row.continues is None else row.continues for row in packs])
 
 
 def _columns(packs: Sequence[Pack]) -> Columns:

@@ -4,17 +4,19 @@
     shared     prompt | answer_1 | answer_2 | ...             p + K a: each answer sees the prompt and itself
 
 The last token of what is shared goes to each branch, because the first token of an answer is predicted from there, by
-every branch its own. Logits are those of whole samples, and gradients but for
-that of the experts' balance, which counts what is shared once. Pictures in the prompt are looked at once, too.
+every branch its own. Logits and gradients are those of whole samples, and so are the experts' counts and their balance,
+to which a beginning counts with each of its branches. Pictures in the prompt are looked at once, too.
 
 Report: none (engineering). Shapes: K samples, p tokens of a beginning, a of a branch.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from manyeyes.core.media import Media
 from manyeyes.core.sample import Sample
@@ -23,6 +25,9 @@ from manyeyes.data.window import WINDOW, Window
 
 LEAST = 16
 """Tokens that a beginning must have to be worth it."""
+LONGEST = 1024
+"""On a CPU attention of a branch keeps its probabilities, which that of a long whole sample does not. A branch keeps no
+more of them than the longest sample that is computed so (`model.packed_attention.LONGEST_TILED`)."""
 
 
 class Bundle(NamedTuple):
@@ -74,29 +79,63 @@ def bundles(samples: Sequence[Sample], row_length: int, *, media_pad: int | None
         >>> [[sample.length for sample in bundle.samples] for bundle in bundles(ones, 100)]
         [[39, 2, 2]]
     """
-    cut = shared_tokens(samples, media_pad=media_pad)
+    for cluster in clusters(samples, media_pad=media_pad):
+        cut = shared_tokens(cluster, media_pad=media_pad)
+        yield from _bundles(cluster, cut, row_length, media_pad)
+
+
+def _bundles(samples: Sequence[Sample], cut: int, row_length: int, media_pad: int | None) -> Iterator[Bundle]:
+    """Of samples that begin with the same `cut` tokens."""
     room = row_length - cut
-    if cut < LEAST or len(samples) < 2 or sum(one.length - cut <= room for one in samples) < 2:
-        yield from (Bundle((one,)) for one in samples)
-        return
-    first = beginning(samples[0], cut, media_pad)
-    for some in _filled(samples, [one.length - cut for one in samples], room):
+    fits = [cut >= LEAST and one.length - cut <= room and _kept(one, cut) <= LONGEST**2 for one in samples]
+    branches = [one for one, fit in zip(samples, fits, strict=True) if fit]
+    yield from (Bundle((one,)) for one, fit in zip(samples, fits, strict=True) if not fit)
+    for some in _filled(branches, [one.length - cut for one in branches], room) if branches else ():
         if len(some) == 1:
             yield Bundle((some[0],))
         else:
+            first = beginning(some[0], cut, media_pad)
             yield Bundle((first, *(rest(one, cut, media_pad) for one in some)))
 
 
+def clusters(samples: Sequence[Sample], *, media_pad: int | None = None) -> list[list[Sample]]:
+    """The samples of a group, parted so that sharing within each part saves most tokens.
+
+    Several agents of an attempt begin in ways of their own, and their attempts alike. Sorted by their beginnings, what
+    a part has in common is the least that neighbours have in common: parted there, or not at all.
+    """
+    prompts = {id(one): one.ids[: _unlearned(one)] for one in samples}
+    ordered = sorted(samples, key=lambda one: prompts[id(one)].astype(">u4").tobytes())
+    common = [_common(prompts[id(one)], prompts[id(other)]) for one, other in pairwise(ordered)]
+    return _parted(ordered, common, media_pad)[0]
+
+
+def _parted(ordered: list[Sample], common: list[int], media_pad: int | None) -> tuple[list[list[Sample]], int]:
+    """Parts, and tokens that they save; `common` of neighbours."""
+    if not common:
+        return ([ordered] if ordered else []), 0
+    cut = shared_tokens(ordered, media_pad=media_pad)
+    together = cut * (len(ordered) - 1) if cut >= LEAST else 0
+    least = min(common)
+    places = [place + 1 for place, tokens in enumerate(common) if tokens == least]
+    edges = [0, *places, len(ordered)]
+    parts, apart = list[list[Sample]](), 0
+    for start, stop in pairwise(edges):
+        found, saved = _parted(ordered[start:stop], common[start : stop - 1], media_pad)
+        parts, apart = parts + found, apart + saved
+    return ([ordered], together) if together >= apart and together else (parts, apart)
+
+
 def shared_tokens(samples: Sequence[Sample], *, media_pad: int | None = None) -> int:
-    """How many tokens all of them begin with, none of them learned from, that stand before a picture or behind it."""
+    """How many tokens all of them begin with: none of them learned from, none sent to other experts in one sample than
+    in another, where that is known, and standing before a picture or behind it."""
     most = min((_unlearned(one) for one in samples), default=0)
     if not most:
         return 0
     first = samples[0]
     for one in samples[1:]:
-        differing = np.flatnonzero(first.ids[:most] != one.ids[:most])
-        most = int(differing[0]) if len(differing) else most
-    cut = most - 1  # the last one goes to each branch
+        most = _common(first.ids[:most], one.ids[:most])
+    cut = min([most - 1, *(_routed_alike(first, one, most) for one in samples[1:])])  # the last one goes to each branch
     if not any(one.media for one in samples):
         return max(cut, 0)
     if media_pad is None:
@@ -141,6 +180,29 @@ def _packed(row: Sequence[Bundle], row_length: int, pad_id: int) -> Pack:
         continued += [one if one < 0 else one + len(samples) for one in bundle.continued]
         samples += bundle.samples
     return pack(samples, row_length, pad_id=pad_id, continued=continued)
+
+
+def _kept(sample: Sample, cut: int) -> int:
+    """Twice the probabilities a head that attention of its branch keeps; of a whole sample it is its length squared."""
+    branch = sample.length - cut
+    return branch * (2 * cut + branch)
+
+
+def _common(one: NDArray[np.int32], other: NDArray[np.int32]) -> int:
+    """Tokens that both begin with."""
+    most = min(len(one), len(other))
+    differing = np.flatnonzero(one[:most] != other[:most])
+    return int(differing[0]) if len(differing) else most
+
+
+def _routed_alike(one: Sample, other: Sample, most: int) -> int:
+    """Of the first `most` tokens, those before the first that went to other experts; none where one alone is known."""
+    if one.routing is None or other.routing is None:
+        return most if one.routing is other.routing else 0
+    if one.routing.shape[1:] != other.routing.shape[1:]:
+        return 0
+    alike = (np.sort(one.routing[:most], -1) == np.sort(other.routing[:most], -1)).all((1, 2))
+    return most if alike.all() else int(np.argmin(alike))
 
 
 def _unlearned(sample: Sample) -> int:

@@ -51,7 +51,7 @@ class AsyncEngine:
     ) -> None:
         self._engine = Engine(model, config, tokenizer=tokenizer, version=version)
         self._commands: deque[Callable[[], None]] = deque()
-        self._wake = threading.Condition()
+        self._wake, self._counted = threading.Condition(), threading.Event()
         self._thread: threading.Thread | None = None
         self._paused = self._closed = False
         self._live = 0
@@ -225,12 +225,22 @@ class AsyncEngine:
             self._commands.append(command)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="manyeyes-engine", daemon=True)
-                self._thread.start()
+                self._start(self._thread)
             self._wake.notify()
+
+    def _start(self, thread: threading.Thread) -> None:
+        """torch counts its threads for each thread that asks; the default for those that begin later is put back."""
+        threads = torch.get_num_threads()
+        thread.start()
+        self._counted.wait()
+        torch.set_num_threads(threads)
 
     # In the thread.
 
     def _work(self) -> None:
+        torch.set_num_threads(self._engine.config.threads)
+        torch.get_num_threads()  # a thread that has never asked takes over what others set later
+        self._counted.set()
         while True:
             with self._wake:
                 self._wake.wait_for(lambda: self._closed or self._commands or self._steps_now)

@@ -22,10 +22,13 @@ class EngineConfig:
         prefix_cache: find the beginning of a prompt that was read before.
         media_bytes: features of pictures that are kept.
         patience: steps after which a waiting request counts as one priority better.
+        threads: of torch, for what an `AsyncEngine` computes on a CPU. One is faster than two from 16 requests at once
+            on (`benchmarks/engine.py`), and leaves the others to a trainer; give more to few requests and wide models.
         compiled: use kernels that are compiled when the engine begins, where that is possible (`inference.kernels`).
         invariant: what is sampled for a request, and its log-probabilities, are to the last bit a function of weights
             and request alone: not of what else is in the batch, how prompts are cut, or what the cache has kept
-            (decision 0022). It needs the kernels.
+            (decision 0022). It needs the kernels; and the same build on the same machine, and where pictures are shown
+            as many `threads`.
 
     Example:
         >>> EngineConfig(cache_tokens=100).blocks
@@ -41,11 +44,12 @@ class EngineConfig:
     prefix_cache: bool = True
     media_bytes: int = 256 << 20
     patience: int = 256
+    threads: int = 1
     compiled: bool = True
     invariant: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("block_tokens", "cache_tokens", "max_rows", "step_tokens", "patience"):
+        for name in ("block_tokens", "cache_tokens", "max_rows", "step_tokens", "patience", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.cache_tokens < self.block_tokens:

@@ -6,14 +6,13 @@ Report: App. D (weights that change under running rollouts).
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manyeyes.core.errors import ConfigError
-from manyeyes.model.multimodal import K25
 
 
 @torch.no_grad()
-def load_tensors(model: K25, tensors: Mapping[str, Tensor], *, version: int, before: int) -> None:
+def load_tensors(model: nn.Module, tensors: Mapping[str, Tensor], *, version: int, before: int) -> None:
     """Copies tensors into parameters and buffers of the same names.
 
     Raises:

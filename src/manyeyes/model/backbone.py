@@ -25,7 +25,7 @@ from manyeyes.model.packed_attention import plan_of
 from manyeyes.model.precision import Linear
 from manyeyes.model.rms_norm import RMSNorm
 from manyeyes.model.rope import Rope
-from manyeyes.model.spans import Span, spans_of
+from manyeyes.model.spans import Span, spans_of, whole_samples
 
 
 class BackboneOutput(NamedTuple):
@@ -205,8 +205,13 @@ class LanguageModel(nn.Module):
 
 
 def samples_of(spans: tuple[Span, ...], segments_BT: Tensor | None) -> Samples:
-    """The spans as lists of tokens for the balance loss."""
-    lengths = [span.stop - span.start for span in spans for _ in range(span.rows)]
+    """The spans as lists of tokens for the balance loss; what is continued counts with each that continues it."""
+    lengths = [span.length for span in spans for _ in range(span.rows)]
     token_N = None if segments_BT is None else (segments_BT.flatten() >= 0).nonzero().flatten()
     device = "cpu" if segments_BT is None else segments_BT.device
-    return Samples(token_N, torch.tensor(lengths, dtype=torch.int64, device=device))
+    pieces_SP = whole_samples(spans)
+    return Samples(
+        token_N,
+        torch.tensor(lengths, dtype=torch.int64, device=device),
+        None if pieces_SP is None else pieces_SP.to(device),
+    )

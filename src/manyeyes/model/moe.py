@@ -13,7 +13,7 @@ gates of those experts. Counts and balance loss go on to speak of what the route
 Report: §4.1 (K2 backbone: 384 experts, 8 active); DeepSeek-V3 §2.1.2; loss-free balancing: Wang et al., 2024; routing
 replay: Ma et al., 2025.
 
-Shapes: N tokens, D width, E experts, K experts a token, I expert width, S samples.
+Shapes: N tokens, D width, E experts, K experts a token, I expert width, S samples, P pieces of them.
 """
 
 from typing import NamedTuple
@@ -53,13 +53,31 @@ class MoEOutput(NamedTuple):
 class Samples(NamedTuple):
     """Which tokens make up which sample, for the balance loss.
 
+    A sample is a piece, or, where several begin with one that was computed once, that one and a piece of its own.
+
     Attributes:
-        token_N: tokens in sample order, padding left out; None where every token counts, in order.
-        lengths_S: tokens of each sample.
+        token_N: tokens piece by piece, padding left out; None where every token counts, in order.
+        lengths_P: tokens of each piece.
+        pieces_SP: fp32, 1 where a piece is part of a sample; None where each piece is a sample.
     """
 
     token_N: Tensor | None
-    lengths_S: Tensor
+    lengths_P: Tensor
+    pieces_SP: Tensor | None = None
+
+    @property
+    def lengths_S(self) -> Tensor:
+        """Tokens of each sample."""
+        return self.whole(self.lengths_P[:, None].float())[:, 0].long()
+
+    @property
+    def times_P(self) -> Tensor:
+        """Samples that each piece is part of."""
+        return torch.ones_like(self.lengths_P) if self.pieces_SP is None else self.pieces_SP.sum(0).long()
+
+    def whole(self, x_PE: Tensor) -> Tensor:
+        """Of each sample, the sum over its pieces: [S, E]."""
+        return x_PE if self.pieces_SP is None else self.pieces_SP @ x_PE
 
 
 class Gate(nn.Module):
@@ -155,8 +173,10 @@ def sorted_weights(weight_NK: Tensor, row_NK: Tensor) -> Tensor:
 
 
 def count(choice: Choice, samples: Samples) -> Tensor:
-    """Tokens that chose each expert, int64 [E]."""
+    """Tokens that chose each expert, int64 [E]; those of a piece once for each sample that it is part of."""
     expert_NK = choice.expert_NK if samples.token_N is None else choice.expert_NK[samples.token_N]
+    if samples.pieces_SP is not None:
+        expert_NK = expert_NK.repeat_interleave(samples.times_P.repeat_interleave(samples.lengths_P), dim=0)
     return torch.bincount(expert_NK.flatten(), minlength=choice.score_NE.shape[1])
 
 
@@ -166,15 +186,15 @@ def balance_loss(choice: Choice, samples: Samples) -> Tensor:
     f_e = E / (K T) * |tokens that chose e|, P_e = mean over tokens of s_e / sum(s). It is 1 where load is even,
     and 0 where there is no sample.
     """
-    if not len(samples.lengths_S):
+    if not len(samples.lengths_P):
         return choice.score_NE.new_zeros(())
     n_experts, top_k = choice.score_NE.shape[1], choice.expert_NK.shape[1]
     share_NE = choice.score_NE / choice.score_NE.sum(-1, keepdim=True)
     chosen_NE = torch.zeros_like(share_NE).scatter_(1, choice.expert_NK, 1.0)
     if samples.token_N is not None:
         share_NE, chosen_NE = share_NE[samples.token_N], chosen_NE[samples.token_N]
-    chosen_SE = torch.segment_reduce(chosen_NE, "sum", lengths=samples.lengths_S, axis=0)
-    share_SE = torch.segment_reduce(share_NE, "sum", lengths=samples.lengths_S, axis=0)
+    chosen_SE = samples.whole(torch.segment_reduce(chosen_NE, "sum", lengths=samples.lengths_P, axis=0))
+    share_SE = samples.whole(torch.segment_reduce(share_NE, "sum", lengths=samples.lengths_P, axis=0))
     length_S1 = samples.lengths_S[:, None].to(share_SE.dtype)
     return (chosen_SE * share_SE / length_S1).sum() * (n_experts / (top_k * length_S1.sum()))
 

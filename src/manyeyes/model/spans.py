@@ -72,6 +72,9 @@ def spans_of(
     Args:
         continues_BT: the id of the earlier segment that a position's own continues, -1 for none.
 
+    Raises:
+        ValueError: a segment continues one that does not stand before it.
+
     Example:
         >>> spans_of(torch.tensor([[0, 0, 1, -1]]), rows=1, length=4)[1].length
         1
@@ -87,8 +90,13 @@ def spans_of(
         for segment, run in groupby(ids):
             stop = start + len(list(run))
             if segment >= 0:
-                before = NOTHING if earlier_BT is None else places[earlier_BT[row][start]]
-                found.append(Span(row, 1, start, stop, before))
+                earlier = -1 if earlier_BT is None else earlier_BT[row][start]
+                if earlier not in places:
+                    raise ValueError(
+                        f"segment {segment} of row {row} continues segment {earlier}, which does not stand before it; "
+                        "a segment continues an earlier one of its row"
+                    )
+                found.append(Span(row, 1, start, stop, places[earlier]))
                 places[segment] = (start, stop)
             start = stop
     return tuple(found)
@@ -110,6 +118,29 @@ def continued(spans: tuple[Span, ...], *, rows: int, length: int) -> Tensor:
         if span.before != NOTHING:
             continued_BT[span.row, span.start : span.stop] = number_of[span.row, *span.before]
     return continued_BT
+
+
+def whole_samples(spans: tuple[Span, ...]) -> Tensor | None:
+    """fp32 [S, P]: 1 where a span (P) is part of a sample (S): the last one of it, or what that continues.
+
+    What is continued is no sample by itself. None where nothing continues anything.
+
+    Example:
+        >>> whole_samples((Span(0, 1, 0, 4), Span(0, 1, 4, 6, (0, 4)), Span(0, 1, 6, 9, (0, 4)))).tolist()
+        [[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
+    """
+    number_of = {(span.row, span.start, span.stop): number for number, span in enumerate(spans)}
+    before = [-1 if span.before == NOTHING else number_of[span.row, *span.before] for span in spans]
+    begun = set(before) - {-1}
+    if not begun:
+        return None
+    samples = [number for number in range(len(spans)) if number not in begun]
+    pieces_SP = torch.zeros(len(samples), len(spans))
+    for sample, number in enumerate(samples):
+        pieces_SP[sample, number] = 1.0
+        if before[number] >= 0:
+            pieces_SP[sample, before[number]] = 1.0
+    return pieces_SP
 
 
 def tiles_of(spans: tuple[Span, ...]) -> tuple[Tile, ...]:

@@ -8,11 +8,12 @@ Report: §4.1, §4.3, §4.4 (the stages at full size).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 
+from manyeyes.agent.missing_package import MissingPackage
 from manyeyes.agent.registry import Registry
 from manyeyes.core.errors import ConfigError
 from manyeyes.model.coca import CocaConfig, build_coca
@@ -23,8 +24,10 @@ from manyeyes.optim.muonclip import MUON, MuonClip
 from manyeyes.recipes import recipe
 from manyeyes.recipes.readiness import check_names
 from manyeyes.recipes.rft_run import RftRun
+from manyeyes.recipes.rl_checks import check_rl, require_sources
 from manyeyes.recipes.rl_objectives import objective_of
-from manyeyes.recipes.rl_places import task_source_of
+from manyeyes.recipes.rl_parts import PlaceSpec
+from manyeyes.recipes.rl_places import Split, task_source_of
 from manyeyes.recipes.rl_run import LEARNERS, RlRun
 from manyeyes.recipes.run import Run
 from manyeyes.train.stages import Stage
@@ -47,6 +50,7 @@ class Need:
         state_bytes: fp32 weights of all networks, gradients and optimiser state of the trainable ones.
         step_tokens: tokens of a step; for RL, those of its rows when every attempt fills one.
         steps: how many.
+        engine_bytes: of RL: fp32 weights of the engines in this process, and their caches of latents.
     """
 
     name: str
@@ -56,14 +60,16 @@ class Need:
     state_bytes: int
     step_tokens: int
     steps: int
+    engine_bytes: int = 0
 
     @property
     def line(self) -> str:
         """For people."""
+        engines = f"; {_bytes(self.engine_bytes)} for engines and their caches" if self.engine_bytes else ""
         return (
             f"{self.name:<16} {self.parameters:>21,} parameters, {self.trainable:,} learn ({self.muon:,} by Muon); "
-            f"{_bytes(self.state_bytes)} of weights, gradients and optimiser state; {self.steps:,} steps of "
-            f"{self.step_tokens:,} tokens"
+            f"{_bytes(self.state_bytes)} of weights, gradients and optimiser state{engines}; {self.steps:,} steps "
+            f"of {self.step_tokens:,} tokens"
         )
 
 
@@ -92,7 +98,12 @@ def dry_run(run: Run | RlRun | RftRun, registry: Registry | None = None) -> Foun
     """
     if isinstance(run, Run):
         return Found(list(_stages(run)), [])
-    missing = _missing(run, registry or Registry())
+    registry = registry or Registry()
+    if isinstance(run, RlRun):
+        check_rl(run, registry)
+    else:
+        require_sources(run.beside, where=f"{run.name}, beside")
+    missing = _missing(run, registry)
     return Found([_reinforcement(run) if isinstance(run, RlRun) else _rejection(run)], missing)
 
 
@@ -129,30 +140,33 @@ def _system(run: Run, stage: Stage) -> System:
 def _missing(run: RlRun | RftRun, registry: Registry) -> list[str]:
     """Packages of environments that are not installed; names and options that are wrong are raised."""
     missing: list[str] = []
-    for spec in run.places:
-        registry.maker("environments", spec.environment)
-        registry.maker("task_sources", spec.environment)
+    held_out = [one.place for one in run.measured]
+    for number, spec in enumerate((*run.places, *held_out)):
         try:
-            task_source_of(registry, spec, seed=0, split="train").next()
+            _require_task(registry, spec, "train" if number < len(run.places) else "test")
             registry.environment(spec.environment, **spec.world)
-        except ConfigError as error:
-            if "pip install" not in str(error) and "browser" not in str(error):
-                raise
-            missing.append(f"{spec.name}: {error}")
-    return missing
+        except MissingPackage as error:
+            told = str(error)
+            missing.append(told if told.startswith("place ") else f"place {spec.name}: {told}")
+    return list(dict.fromkeys(missing))
+
+
+def _require_task(registry: Registry, spec: PlaceSpec, split: Split) -> None:
+    if task_source_of(registry, spec, seed=0, split=split).next() is None:
+        raise ConfigError(f"place {spec.name}: its task source has no task ({split}); check {spec.tasks}")
 
 
 def _reinforcement(run: RlRun) -> Need:
     objective_of(run.objective, run.objective_options)
     tokens = run.groups * run.attempts * run.row_length
-    return _learned(run, run.optimizer, tokens)
+    return _learned(run, run.optimizer, tokens, engines=(not run.engine) + run.has_frozen)
 
 
 def _rejection(run: RftRun) -> Need:
-    return _learned(run, run.loop.optimizer, run.rows * run.row_length)
+    return _learned(run, run.loop.optimizer, run.rows * run.row_length, engines=1)
 
 
-def _learned(run: RlRun | RftRun, optimizer: MuonClipConfig, tokens: int) -> Need:
+def _learned(run: RlRun | RftRun, optimizer: MuonClipConfig, tokens: int, *, engines: int) -> Need:
     config = model_of(run)
     if run.row_length > (longest := _context(run)):
         raise ConfigError(
@@ -163,7 +177,13 @@ def _learned(run: RlRun | RftRun, optimizer: MuonClipConfig, tokens: int) -> Nee
     for name, parameter in parameters.items():
         parameter.requires_grad_(name.partition(".")[0] in learners)
     whole = sum(parameter.numel() for parameter in parameters.values())
-    return _need(run.name, whole, MuonClip.from_named_parameters(parameters.items(), optimizer), tokens, run.steps)
+    need = _need(run.name, whole, MuonClip.from_named_parameters(parameters.items(), optimizer), tokens, run.steps)
+    return replace(need, engine_bytes=engines * 4 * (whole + _cached(config) * run.cache_tokens))
+
+
+def _cached(config: ModelConfig) -> int:
+    """Numbers that an engine's cache holds of a token (`inference.latent_store`)."""
+    return config.text.num_hidden_layers * (config.text.kv_lora_rank + config.text.qk_rope_head_dim)
 
 
 def _context(run: Run | RlRun | RftRun) -> int:

@@ -4,56 +4,67 @@
     coding       bugs in a repository                 agentic      computer use; a swarm's orchestrator
     perception, documents      pictures, with code and without
 
+Every place that can has so many tasks (`size`), which come again: a curriculum and Toggle's budgets know a task only
+when it does, and tasks that are solved without their picture are found beforehand.
+
 Report: §2.3 (domains by abilities, not by modality), §4.4.2, App. E.
 """
 
 from manyeyes.data.synthesis.thinking_families import FAMILIES
-from manyeyes.recipes.rl_run import PlaceSpec
+from manyeyes.recipes.rl_parts import PlaceSpec
 from manyeyes.recipes.tiny_places import SIGHT_DOMAINS
 
 
-def sights(*, side: int, answer_tokens: int) -> tuple[PlaceSpec, ...]:
+def sights(*, side: int, answer_tokens: int, size: int) -> tuple[PlaceSpec, ...]:
     """Pictures of every kind, `side` pixels wide, with code and by looking alone."""
     return tuple(
         PlaceSpec(
             f"{'measure' if tools else 'see'}_{kind}", domain, "sights", world={"tools": tools},
-            tasks={"kinds": [kind], "side": side}, answer_tokens=answer_tokens,
+            tasks={"kinds": [kind], "side": side, "size": size}, answer_tokens=answer_tokens,
         )
         for kind, domain in SIGHT_DOMAINS.items()
         for tools in (True, False)
     )  # fmt: skip
 
 
-def thoughts(*, answer_tokens: int) -> tuple[PlaceSpec, ...]:
+def thoughts(*, answer_tokens: int, size: int) -> tuple[PlaceSpec, ...]:
     """Text problems of every family, thought through."""
     return tuple(
         PlaceSpec(
             f"think_{name}", family.capability, "thoughts", world={"max_tokens": answer_tokens},
-            tasks={"families": [name]}, thinking=True, answer_tokens=answer_tokens,
+            tasks={"families": [name], "size": size}, thinking=True, answer_tokens=answer_tokens,
         )
         for name, family in FAMILIES.items()
     )  # fmt: skip
 
 
-def puzzles(*, answer_tokens: int) -> tuple[PlaceSpec, ...]:
+def puzzles(*, answer_tokens: int, size: int) -> tuple[PlaceSpec, ...]:
     """Mazes, pie charts and pictures that differ (Fig. 12), solved with code; and families of reasoning-gym."""
     return (
-        PlaceSpec("puzzles", "reasoning", "puzzles", thinking=True, answer_tokens=answer_tokens),
-        PlaceSpec("reasoning_gym", "reasoning", "reasoning_gym", thinking=True, answer_tokens=answer_tokens),
-    )
+        PlaceSpec(
+            "puzzles", "reasoning", "puzzles", tasks={"size": size}, thinking=True, answer_tokens=answer_tokens
+        ),
+        PlaceSpec(
+            "reasoning_gym", "reasoning", "reasoning_gym", tasks={"epochs": None}, thinking=True,
+            answer_tokens=answer_tokens,
+        ),
+    )  # fmt: skip
 
 
 def agents(*, answer_tokens: int) -> tuple[PlaceSpec, ...]:
     """A coding agent (E.5) and computer use (E.7)."""
     return (
-        PlaceSpec("coding", "coding", "coding", thinking=True, answer_tokens=answer_tokens),
+        PlaceSpec("coding", "coding", "coding", tasks={"epochs": None}, thinking=True, answer_tokens=answer_tokens),
         PlaceSpec("computer", "agentic", "miniwob", thinking=True, answer_tokens=answer_tokens),
     )
 
 
-def swarm(*, answer_tokens: int) -> tuple[PlaceSpec, ...]:
+def swarm(*, answer_tokens: int, size: int) -> tuple[PlaceSpec, ...]:
     """An orchestrator's tasks: wide tables, chains, long documents, batches of files."""
     families = {"wide": 1.0, "deep": 1.0, "document": 1.0, "download": 1.0}
     return (
-        PlaceSpec("swarm", "agentic", "parl", tasks={"families": families}, thinking=True, answer_tokens=answer_tokens),
-    )
+        PlaceSpec(
+            "swarm", "agentic", "parl", tasks={"families": families, "size": size}, thinking=True,
+            answer_tokens=answer_tokens,
+        ),
+    )  # fmt: skip

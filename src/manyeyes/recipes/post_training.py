@@ -13,13 +13,16 @@ import dataclasses
 from typing import NamedTuple
 
 from manyeyes.data.mixture import constant
+from manyeyes.data.synthesis.thinking_families import FAMILIES
 from manyeyes.model.config import ModelConfig
 from manyeyes.optim.schedule import Schedule
 from manyeyes.recipes import post_places, tiny_sft
 from manyeyes.recipes.k25 import k25
-from manyeyes.recipes.rl_run import PlaceSpec, PtxSpec, RlRun
+from manyeyes.recipes.rl_parts import BlindRule, PlaceSpec, PtxSpec
+from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
 from manyeyes.recipes.small import small
+from manyeyes.recipes.tiny_places import SIGHT_DOMAINS
 from manyeyes.rl.curriculum import CurriculumRule
 from manyeyes.rl.temperature import TemperatureSchedule
 from manyeyes.rl.toggle import ToggleRule
@@ -57,7 +60,13 @@ class Scale(NamedTuple):
     running: int
     cache_tokens: int
 
+    def tasks(self, places: int) -> int:
+        """Of each of so many places that a run learns from, so that each comes about `VISITS` times."""
+        return max(1, self.steps * self.groups // (VISITS * places))
 
+
+VISITS = 4
+"""Times that a task comes in a run: once to estimate a budget, then to keep it."""
 SMALL = Scale("small", "one GPU, not run here", 2_000, 32, 4_096, 5e-4, 300, 64, 8, 1_024, 112, 1_024, 1_048_576)
 K25 = Scale(
     "k25", "a cluster; configuration only, never run here", 6_000, 256, 65_536, 1e-5, 1_000, 512, 16, 32_768, 224,
@@ -91,41 +100,47 @@ def rl(scale: Scale, name: str, about: str, places: tuple[PlaceSpec, ...], *, af
     )  # fmt: skip
 
 
+def blind(run: RlRun) -> RlRun:
+    """Without tasks that are solved without their picture."""
+    return dataclasses.replace(run, blind=BlindRule(attempts=4))
+
+
 def vision_rl(scale: Scale) -> RlRun:
     """Outcome rewards on pictures."""
+    size = scale.tasks(2 * len(SIGHT_DOMAINS) + 1)
     places = (
-        *post_places.sights(side=scale.side, answer_tokens=scale.answer_tokens),
-        *post_places.puzzles(answer_tokens=scale.answer_tokens)[:1],
+        *post_places.sights(side=scale.side, answer_tokens=scale.answer_tokens, size=size),
+        *post_places.puzzles(answer_tokens=scale.answer_tokens, size=size)[:1],
     )
-    return rl(scale, "vision_rl", "visual RL, with code in a sandbox", places, after="sft")
+    return blind(rl(scale, "vision_rl", "visual RL, with code in a sandbox", places, after="sft"))
 
 
 def joint_rl(scale: Scale) -> RlRun:
     """All capabilities, pictures and text in each; a little language modelling against forgetting."""
-    made = rl(scale, "joint_rl", "all capabilities together", _everything(scale), after="vision_rl")
+    made = blind(rl(scale, "joint_rl", "all capabilities together", _everything(scale), after="rft"))
     return dataclasses.replace(made, ptx=PtxSpec({"sft/thinking_talk": 1.0, "sft/thinking_tools": 1.0}, rows=1))
 
 
 def toggle(scale: Scale) -> RlRun:
     """The same with budgets in every other phase."""
-    made = rl(scale, "toggle", "token-efficient RL", _everything(scale), after="joint_rl")
+    made = blind(rl(scale, "toggle", "token-efficient RL", _everything(scale), after="joint_rl"))
     return dataclasses.replace(made, toggle=ToggleRule())
 
 
 def parl(scale: Scale) -> RlRun:
     """An orchestrator with frozen sub-agents."""
-    places = post_places.swarm(answer_tokens=scale.answer_tokens)
+    places = post_places.swarm(answer_tokens=scale.answer_tokens, size=scale.tasks(1))
     made = rl(scale, "parl", "parallel agents", places, after="toggle")
     fade = Fade(0.3, hold=scale.steps // 10, until=scale.steps // 2)
     return dataclasses.replace(made, parl=ParlRule(fade, fade))
 
 
 def _everything(scale: Scale) -> tuple[PlaceSpec, ...]:
-    tokens = scale.answer_tokens
+    tokens, size = scale.answer_tokens, scale.tasks(2 * len(SIGHT_DOMAINS) + len(FAMILIES) + 4)
     return (
-        *post_places.sights(side=scale.side, answer_tokens=tokens),
-        *post_places.thoughts(answer_tokens=tokens),
-        *post_places.puzzles(answer_tokens=tokens),
+        *post_places.sights(side=scale.side, answer_tokens=tokens, size=size),
+        *post_places.thoughts(answer_tokens=tokens, size=size),
+        *post_places.puzzles(answer_tokens=tokens, size=size),
         *post_places.agents(answer_tokens=tokens),
     )
 

@@ -7,14 +7,15 @@ Report: §2.3, §4.4; Kimi K1.5 (arXiv 2501.12599, §2.4).
 
 import dataclasses
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
-
-import msgspec
 
 from manyeyes.core.errors import ConfigError
 from manyeyes.optim.schedule import Schedule
 from manyeyes.recipes.fingerprints import fingerprint_of
-from manyeyes.recipes.rl_run import Measured, PlaceSpec
+from manyeyes.recipes.rl_parts import Measured, PlaceSpec
+from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.run_json import from_plain, to_plain
 from manyeyes.rl.rft import RftRules
 from manyeyes.train.stages import LoopConfig
 
@@ -36,12 +37,14 @@ class RftRun:
         temperature: of the attempts.
         rules: what is kept.
         beside: registered sources that are mixed in, by weight, against forgetting.
-        beside_share: of the tokens.
+        beside_share: of the tokens; 0 leaves them out.
         steps, row_length, rows, micro_rows, schedule: of the fine-tuning.
         measured: held-out tasks, scored before and behind it.
+        evaluate_temperature: of attempts that are measured.
         loop: optimiser, checkpoints.
         running: attempts at once.
         cache_tokens: of the engine.
+        invariant: whether attempts depend to the last bit on weights and requests alone, as in an `RlRun`.
         seed: of every random stream.
     """
 
@@ -68,27 +71,42 @@ class RftRun:
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(compute="float32"))
     running: int = 256
     cache_tokens: int = 131_072
+    invariant: bool | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        names = [place.name for place in self.places]
-        if not names or len(set(names)) != len(names):
-            raise ConfigError(f"{self.name}: an RFT run needs places of different names, got {', '.join(names)}")
-        least = {"tasks": 1, "attempts": 1, "steps": 1, "row_length": 2, "rows": 1, "micro_rows": 1, "running": 1}
+        for names in ([place.name for place in self.places], [one.name for one in self.measured]):
+            if len(set(names)) != len(names):
+                raise ConfigError(f"{self.name}: names of places must differ, got {', '.join(names)}")
+        if not self.places:
+            raise ConfigError(f"{self.name}: an RFT run needs at least one place with tasks to attempt")
+        if unknown := self.domains.keys() - {place.domain for place in self.places}:
+            raise ConfigError(f"{self.name}: no place belongs to the domain {', '.join(sorted(unknown))}")
+        self._check_numbers()
+        self._check_shares()
+
+    def _check_numbers(self) -> None:
+        least = {
+            "tasks": 1, "attempts": 1, "steps": 1, "row_length": 2, "rows": 1, "micro_rows": 1, "running": 1,
+            "cache_tokens": 1, "temperature": 0, "evaluate_temperature": 0,
+        }  # fmt: skip
         for name, smallest in least.items():
-            if getattr(self, name) < smallest:
+            if not smallest <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{self.name}: {name} must be at least {smallest}, got {getattr(self, name)}")
-        if self.rows % self.micro_rows:
-            raise ConfigError(f"{self.name}: rows={self.rows} is not a multiple of micro_rows={self.micro_rows}")
-        if not 0.0 <= self.beside_share < 1.0 or (self.beside_share > 0 and not self.beside):
-            raise ConfigError(
-                f"{self.name}: beside_share is 0 to below 1, and above 0 only with sources beside; got "
-                f"{self.beside_share} with {self.beside or 'none'}"
-            )
+        if self.rules.row_length is not None:
+            raise ConfigError(f"{self.name}: leave rules.row_length out, samples have the rows of row_length tokens")
+        if self.loop.compute == "bfloat16":
+            raise ConfigError(f"{self.name}: RFT computes in float32, got loop.compute={self.loop.compute}")
+
+    def _check_shares(self) -> None:
+        if bad := {name: w for name, w in (self.beside | self.domains).items() if not (w > 0 and isfinite(w))}:
+            raise ConfigError(f"{self.name}: weights must be above 0, got {bad}")
+        if not 0.0 <= self.beside_share < 1.0:
+            raise ConfigError(f"{self.name}: beside_share is 0 to below 1, got {self.beside_share}")
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; "kind" tells it from the configuration of other runs."""
-        return {"kind": "rft"} | msgspec.to_builtins(self)
+        return to_plain(self, "rft")
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "RftRun":
@@ -97,10 +115,7 @@ class RftRun:
         Raises:
             ConfigError: it was written by another version, or by hand and wrongly.
         """
-        try:
-            return msgspec.convert({key: value for key, value in data.items() if key != "kind"}, type=cls)
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"config.json is not an RFT run of this version: {error}") from None
+        return from_plain(data, cls, kind="rft", called="an RFT run")
 
     @property
     def fingerprint(self) -> str:
@@ -111,8 +126,17 @@ class RftRun:
         data["loop"].pop("checkpoint_every")
         return fingerprint_of(data)
 
+    def as_rl(self) -> RlRun:
+        """What places and measurements read of it."""
+        return RlRun(
+            name=self.name, about=self.about, hardware=self.hardware, places=self.places, domains=self.domains,
+            measured=self.measured, steps=self.steps, row_length=self.row_length, running=self.running,
+            evaluate_temperature=self.evaluate_temperature, start_model=self.start_model, seed=self.seed,
+        )  # fmt: skip
+
     def shortened(self, share: float) -> "RftRun":
-        """The same run with fewer tasks and steps, at least one of each (for tests and quick looks)."""
+        """The same run with fewer tasks, steps and updates of warm-up, at least one task and step."""
         return dataclasses.replace(
-            self, tasks=max(1, round(self.tasks * share)), steps=max(1, round(self.steps * share))
-        )
+            self, tasks=max(1, round(self.tasks * share)), steps=max(1, round(self.steps * share)),
+            schedule=dataclasses.replace(self.schedule, warmup=round(self.schedule.warmup * share)),
+        )  # fmt: skip

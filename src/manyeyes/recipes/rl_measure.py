@@ -1,12 +1,18 @@
-"""Scores an RL run on its held-out tasks while it trains: mean reward and its parts, tokens, tool calls.
+"""Scores an RL run on its held-out tasks while it trains: mean reward and its parts, tokens, tool calls by name.
 
-Figures go to the log as `evaluation` rows, like those of pre-training. A measurement that was made before a kill is
-found in the store of attempts, and not made again.
+Figures go to the log as `evaluation` rows, like those of pre-training. Means are over attempts that came to a verdict;
+how many were asked and how many failed stands beside them. A measurement that was made before a kill is found in the
+store of attempts, and not made again: attempts are known by place, temperature, seed, and the weights that answered, so
+what other weights have said at the same step is never taken.
+
+Report: §4.4.2; App. C.1 (exact resume).
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from manyeyes.agent.chat_model import ChatModel
 from manyeyes.agent.rollouts.config import RolloutConfig
@@ -17,11 +23,13 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.sampler import Sampler
 from manyeyes.core.seeds import key
-from manyeyes.core.trajectory import Policy
+from manyeyes.core.trajectory import Policy, Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
+from manyeyes.recipes.fingerprints import fingerprint_of
 from manyeyes.recipes.held_out import named
+from manyeyes.recipes.rl_parts import Measured
 from manyeyes.recipes.rl_places import Places
-from manyeyes.recipes.rl_run import Measured, RlRun
+from manyeyes.recipes.rl_run import RlRun
 from manyeyes.rl.generated_tokens import generated
 
 MEASURED = "measured"
@@ -34,6 +42,7 @@ class RlMeasure:
     Args:
         models: by policy, as rollouts have them.
         store: of the attempts; None keeps none.
+        weights: which weights answer now, of all policies; for a model that never changes nothing need be said.
     """
 
     def __init__(
@@ -45,29 +54,39 @@ class RlMeasure:
         *,
         store: TrajectoryStore | None = None,
         pool: Pool | None = None,
+        weights: Callable[[], str] = lambda: "",
         announce: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.run, self.places, self.models, self.folder = run, places, models, folder
-        self.store, self.pool, self.announce = store, pool, announce
+        self.store, self.pool, self.weights, self.announce = store, pool, weights, announce
+        self._short: set[str] = set()
 
-    async def __call__(self, step: int) -> None:
-        """Measure where it is due, and log it."""
+    async def __call__(self, step: int, *, final: bool = False) -> None:
+        """Measure where it is due, and log it.
+
+        Args:
+            final: the run ends here, whatever its number of steps.
+        """
         run = self.run
-        final = step in (0, run.steps)
-        if not run.measured or not (final or (run.evaluate_every and step % run.evaluate_every == 0)):
+        if not run.measured or not (final or run.is_due(step)):
             return
+        final = final or run.is_final(step)
         figures = await self.figures(step, final=final)
         self.folder.log("evaluation", step, stage=run.name, final=final, **named(figures))
-        told = ", ".join(f"{name} {found['reward']:.3f}" for name, found in figures.items() if "reward" in found)
-        self.announce(f"measured after step {step}: {told or 'nothing came to a verdict'}")
+        self.announce(f"measured after step {step}: {', '.join(map(_told, figures, figures.values()))}")
 
     async def figures(self, step: int, *, final: bool) -> dict[str, dict[str, float]]:
-        """Means by place; without "reward" where nothing came to a verdict."""
+        """Means by place; without "reward" where nothing came to a verdict.
+
+        Raises:
+            ConfigError: a place has no held-out task at all.
+        """
         config = RolloutConfig(most_running=self.run.running)
         groups: defaultdict[str, list[Group]] = defaultdict(list)
+        weights = self.weights()
         async with RolloutManager(self.models, config=config, pool=self.pool, store=self.store) as manager:
             for one in self.run.measured:
-                for request in self._requests(one, step, final=final):
+                for request in self._requests(one, step, final=final, weights=weights):
                     manager.submit(request)
             async for group in manager.results():
                 groups[group.request.id.split("/")[1]].append(group)
@@ -75,16 +94,22 @@ class RlMeasure:
             self.announce(f"some attempts failed and are not in the means; the first: {why}")
         return {one.name: figures_of(groups[one.name]) for one in self.run.measured}
 
-    def _requests(self, one: Measured, step: int, *, final: bool) -> list[GroupRequest]:
-        source = self.places.source(one.place, "test")
-        episode = self.places.episode(one.place, temperature=self.run.evaluate_temperature)
+    def _requests(self, one: Measured, step: int, *, final: bool, weights: str) -> list[GroupRequest]:
+        source, wanted = self.places.held_out(one), one.count if final else one.quick
+        temperature = self.run.evaluate_temperature if one.temperature is None else one.temperature
+        episode = self.places.episode(one.place, temperature=temperature)
         seed = key(self.run.seed, f"measure/{one.name}") >> 66
-        requests: list[GroupRequest] = []
-        for number in range(one.count if final else one.quick):
-            if (task := source.next()) is None:
-                raise ConfigError(f"measured {one.name}: expected {one.count} tasks, its source has {number}")
-            requests.append(GroupRequest(f"{step}/{one.name}/{number}", task, episode, one.attempts, seed=seed))
-        return requests
+        mark = fingerprint_of([msgspec.to_builtins(one.place), temperature, self.run.longest, seed, weights])[:8]
+        tasks = [task for _ in range(wanted) if (task := source.next()) is not None]
+        if not tasks:
+            raise ConfigError(f"measured {one.name}: expected {wanted} tasks, its source has none")
+        if len(tasks) < wanted and one.name not in self._short:
+            self._short.add(one.name)
+            self.announce(f"measured {one.name}: {len(tasks)} held-out tasks are all there are, of {wanted} wanted")
+        return [
+            GroupRequest(f"{step}/{one.name}/{number}.{mark}", task, episode, one.attempts, seed=seed)
+            for number, task in enumerate(tasks)
+        ]
 
 
 def first_failure(groups: Sequence[Group]) -> str:
@@ -94,17 +119,34 @@ def first_failure(groups: Sequence[Group]) -> str:
 
 
 def figures_of(groups: list[Group]) -> dict[str, float]:
-    """Means over attempts: reward, its parts, sampled tokens, the share that called a tool; and counts."""
-    seen: defaultdict[str, list[float]] = defaultdict(list)
+    """Means over attempts with a verdict: reward, its parts, sampled tokens, the share that called a tool, and each
+    tool by its name ("calls_ipython"); and counts: "questions" that were asked, and those that "failed"."""
     attempts = [one for group in groups for one in group.trajectories]
-    for one in attempts:
-        if one.reward is None or one.masked or not math.isfinite(one.reward):
-            continue
-        seen["reward"].append(one.reward)
+    judged = [one for one in attempts if one.reward is not None and not one.masked and math.isfinite(one.reward)]
+    called = [set(called_tools(one)) for one in judged]
+    seen: defaultdict[str, list[float]] = defaultdict(list)
+    for one, tools in zip(judged, called, strict=True):
+        seen["reward"].append(float(one.reward or 0.0))
         seen["tokens"].append(float(generated(one)))
-        seen["calls"].append(float(any(event.kind == "tool" for event in one.events)))
+        seen["calls"].append(float(bool(tools)))
+        for tool in set().union(*called):
+            seen[f"calls_{tool}"].append(float(tool in tools))
         for part, value in one.rewards.items():
             if math.isfinite(value):
                 seen[f"part_{part}"].append(value)
-    means = {name: math.fsum(values) / len(values) for name, values in seen.items()}
-    return means | {"questions": float(len(attempts)), "failed": float(len(attempts) - len(seen["reward"]))}
+    means = {name: math.fsum(values) / len(values) for name, values in sorted(seen.items())}
+    return means | {"questions": float(len(attempts)), "failed": float(len(attempts) - len(judged))}
+
+
+def called_tools(attempt: Trajectory) -> Iterator[str]:
+    """Names of the tools that were called and that there are; a name that the model made up is none."""
+    for event in attempt.events:
+        if event.kind == "tool" and event.data.get("result", {}).get("failure") != "unknown_tool":
+            yield str(event.data.get("name", ""))
+
+
+def _told(name: str, found: Mapping[str, float]) -> str:
+    """For people; who failed is in no mean, so that is said."""
+    asked, failed = int(found["questions"]), int(found["failed"])
+    told = f"{name} {found['reward']:.3f}" if "reward" in found else f"{name} without a verdict"
+    return f"{told} ({failed} of {asked} failed)" if failed else told

@@ -9,104 +9,35 @@ from the command line.
 Report: §2.3, §4.4.2.
 """
 
-import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any, Literal
-
-import msgspec
 
 from manyeyes.core.errors import ConfigError
 from manyeyes.optim.config import MuonClipConfig
 from manyeyes.optim.schedule import Schedule
 from manyeyes.recipes.fingerprints import fingerprint_of
+from manyeyes.recipes.rl_parts import BlindRule, Frozen, Measured, PlaceSpec, PtxSpec
+from manyeyes.recipes.run_json import from_plain, to_plain
 from manyeyes.rl.advantage import AdvantageRule
 from manyeyes.rl.curriculum import CurriculumRule
 from manyeyes.rl.temperature import TemperatureSchedule
 from manyeyes.rl.toggle import ToggleRule
-from manyeyes.swarm.parl import ParlRule
+from manyeyes.swarm.parl import Fade, ParlRule
 
 Learner = Literal["vision_tower", "mm_projector", "language_model"]
 LEARNERS: tuple[Learner, ...] = ("vision_tower", "mm_projector", "language_model")
 ObjectiveName = Literal["eq1", "grpo", "gspo", "icepop", "k15"]
-
-
-@dataclass(frozen=True, slots=True)
-class PlaceSpec:
-    """An environment with its tasks.
-
-    Attributes:
-        name: unique in the run, without "/".
-        domain: the capability that it belongs to.
-        environment: registered name of the environment and of its task source (`manyeyes rollout` lists them).
-        world: options of the environment.
-        tasks: options of the task source, beside `seed` and `split`.
-        weight: among the places of its domain.
-        thinking: whether the model reasons before it answers.
-        answer_tokens: of one answer, at most.
-    """
-
-    name: str
-    domain: str
-    environment: str
-    world: dict[str, Any] = field(default_factory=dict)
-    tasks: dict[str, Any] = field(default_factory=dict)
-    weight: float = 1.0
-    thinking: bool = False
-    answer_tokens: int = 64
-
-    def __post_init__(self) -> None:
-        if not self.name or "/" in self.name or not self.domain or "/" in self.domain:
-            raise ConfigError(f"a place needs a name and a domain without '/', got {self.name!r} of {self.domain!r}")
-        if not 0 < self.weight < inf or self.answer_tokens < 1:
-            raise ConfigError(
-                f"place {self.name}: weight must be above 0 and answer_tokens at least 1, got {self.weight} and "
-                f"{self.answer_tokens}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Held-out tasks of a place that are scored.
-
-    Attributes:
-        place: where; its tasks are those of the split "test".
-        count: tasks that are asked before the first step and behind the last one.
-        quick: tasks that are asked in between; a part of these.
-        attempts: at each of them.
-    """
-
-    place: PlaceSpec
-    count: int = 200
-    quick: int = 64
-    attempts: int = 1
-
-    @property
-    def name(self) -> str:
-        """That of its place."""
-        return self.place.name
-
-    def __post_init__(self) -> None:
-        if self.count < 1 or not 1 <= self.quick <= self.count or self.attempts < 1:
-            raise ConfigError(
-                f"measured {self.place.name}: count and attempts must be at least 1 and quick between 1 and count, got "
-                f"{self.count}, {self.attempts} and {self.quick}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class PtxSpec:
-    """Language modelling beside RL, against forgetting (`rl.ptx`).
-
-    Attributes:
-        sources: registered sources with their weights.
-        weight: of the loss.
-        rows: packed rows of a batch.
-    """
-
-    sources: dict[str, float]
-    weight: float = 0.1
-    rows: int = 2
+LEAST = {
+    "steps": 1, "groups": 1, "attempts": 1, "row_length": 2, "micro_rows": 1, "context": 0, "least_told": 1,
+    "max_staleness": 0, "evaluate_every": 0, "checkpoint_every": 1, "running": 1, "cache_tokens": 1,
+}  # fmt: skip
+"""What fields must be at least."""
+PASSIVE = (
+    "about", "hardware", "checkpoint_every", "measured", "evaluate_every", "evaluate_temperature", "engine",
+    "engine_weights",
+)  # fmt: skip
+"""Fields that change nothing of what is learned: words, cadences, and where the engine stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +51,10 @@ class RlRun:
         after: the recipe whose newest finished run it goes on from, where `start_model` names nothing.
         start_model: checkpoint folder that it starts from.
         frozen_model: checkpoint folder of sub-agents that are not trained; "" for the one that it starts from.
+        frozen: checkpoints that take its place, each from a step on, in order.
+        engine: address of `manyeyes serve`, whose tokens are learned from; "" for an engine of the run's own. It serves
+            the model that the run starts from, and was not given weights yet (see `recipes.rl_engine`).
+        engine_weights: folder that new weights are put into for it: its `--weights-root`.
         places: what is learned from; domains are drawn by `domains`, a domain's places by their weights.
         domains: weights by capability; 1 for those that are not named.
         measured: held-out tasks.
@@ -130,7 +65,7 @@ class RlRun:
         quorum: attempts with a verdict that make a group complete; all when left out.
         row_length: tokens of a packed row; an attempt's branch must fit it.
         micro_rows: rows in one forward and backward pass.
-        context: tokens of a conversation at most; 0 for the row length.
+        context: tokens of a conversation at most; 0 for the row length, and never more.
         objective: `rl.objective` (Eq. 1) or one of those beside it.
         objective_options: its fields, such as {"tau": 0.01}.
         advantage: baseline and scale.
@@ -138,6 +73,7 @@ class RlRun:
         temperature: of rollouts by updates.
         toggle: None leaves rewards as they are.
         curriculum: None takes tasks as they come.
+        blind: None keeps tasks that are solved without their picture; else places with pictures need a `size`.
         parl: how rewards of orchestrators are put together, by updates; None takes the judge's.
         ptx: None for no auxiliary loss.
         drop_equal: leave groups of equal rewards out of the batch.
@@ -151,8 +87,9 @@ class RlRun:
         running: attempts at once.
         cache_tokens: of the engine.
         invariant: whether what is rolled out depends to the last bit on weights and requests alone, so that a
-            synchronous run that was killed ends with the same weights (`EngineConfig`). None: where the engine's
-            kernels are to be had, on a CPU with a compiler; the log's "start" says what it came to.
+            synchronous run that was killed ends with the same weights on the same machine with as many threads
+            (`EngineConfig`). None: where the engine's kernels are to be had, on a CPU with a compiler; the log's
+            "start" says what it came to.
         keep_trajectories: whether the run folder keeps what was rolled out; needed for exact resume within a step.
         seed: of every random stream.
     """
@@ -164,6 +101,9 @@ class RlRun:
     after: str = ""
     start_model: str = ""
     frozen_model: str = ""
+    frozen: tuple[Frozen, ...] = ()
+    engine: str = ""
+    engine_weights: str = ""
     domains: dict[str, float] = field(default_factory=dict)
     measured: tuple[Measured, ...] = ()
     loop: Literal["sync", "async"] = "sync"
@@ -181,6 +121,7 @@ class RlRun:
     temperature: TemperatureSchedule = field(default_factory=TemperatureSchedule)
     toggle: ToggleRule | None = None
     curriculum: CurriculumRule | None = None
+    blind: BlindRule | None = None
     parl: ParlRule | None = None
     ptx: PtxSpec | None = None
     drop_equal: bool = False
@@ -209,16 +150,21 @@ class RlRun:
             raise ConfigError(f"{self.name}: trainable names some of {', '.join(LEARNERS)}, each once")
         if unknown := self.domains.keys() - {place.domain for place in self.places}:
             raise ConfigError(f"{self.name}: no place belongs to the domain {', '.join(sorted(unknown))}")
-        least = {"steps": 1, "groups": 1, "attempts": 1, "row_length": 2, "micro_rows": 1, "context": 0, "running": 1}
-        for name, smallest in least.items():
+        for name, smallest in LEAST.items():
             if getattr(self, name) < smallest:
                 raise ConfigError(f"{self.name}: {name} must be at least {smallest}, got {getattr(self, name)}")
-        if self.evaluate_every < 0 or self.evaluate_temperature < 0:
-            raise ConfigError(f"{self.name}: evaluate_every and evaluate_temperature must not be negative")
+        if not 0 <= self.evaluate_temperature < inf or not self.gradient_norm > 0 or not 0 <= self.bias_rate < inf:
+            raise ConfigError(
+                f"{self.name}: evaluate_temperature and bias_rate must not be negative and gradient_norm above 0, got "
+                f"{self.evaluate_temperature}, {self.bias_rate} and {self.gradient_norm}"
+            )
+        steps = [one.from_step for one in self.frozen]
+        if steps != sorted(set(steps)):
+            raise ConfigError(f"{self.name}: frozen checkpoints come in the order of their steps, got {steps}")
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; "kind" tells it from the configuration of other runs."""
-        return {"kind": "rl"} | msgspec.to_builtins(self)
+        return to_plain(self, "rl")
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "RlRun":
@@ -227,19 +173,67 @@ class RlRun:
         Raises:
             ConfigError: it was written by another version, or by hand and wrongly.
         """
-        try:
-            return msgspec.convert({key: value for key, value in data.items() if key != "kind"}, type=cls)
-        except msgspec.ValidationError as error:
-            raise ConfigError(f"config.json is not an RL run of this version: {error}") from None
+        return from_plain(data, cls, kind="rl", called="an RL run")
 
     @property
     def fingerprint(self) -> str:
         """Changes with anything that changes what is computed; descriptions and cadences do not."""
-        data = self.to_json()
-        for passive in ("about", "hardware", "checkpoint_every", "measured", "evaluate_every", "evaluate_temperature"):
-            data.pop(passive)
-        return fingerprint_of(data)
+        return fingerprint_of({name: value for name, value in self.to_json().items() if name not in PASSIVE})
+
+    @property
+    def longest(self) -> int:
+        """Tokens of a conversation at most."""
+        return self.context or self.row_length
+
+    @property
+    def has_frozen(self) -> bool:
+        """Whether sub-agents may be started that are not trained."""
+        return self.parl is not None or bool(self.frozen_model or self.frozen)
+
+    def frozen_at(self, step: int) -> str:
+        """The checkpoint of sub-agents after so many steps."""
+        due = [one.model for one in self.frozen if one.from_step <= step]
+        return due[-1] if due else self.frozen_model or self.start_model
+
+    @property
+    def kept_step(self) -> int:
+        """The step whose weights are the run's model: the last, or where Toggle's last brief phase ended."""
+        if self.toggle is None or self.toggle.phase(self.steps - 1) == 0:
+            return self.steps
+        return (self.steps - 1) // self.toggle.every * self.toggle.every
+
+    def is_final(self, step: int) -> bool:
+        """Whether held-out tasks are asked in full then."""
+        return step in (0, self.kept_step, self.steps)
+
+    def is_due(self, step: int) -> bool:
+        """Whether held-out tasks are asked then."""
+        return self.is_final(step) or bool(self.evaluate_every and step % self.evaluate_every == 0)
 
     def shortened(self, share: float) -> "RlRun":
-        """The same run with fewer steps, at least one (for tests and quick looks)."""
-        return dataclasses.replace(self, steps=max(1, round(self.steps * share)))
+        """The same run with fewer steps, at least one, and all that is counted in steps with them.
+
+        With Toggle they are whole turns of its two phases.
+        """
+        toggle = self.toggle and replace(self.toggle, every=_part(self.toggle.every, share))
+        turn = 2 * toggle.every if toggle else 1
+        return replace(
+            self, steps=max(1, round(self.steps * share / turn)) * turn, toggle=toggle,
+            schedule=replace(self.schedule, warmup=round(self.schedule.warmup * share)),
+            temperature=replace(
+                self.temperature, steps=_part(self.temperature.steps, share), hold=_part(self.temperature.hold, share)
+            ),
+            parl=self.parl and ParlRule(_faster(self.parl.parallel, share), _faster(self.parl.finish, share)),
+            frozen=tuple(replace(one, from_step=round(one.from_step * share)) for one in self.frozen),
+            evaluate_every=self.evaluate_every and _part(self.evaluate_every, share),
+            checkpoint_every=_part(self.checkpoint_every, share),
+        )  # fmt: skip
+
+
+def _part(steps: int, share: float) -> int:
+    return max(1, round(steps * share))
+
+
+def _faster(fade: Fade, share: float) -> Fade:
+    until = _part(fade.until, share)
+    return replace(fade, hold=min(round(fade.hold * share), until - 1), until=until)

@@ -108,6 +108,16 @@ def _all(infos: Iterable[SourceInfo]) -> Sources:
 
 DIALOGUES = (
     dialogues(
+        "sft/copying",
+        "data.synthesis.copying:Copying",
+        "answers that stand in the question: lines, values of a list, arguments of calls",
+    ),
+    dialogues(
+        "sft/told",
+        "data.synthesis.told_pictures:ToldPictures",
+        "the questions that pre-training asks about pictures, with words in the picture's place",
+    ),
+    dialogues(
         "sft/zero_vision",
         "data.synthesis.zero_vision:ZeroVision",
         "questions about pictures that are not shown, answered by code and what it printed",

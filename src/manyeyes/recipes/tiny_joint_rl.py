@@ -9,6 +9,7 @@ Report: §2.3 (joint multimodal RL, domains by abilities).
 """
 
 from manyeyes.optim.schedule import Schedule
+from manyeyes.recipes.rl_parts import BlindRule, PtxSpec
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.tiny_places import measured, sight_place, thought_place
 from manyeyes.rl.curriculum import CurriculumRule
@@ -22,6 +23,8 @@ SIGHTS = (
 THOUGHTS = tuple(
     thought_place(family, size=TASKS) for family in ("sum", "chain", "equation", "story", "most", "trace", "update")
 )
+KEPT = PtxSpec({"sft/parl": 1.0}, weight=0.2, rows=1)
+"""Orchestrators' dialogues, which no place of this stage asks for and `tiny.parl` begins with."""
 
 
 def tiny_joint_rl() -> RlRun:
@@ -32,7 +35,7 @@ def tiny_joint_rl() -> RlRun:
         hardware="2 CPU cores, about 20 minutes",
         after="tiny.rft",
         places=(*SIGHTS, *THOUGHTS),
-        measured=measured((*SIGHTS, *THOUGHTS)),
+        measured=(*measured(SIGHTS, count=100, quick=48), *measured(THOUGHTS)),
         steps=60,
         groups=16,
         attempts=8,
@@ -42,5 +45,7 @@ def tiny_joint_rl() -> RlRun:
         drop_equal=True,
         schedule=Schedule(5e-4, warmup=4, decay=0.0),
         curriculum=CurriculumRule(),
+        blind=BlindRule(),
+        ptx=KEPT,
         evaluate_every=20,
     )

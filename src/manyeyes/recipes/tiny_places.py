@@ -1,9 +1,13 @@
 """The places that `tiny` learns from by reinforcement, and the held-out tasks of the same kinds that it is measured on.
 
-    sight_place("count")           a picture and a question, with code or without    (environment "sights")
-    thought_place("sum")           a text problem, thought through                   (environment "thoughts")
+    sight_place("count")                 a picture and a question, with code: "measure_count"
+    sight_place("print", tools=False)    the same by looking alone: "see_print"
+    thought_place("sum")                 a text problem, thought through: "think_sum"
+    measured(places)                     tasks of the split "test" of each, none of which is learned from
 
-Domains are capabilities; pictures and text stand side by side in them.
+Domains are capabilities; pictures and text stand side by side in them. A place has so many tasks (`size`), which come
+again and again: a curriculum and budgets of tokens know only what comes again, and what is solved without its picture
+is found before the run only where it is known what there is.
 
 Report: §2.3.
 """
@@ -11,7 +15,7 @@ Report: §2.3.
 from collections.abc import Sequence
 
 from manyeyes.data.synthesis.thinking_families import FAMILIES
-from manyeyes.recipes.rl_run import Measured, PlaceSpec
+from manyeyes.recipes.rl_parts import Measured, PlaceSpec
 
 SIGHT_TOKENS = 96
 THOUGHT_TOKENS = 384
@@ -26,7 +30,11 @@ SIGHT_DOMAINS = {
 
 
 def sight_place(kind: str, *, tools: bool = True, weight: float = 1.0, size: int | None = 2048) -> PlaceSpec:
-    """Pictures of a kind; with code, or by looking alone."""
+    """Pictures of a kind; with code, or by looking alone.
+
+    Args:
+        size: how many tasks; None makes new ones without end.
+    """
     return PlaceSpec(
         f"{'measure' if tools else 'see'}_{kind}", SIGHT_DOMAINS[kind], "sights", world={"tools": tools},
         tasks={"kinds": [kind], "size": size}, weight=weight, answer_tokens=SIGHT_TOKENS,
@@ -34,7 +42,11 @@ def sight_place(kind: str, *, tools: bool = True, weight: float = 1.0, size: int
 
 
 def thought_place(family: str, *, weight: float = 1.0, size: int | None = 1024) -> PlaceSpec:
-    """Problems of a family, thought through; so many of them, then the same again."""
+    """Problems of a family, thought through.
+
+    Args:
+        size: how many tasks; None makes new ones without end.
+    """
     return PlaceSpec(
         f"think_{family}", FAMILIES[family].capability, "thoughts", world={"max_tokens": THOUGHT_TOKENS},
         tasks={"families": [family], "levels": LEVELS, "size": size}, weight=weight, thinking=True,
@@ -43,7 +55,12 @@ def thought_place(family: str, *, weight: float = 1.0, size: int | None = 1024) 
 
 
 def measured(places: Sequence[PlaceSpec], *, count: int = 200, quick: int = 64) -> tuple[Measured, ...]:
-    """Held-out tasks of the same kinds."""
+    """Held-out tasks of the same kinds.
+
+    Args:
+        count: of each place, in full measurements.
+        quick: of these, in those in between.
+    """
     return tuple(Measured(_endless(place), count, quick) for place in places)
 
 

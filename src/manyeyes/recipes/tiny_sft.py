@@ -5,12 +5,17 @@
     data         exact generators; every sample is looked at, and one media token ends the run
 
 Zero-vision fine-tuning: image operations stand as IPython code with what that code printed, and no picture is shown.
-A quarter of the tokens are the text of pre-training, against forgetting; the vision tower and the projector are frozen.
-A step is one row: at equal tokens, many small steps learn far more than few large ones.
-The held-out sets with pictures say what training without pictures costs.
+The vision tower and the projector are frozen.
+
+    short    rows of 1,024 tokens: all conversations but the longest; many small steps learn more than few large ones
+    sft      rows of 3,072 tokens: all of them, whole tables of one agent among them, while the rate falls
+
+A small part of the tokens are the text of pre-training, and another the questions of pre-training about pictures that
+are told in words, against forgetting. Held-out sets with pictures say what training without pictures costs.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 from manyeyes.data.mixture import constant
 from manyeyes.model import config as models
@@ -19,22 +24,25 @@ from manyeyes.recipes import tiny as pretraining
 from manyeyes.recipes.run import HeldOut, Run
 from manyeyes.train.stages import LoopConfig, Stage
 
-DIALOGUES = {
+SHORT = {
     "sft/zero_vision": 4.0,
-    "sft/thinking": 4.0,
+    "sft/told": 2.5,
+    "sft/copying": 1.0,
+    "sft/thinking": 6.0,
     "sft/thinking_talk": 1.0,
-    "sft/thinking_tools": 1.5,
-    "sft/parl": 3.0,
-    "sft/parl_workers": 1.5,
-    "sft/parl_alone": 0.5,
+    "sft/thinking_tools": 1.2,
+    "sft/parl": 1.6,
+    "sft/parl_workers": 1.25,
 }
 """Weights of the dialogues by domain (§4.4.1): shares of tokens."""
-TEXT_SHARE = 0.25
-"""Of the tokens, those of pre-training's text."""
-ROW_LENGTH = 2048
+DIALOGUES = SHORT | {"sft/parl": 2.2, "sft/parl_alone": 3.0}
+"""The same with an agent's whole tables, which need longer rows."""
+TEXT_SHARE = 0.08
+"""Of the tokens, those of pre-training's text. Each of its tokens is learned, of a dialogue's less than a third."""
+ROW_LENGTH = 3072
 RATE = 1e-3
-"""Twice as much learns dialogues sooner and forgets how to see (docs/log.md): every step of MuonClip is as long as its
-rate says, and text alone says nothing about pictures."""
+"""Twice as much learned little better in the whole run and forgot more of how to see (docs/log.md): every step
+of MuonClip is as long as its rate says, and text alone says nothing about pictures."""
 SEEN = ("text", "knowledge", "vqa", "ocr", "counting", "grounding")
 
 
@@ -49,24 +57,13 @@ def tiny_sft() -> Run:
         held_out=(*_seen(), *_dialogues()),
         loop=LoopConfig(compute="float32"),
         stages=(
-            Stage(
-                name="sft",
-                objective="language",
-                trainable=("language_model",),
-                steps=2000,
-                row_length=ROW_LENGTH,
-                rows=1,
-                micro_rows=1,
-                mixture=constant(0.0, weights=mixed(DIALOGUES, pretraining.TEXT, share=TEXT_SHARE)),
-                schedule=Schedule(RATE, warmup=20, decay=0.5),
-                held_out=(*SEEN, *map(_set_of, DIALOGUES)),
-                evaluate_every=1000,
-            ),
+            _stage("short", SHORT, steps=2800, row_length=1024, schedule=Schedule(RATE, warmup=20, decay=0.0)),
+            _stage("sft", DIALOGUES, steps=600, row_length=ROW_LENGTH, schedule=Schedule(RATE, decay=1.0)),
         ),
     )
 
 
-def mixed(dialogues: dict[str, float], text: dict[str, float], *, share: float) -> dict[str, float]:
+def mixed(dialogues: Mapping[str, float], text: Mapping[str, float], *, share: float) -> dict[str, float]:
     """Weights under which `text` makes up `share` of the tokens; the dialogues keep theirs.
 
     Example:
@@ -76,7 +73,22 @@ def mixed(dialogues: dict[str, float], text: dict[str, float], *, share: float) 
     if not dialogues:
         return dict(text)
     factor = share / (1.0 - share) * sum(dialogues.values()) / sum(text.values())
-    return dialogues | {name: weight * factor for name, weight in text.items()}
+    return {**dialogues, **{name: weight * factor for name, weight in text.items()}}
+
+
+def _stage(name: str, dialogues: Mapping[str, float], *, steps: int, row_length: int, schedule: Schedule) -> Stage:
+    return Stage(
+        name=name,
+        objective="language",
+        trainable=("language_model",),
+        steps=steps,
+        row_length=row_length,
+        rows=1,
+        micro_rows=1,
+        mixture=constant(0.0, weights=mixed(dialogues, pretraining.TEXT, share=TEXT_SHARE)),
+        schedule=schedule,
+        held_out=(*(SEEN if name == "sft" else ()), *map(_set_of, dialogues)),
+    )
 
 
 def _seen() -> tuple[HeldOut, ...]:

@@ -1,7 +1,7 @@
 """What each token was drawn from, as it was recorded: the trainer computes under the same distribution, or not at all.
 
     sampled    log softmax(logits / T), the ids left out that were never allowed       T of the turn
-    raw        log softmax(logits)                                                     T was 1
+    raw        log softmax(logits)                                                     T was 1, nothing left out
 
 Turns of one batch may have been sampled at several temperatures (a schedule, places of their own); the ids that were
 never allowed are one set for all. What a nucleus or a constraint kept away cannot be known again, and a greedy choice
@@ -123,6 +123,11 @@ def _why_not(node: Node, never: int) -> str:
         return (
             f"drawn at a temperature of {draw.temperature:g}, and its log-probabilities are of the plain softmax; "
             "sample at 1, or have the engine tell those that were sampled from"
+        )
+    if raw and draw.never:
+        return (
+            "drawn with ids forbidden, and its log-probabilities are of the plain softmax over all of them; have the "
+            "engine tell those that were sampled from (`logprob_kind='sampled'`)"
         )
     if not raw and draw.never != never:
         return (

@@ -4,8 +4,8 @@
 
 What a check refuses is left out and named; the rest goes on. Tokens of attempts that are left out count in N all the
 same (`token_count`). A group that is stale, incomplete, below its quorum or without any verdict is no part of the
-batch. Groups of equal rewards stay: their advantages are 0, and the square of Eq. 1 acts on every generated token. A
-batch of nothing but them teaches nothing.
+batch. Groups of equal rewards stay: their advantages are 0, and the square of Eq. 1 acts on every generated token.
+Whether the others are enough for an update is the step's to say, which knows of all ranks (`TokenCount.told`).
 
 The batch does not depend on the order in which groups were delivered.
 
@@ -46,7 +46,8 @@ class GroupSamples(NamedTuple):
         count: what the objective divides by.
         source: what its tokens were sampled from.
         temperature_BT: that each was sampled at; None without a batch.
-        tally: counts; "groups" and "attempts" are all that came, "groups/..." and "attempts/..." what became of them.
+        tally: counts; "groups" and "attempts" are all that came, "groups/..." and "attempts/..." what became of them;
+            "tokens/read" are computed, "tokens/shared" are not, as another sample begins with the same.
         figures: means for the log.
         findings: what checks said, errors and warnings.
     """
@@ -88,11 +89,12 @@ def group_samples(
     making.check(taken)
     making.estimate(taken)
     of_group = [making.samples(group) for group in taken]
-    teaches = any(of_group) and making.tally["groups/told"] >= rules.least_told
-    batch = packed(of_group, rules) if teaches else None
-    making.count = replace(making.count, positions=0 if batch is None else batch.tokens)
+    batch = packed(of_group, rules) if any(of_group) else None
+    making.count = replace(making.count, positions=0 if batch is None else batch.seen, told=making.tally["groups/told"])
     making.tally["tokens/generated"] = making.count.tokens
     making.tally["tokens/learned"] = 0 if batch is None else int(np.count_nonzero(batch.weights_BT))
+    making.tally["tokens/read"] = 0 if batch is None else batch.tokens
+    making.tally["tokens/shared"] = 0 if batch is None else batch.seen - batch.tokens
     temperature_BT = None if batch is None else laid_out(batch, making.temperatures)
     return GroupSamples(
         batch, making.count, making.source, temperature_BT, making.tally, making.figures, tuple(making.findings)

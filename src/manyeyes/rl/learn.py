@@ -9,6 +9,7 @@ Report: §4.4.2, Eq. 1. Shapes: B rows, T positions, N learned tokens, S sequenc
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,11 +21,11 @@ from torch import Tensor
 from manyeyes.core.errors import DataError
 from manyeyes.data.packing import Batch
 from manyeyes.model.backbone import BackboneOutput
-from manyeyes.model.multimodal import K25
 from manyeyes.rl.learned_tokens import LearnedTokens
 from manyeyes.rl.logprobs import BatchLogprobs, Chosen, SampledFrom, TrainerLogprobs, chosen, of_next
 from manyeyes.rl.objective import Objective
-from manyeyes.rl.observed import Observed
+from manyeyes.rl.observed import Observed, observed_only
+from manyeyes.rl.policy_model import PolicyModel
 from manyeyes.rl.routing_replay import require_replayable, states
 from manyeyes.rl.token_count import TokenCount
 from manyeyes.train.batches import MicroBatch, micro_batches
@@ -48,7 +49,7 @@ class LearnedRl(NamedTuple):
 
 
 def learn_rl(
-    model: K25,
+    model: PolicyModel,
     batch: Batch,
     objective: Objective,
     *,
@@ -60,6 +61,7 @@ def learn_rl(
     replay: bool = False,
     temperature_BT: NDArray[np.float32] | None = None,
     proximal_BT: NDArray[np.float32] | None = None,
+    side_by_side: int | None = None,
 ) -> LearnedRl:
     """Backward included; gradients add to what is there. On a CPU micro-batches go side by side, one a thread of torch.
 
@@ -70,6 +72,7 @@ def learn_rl(
         temperature_BT: that each token was sampled at (`GroupSamples`); that of `source` when left out.
         proximal_BT: the trainer's log-probabilities before the first step on this batch (`batch_logprobs`); those of
             now when left out, as is right on the first.
+        side_by_side: micro-batches at once on a CPU at most, where memory bounds them.
 
     Raises:
         DataError: the batch has no log-probabilities or advantages; a log-ratio is not finite; nothing to replay.
@@ -81,18 +84,20 @@ def learn_rl(
         require_replayable(batch, model.config.text)
     seen, found, learned = Observed(), BatchLogprobs.empty(batch, model.config.text), 0
     parts = micro_batches(batch, micro_rows, device=device, trimmed=True)
-    alone = len(batch.ids_BT) <= micro_rows or count.averaged_over > 1  # a wrapper of gradients listens to `.grad`
-    workers = 1 if alone else workers_for(device)
+    # A wrapper that averages gradients listens to `.grad`, which nobody may fill behind its back.
+    pieces = 1 if count.averaged_over > 1 else -(-len(batch.ids_BT) // micro_rows)
+    workers = min(workers_for(device, most=side_by_side), pieces)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     work = _Work(
         model, batch, objective, count, source, replay, clip_threshold, temperature_BT, proximal_BT,
         trained if workers > 1 else None,
     )  # fmt: skip
-    for done in in_order(work, parts, workers=workers):
-        add_gradients(trained, done.gradients)
-        found.put(done.part, done.told)
-        learned += done.learned
-        seen.add(done.figures, done.out)
+    with closing(in_order(work, parts, workers=workers)) as all_done:
+        for done in all_done:
+            add_gradients(trained, done.gradients)
+            found.put(done.part, done.told)
+            learned += done.learned
+            seen.add(done.figures, done.out)
     if not seen.sums and count.tokens:
         _join_in(model)
     return LearnedRl(_parts(seen.figures, learned), seen.counts_LE, seen.max_logit_LH, found)
@@ -116,7 +121,7 @@ class _Work:
     `aside` are the trained parameters where micro-batches go side by side (`in_order.backward`).
     """
 
-    model: K25
+    model: PolicyModel
     batch: Batch
     objective: Objective
     count: TokenCount
@@ -134,21 +139,21 @@ class _Work:
         tokens = _tokens(part, at_N, said.logprobs_N, self.proximal_BT)
         _require_finite(tokens, self.batch, part, at_N)
         loss = self.objective(tokens, self.count)
-        balance = out.aux_loss * (part.tokens / max(self.count.positions, 1))
+        balance = out.aux_loss * (part.seen / max(self.count.positions, 1))  # a mean over whole samples, as the model's
         total = loss.value + balance
         gradients = backward(total * self.count.averaged_over, self.aside)
         figures = {"loss": total.detach(), "balance": balance.detach(), "entropy": said.entropy_N.sum()}
         told = TrainerLogprobs(_spread(said.logprobs_N, at_N, part), out.routing_BTLK)
-        return _One(part, told, len(at_N), figures | loss.figures, out._replace(hidden_BTD=at_N), gradients)
+        return _One(part, told, len(at_N), figures | loss.figures, observed_only(out), gradients)
 
 
-def _states(model: K25, part: MicroBatch, replay: bool, clip_threshold: float) -> BackboneOutput:
+def _states(model: PolicyModel, part: MicroBatch, replay: bool, clip_threshold: float) -> BackboneOutput:
     collect = next(model.language_model.parameters()).requires_grad
     return states(model, part, replay=replay, keep_routing=True, collect=collect, clip_threshold=clip_threshold)
 
 
 def _said(
-    model: K25,
+    model: PolicyModel,
     part: MicroBatch,
     at_N: Tensor,
     out: BackboneOutput,
@@ -203,7 +208,7 @@ def _require_finite(tokens: LearnedTokens, batch: Batch, part: MicroBatch, at_N:
     )
 
 
-def _join_in(model: K25) -> None:
+def _join_in(model: PolicyModel) -> None:
     """A rank without a sample goes backward too: others wait for its gradients, which are 0."""
     anchors = [parameter.flatten()[0] for parameter in model.parameters() if parameter.requires_grad]
     (torch.stack(anchors).sum() * 0.0).backward()

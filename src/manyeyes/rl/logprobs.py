@@ -22,9 +22,8 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.sampler import LogprobKind, SamplingParams
 from manyeyes.core.trajectory import UNROUTED
 from manyeyes.data.packing import Batch
-from manyeyes.model.config import TextConfig
-from manyeyes.model.multimodal import K25
 from manyeyes.rl.chosen import CHUNK, Chosen, chosen_rows
+from manyeyes.rl.policy_model import PolicyModel, Routed
 from manyeyes.rl.routing_replay import require_replayable, states
 from manyeyes.train.batches import MicroBatch, micro_batches
 
@@ -99,7 +98,7 @@ class BatchLogprobs(NamedTuple):
     routing_BTLK: NDArray[np.uint16]
 
     @classmethod
-    def empty(cls, batch: Batch, config: TextConfig) -> "BatchLogprobs":
+    def empty(cls, batch: Batch, config: Routed) -> "BatchLogprobs":
         """For a model's log-probabilities of a batch."""
         shape = (*batch.ids_BT.shape, config.n_moe_layers, config.num_experts_per_tok)
         return cls(np.zeros(batch.ids_BT.shape, np.float32), np.full(shape, UNROUTED, np.uint16))
@@ -114,7 +113,7 @@ class BatchLogprobs(NamedTuple):
 
 
 def token_logprobs(
-    model: K25,
+    model: PolicyModel,
     part: MicroBatch,
     source: SampledFrom,
     *,
@@ -145,7 +144,7 @@ def token_logprobs(
 
 @torch.no_grad()
 def batch_logprobs(
-    model: K25,
+    model: PolicyModel,
     batch: Batch,
     source: SampledFrom,
     *,

@@ -29,7 +29,6 @@ from manyeyes.core.sampler import PolicySampler, Sampler
 from manyeyes.core.trajectory import Policy
 from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.data.packing import Batch
-from manyeyes.model.multimodal import K25
 from manyeyes.optim.muonclip import MuonClip
 from manyeyes.rl import rl_checkpoint
 from manyeyes.rl.advantage import Credit, RewardOf, judged, to_all
@@ -39,6 +38,7 @@ from manyeyes.rl.group_samples import group_samples
 from manyeyes.rl.loop_figures import StepTime, rollout_figures
 from manyeyes.rl.loop_log import Lesson, LoopLog
 from manyeyes.rl.pending import Pending, Wanted
+from manyeyes.rl.policy_model import PolicyModel
 from manyeyes.rl.publish import catch_up, publish
 from manyeyes.rl.rl_config import RlConfig
 from manyeyes.rl.step import rl_step
@@ -74,11 +74,14 @@ class RlLoop:
     Attributes:
         step, updates: finished ones.
         pending: what is wanted and was not learned from.
+
+    Raises:
+        ConfigError: attempts are to share their prompts where the arithmetic cannot.
     """
 
     def __init__(
         self,
-        model: K25,
+        model: PolicyModel,
         optimizer: MuonClip,
         sampler: PolicySampler,
         domains: Domains,
@@ -98,6 +101,7 @@ class RlLoop:
         announce: Callable[[str], None] = lambda line: None,
         after_step: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
+        config.samples.require_shareable(device=device.type, compute=str(model.compute_dtype))
         self.model, self.optimizer, self.sampler, self.domains, self.config = model, optimizer, sampler, domains, config
         self.models: Mapping[Policy, ChatModel | Sampler] = models or {"live": sampler}
         self.folder, self.store, self.device, self.toggle, self.credit = folder, store, device, toggle, credit
@@ -154,7 +158,7 @@ class RlLoop:
         published = await publish(self.sampler, self.model, version=self.step)
         manager.set_version(self.step)
         sampled = sum(one.sampled_tokens for group in groups for one in group.trajectories)
-        spent = StepTime(waited, trained, published, sampled, lesson.made.count.positions)
+        spent = StepTime(waited, trained, published, sampled, lesson.tally["tokens/read"])
         self.seconds += spent.seconds
         self._log.step(lesson, groups, figures | self._told, step=self.step, steps=self.config.steps, spent=spent)
         if self.after_step is not None:
@@ -171,7 +175,7 @@ class RlLoop:
         found = rl_step(
             self.model, self.optimizer, made.batch, config.update, count=made.count, source=made.source,
             temperature_BT=made.temperature_BT, version=self.step, device=self.device,
-            rate=config.schedule.at(self.updates, config.steps),
+            rate=config.schedule.at(self.updates, config.steps), least_told=config.samples.least_told,
             ptx=None if self.ptx is None or made.batch is None else self.ptx(self.updates),
         )  # fmt: skip
         return Lesson(made, found)

@@ -27,6 +27,12 @@ class Lesson(NamedTuple):
     made: GroupSamples
     found: RlStep
 
+    @property
+    def tally(self) -> dict[str, int]:
+        """Of the batch; nothing was read or learned where there was no update."""
+        unread = {} if self.found.updated else {f"tokens/{fate}": 0 for fate in ("learned", "read", "shared")}
+        return dict(self.made.tally) | unread
+
 
 class LoopLog:
     """See the module."""
@@ -56,7 +62,7 @@ class LoopLog:
         told = found.figures | made.figures | dict(figures)
         failures = sum((group.failures for group in groups), Counter[str]())
         self._folder.log(
-            "rl", step, **told, updated=found.updated, tally=dict(made.tally), failures=dict(failures),
+            "rl", step, **told, updated=found.updated, tally=lesson.tally, failures=dict(failures),
             groups=sorted(group.request.id for group in groups),
         )  # fmt: skip
         self._folder.log("rl_time", step, **spent.figures)

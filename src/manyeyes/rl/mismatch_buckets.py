@@ -45,7 +45,8 @@ def places(sampled_T: NDArray[np.bool_], position_T: NDArray[np.int32]) -> NDArr
     """Place of each sampled token in its completion, that is, the run of sampled tokens that it stands in.
 
     Args:
-        position_T: in its sample: a run ends where that begins anew.
+        position_T: in its sample: a run ends where that jumps, to another sample or to another branch of a shared
+            beginning (what of a completion lies in the beginning is not counted in its branches).
 
     Example:
         >>> places(np.array([0, 1, 1, 0, 1, 1, 1], bool), np.array([0, 1, 2, 3, 4, 0, 1], np.int32))[[1, 2, 4, 5, 6]]
@@ -53,6 +54,6 @@ def places(sampled_T: NDArray[np.bool_], position_T: NDArray[np.int32]) -> NDArr
     """
     index_T = np.arange(len(sampled_T))
     begins_T = sampled_T & (position_T == 0)
-    begins_T[1:] |= sampled_T[1:] & ~sampled_T[:-1]
+    begins_T[1:] |= sampled_T[1:] & (~sampled_T[:-1] | (position_T[1:] != position_T[:-1] + 1))
     begins_T[:1] |= sampled_T[:1]
     return index_T - np.maximum.accumulate(np.where(begins_T, index_T, 0))

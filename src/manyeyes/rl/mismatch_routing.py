@@ -26,7 +26,8 @@ class RoutingTally:
     """Sums over some tokens, by routing.
 
     Attributes:
-        pairs: for each mixture layer the places where both choices are known, prompts included.
+        pairs: for each mixture layer the places where both choices are known, prompts included; what samples share is
+            one place.
         differing: of them, where the sets differ.
         equal, different: tokens whose scores were made by equal sets in all layers, or by others in some layer.
         unknown: tokens of which one side's routing is not known.

@@ -11,6 +11,11 @@ from torch import Tensor
 from manyeyes.model.backbone import BackboneOutput
 
 
+def observed_only(out: BackboneOutput) -> BackboneOutput:
+    """Without states, routing and graph, which must not live until a step's other micro-batches are done."""
+    return out._replace(hidden_BTD=out.hidden_BTD.new_empty(0), aux_loss=out.aux_loss.detach(), routing_BTLK=None)
+
+
 class Observed:
     """Figures that add up, tokens per expert, and the largest attention logits.
 

@@ -7,13 +7,12 @@ Report: App. D (partial rollouts).
 
 import time
 
-from torch import nn
-
 from manyeyes.core.errors import ConfigError, ManyeyesError
 from manyeyes.core.sampler import PolicySampler
+from manyeyes.rl.policy_model import PolicyModel
 
 
-async def publish(sampler: PolicySampler, model: nn.Module, *, version: int) -> float:
+async def publish(sampler: PolicySampler, model: PolicyModel, *, version: int) -> float:
     """Seconds that it took. Nobody may change the weights meanwhile.
 
     Raises:
@@ -27,7 +26,7 @@ async def publish(sampler: PolicySampler, model: nn.Module, *, version: int) -> 
     return time.perf_counter() - began
 
 
-async def catch_up(sampler: PolicySampler, model: nn.Module, *, version: int) -> None:
+async def catch_up(sampler: PolicySampler, model: PolicyModel, *, version: int) -> None:
     """Bring a sampler to the version where a run begins or goes on; at version 0 it has the trainer's weights already.
 
     Raises:

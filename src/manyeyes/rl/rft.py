@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +22,9 @@ from manyeyes.core.sample import Sample
 from manyeyes.core.trajectory import Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.rl.generated_tokens import generated
+
+NOT_RIGHT = ("wrong", "masked", "unjudged")
+"""What becomes of an attempt without a good verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,9 @@ class RftRules:
                 "RFT needs a finite least_reward and per_task of at least 1, got "
                 f"{self.least_reward} and {self.per_task}"
             )
+        for name in ("longest", "row_length"):
+            if (most := getattr(self, name)) is not None and most < 1:
+                raise ConfigError(f"RFT: {name} must be at least 1, or null for any; got {most}")
 
 
 class Kept(NamedTuple):
@@ -57,13 +63,28 @@ class Kept(NamedTuple):
     Attributes:
         samples: of weight 1 where a token was sampled; without log-probabilities, advantages and versions.
         names: of the trajectories that they are of.
-        tally: trajectories by what became of them: "kept", "wrong", "masked", "unjudged", "cut", "malformed", "long",
-            "same", "more".
+        tally: trajectories by what became of them: "kept"; `NOT_RIGHT`; and, right all the same, "cut", "malformed",
+            "long", "same", "more".
     """
 
     samples: list[Sample]
     names: list[str]
     tally: Counter[str]
+
+    @property
+    def attempts(self) -> int:
+        """All that there were."""
+        return self.tally.total()
+
+    @property
+    def right(self) -> int:
+        """Those with a verdict that is good enough, kept or not."""
+        return self.attempts - sum(self.tally[fate] for fate in NOT_RIGHT)
+
+    @property
+    def tokens(self) -> int:
+        """Of the samples, what was given included."""
+        return sum(sample.length for sample in self.samples)
 
 
 def kept_samples(trajectories: Iterable[Trajectory], rules: RftRules = RftRules()) -> Kept:
@@ -81,25 +102,38 @@ def kept_samples(trajectories: Iterable[Trajectory], rules: RftRules = RftRules(
     return Kept(samples, [one.name for one in chosen], tally)
 
 
-def right_ones(store: TrajectoryStore, rules: RftRules = RftRules()) -> Iterator[Trajectory]:
-    """Trajectories of a store whose reward is high enough; of the others nothing is read but the index."""
-    for found in store.find(min_reward=rules.least_reward):
-        yield store.get(found.name)
+def kept_of_store(store: TrajectoryStore, rules: RftRules = RftRules()) -> Kept:
+    """Examples of a store's trajectories, all of which are counted. Of those that are not right only the index is
+    read."""
+    tally: Counter[str] = Counter()
+    right: list[str] = []
+    for found in store.find():
+        if fault := _verdict(found.masked, found.reward, rules):
+            tally[fault] += 1
+        else:
+            right.append(found.name)
+    kept = kept_samples(map(store.get, right), rules)
+    return kept._replace(tally=tally + kept.tally)
 
 
 def _fault(one: Trajectory, rules: RftRules) -> str:
     """Why a trajectory is not kept; "" when it may be."""
-    if one.masked:
-        return "masked"
-    if one.reward is None or not math.isfinite(one.reward):
-        return "unjudged"
-    if one.reward < rules.least_reward:
-        return "wrong"
+    if fault := _verdict(one.masked, one.reward, rules):
+        return fault
     if rules.whole and (odd := _odd(one)):
         return odd
     long = rules.longest is not None and generated(one) > rules.longest
     wide = rules.row_length is not None and any(s.length > rules.row_length for s in one.to_samples())
     return "long" if long or wide or not generated(one) else ""
+
+
+def _verdict(masked: str, reward: float | None, rules: RftRules) -> str:
+    """Why an attempt is not right; "" when it is."""
+    if masked:
+        return "masked"
+    if reward is None or not math.isfinite(reward):
+        return "unjudged"
+    return "wrong" if reward < rules.least_reward else ""
 
 
 def _odd(one: Trajectory) -> str:

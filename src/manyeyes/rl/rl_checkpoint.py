@@ -17,12 +17,12 @@ import torch
 
 from manyeyes.core.errors import CheckpointError
 from manyeyes.core.runlog import RunFolder
-from manyeyes.model.multimodal import K25
 from manyeyes.optim.muonclip import MuonClip
+from manyeyes.rl.policy_model import PolicyModel
 from manyeyes.train import checkpoint
 
 
-def save(folder: RunFolder, step: int, state: Mapping[str, Any], *, model: K25, optimizer: MuonClip) -> None:
+def save(folder: RunFolder, step: int, state: Mapping[str, Any], *, model: PolicyModel, optimizer: MuonClip) -> None:
     """Write a checkpoint of `step`; the one before it stays.
 
     Raises:
@@ -43,7 +43,7 @@ def attempts(folder: RunFolder, step: int) -> Path:
     return folder.path / "attempts" / f"step_{step:08d}"
 
 
-def load(folder: RunFolder, *, fingerprint: str, model: K25, optimizer: MuonClip) -> dict[str, Any] | None:
+def load(folder: RunFolder, *, fingerprint: str, model: PolicyModel, optimizer: MuonClip) -> dict[str, Any] | None:
     """Fill model and optimiser from the newest checkpoint; the folder stays as it is.
 
     Returns:
@@ -60,7 +60,7 @@ def load(folder: RunFolder, *, fingerprint: str, model: K25, optimizer: MuonClip
     return saved.state
 
 
-def fill(model: K25, weights: Mapping[str, torch.Tensor]) -> None:
+def fill(model: PolicyModel, weights: Mapping[str, torch.Tensor]) -> None:
     """Copy weights in.
 
     Raises:

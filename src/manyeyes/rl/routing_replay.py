@@ -18,13 +18,12 @@ from manyeyes.core.errors import DataError
 from manyeyes.core.trajectory import UNROUTED
 from manyeyes.data.packing import Batch
 from manyeyes.model.backbone import BackboneOutput
-from manyeyes.model.config import TextConfig
-from manyeyes.model.multimodal import K25
+from manyeyes.rl.policy_model import PolicyModel, Routed
 from manyeyes.train.batches import MicroBatch
 
 
 def states(
-    model: K25,
+    model: PolicyModel,
     part: MicroBatch,
     *,
     replay: bool,
@@ -52,7 +51,7 @@ def states(
     )
 
 
-def require_replayable(batch: Batch, config: TextConfig) -> None:
+def require_replayable(batch: Batch, config: Routed) -> None:
     """Ask before replaying: what was recorded with another model, or damaged on its way, must not be routed by.
 
     Raises:

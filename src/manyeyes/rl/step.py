@@ -3,8 +3,9 @@
     learn_rl (+ learn_ptx) → gradient norm → MuonClip step → balancing bias → QK-Clip        as the loop of `train` does
                            ↘ mismatch report of the same forward pass
 
-A batch without anything to learn from is no update: weights, momentum and version stay. With several ranks, `reduce`
-joins their gradients, tokens per expert and largest logits before anything is done with them.
+A batch without anything to learn from is no update: weights, momentum and version stay. Whether it is one follows from
+the count of the whole step, so ranks never part over it. `reduce` joins their gradients, tokens per expert and largest
+logits before anything is done with them.
 
 Report: §4.4.2 ("we employ the MuonClip optimizer"), §4.1.
 """
@@ -19,9 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from manyeyes.core.errors import ConfigError, ManyeyesError
+from manyeyes.core.errors import ConfigError, DataError, ManyeyesError
 from manyeyes.data.packing import Batch
-from manyeyes.model.multimodal import K25
 from manyeyes.optim.muonclip import MuonClip, clip_gradient_norm
 from manyeyes.rl.band import EQ_1, Band
 from manyeyes.rl.learn import learn_rl
@@ -29,6 +29,7 @@ from manyeyes.rl.logprobs import BatchLogprobs, SampledFrom
 from manyeyes.rl.mismatch import MismatchReport, measure_batch
 from manyeyes.rl.objective import Eq1, Objective
 from manyeyes.rl.observed import Observed
+from manyeyes.rl.policy_model import PolicyModel
 from manyeyes.rl.ptx import learn_ptx
 from manyeyes.rl.token_count import TokenCount
 from manyeyes.train.meter import expert_load, largest
@@ -46,6 +47,8 @@ class StepRules:
         replay: whether the sampler's routing is replayed.
         ptx_weight: of the language-modelling loss, where a batch for it is given.
         band: that the mismatch report counts against.
+        side_by_side: micro-batches at once on a CPU at most; as many as torch has threads when left out. Each holds
+            activations and gradients of its own.
     """
 
     objective: Objective = field(default_factory=Eq1)
@@ -55,8 +58,13 @@ class StepRules:
     replay: bool = False
     ptx_weight: float = 0.1
     band: Band = EQ_1
+    side_by_side: int | None = None
 
     def __post_init__(self) -> None:
+        if self.side_by_side is not None and self.side_by_side < 1:
+            raise ConfigError(
+                f"side_by_side must be at least 1, or None for all threads of torch, got {self.side_by_side}"
+            )
         if self.micro_rows < 1 or not self.gradient_norm > 0 or not 0 <= self.ptx_weight < math.inf:
             raise ConfigError(
                 "an RL step needs micro_rows of at least 1, gradient_norm above 0 and ptx_weight of at least 0, got "
@@ -97,7 +105,7 @@ class RlStep(NamedTuple):
 
 
 def rl_step(
-    model: K25,
+    model: PolicyModel,
     optimizer: MuonClip,
     batch: Batch | None,
     rules: StepRules,
@@ -112,11 +120,13 @@ def rl_step(
     temperature_BT: NDArray[np.float32] | None = None,
     proximal_BT: NDArray[np.float32] | None = None,
     reduce: Callable[[Observed], None] | None = None,
+    least_told: int = 1,
 ) -> RlStep:
     """Update `model` in place.
 
     Args:
-        batch, count: of `group_samples`; a rank that got no sample gives rows of padding, the others wait for it.
+        batch, count: of `group_samples`, the count `over_ranks`; a rank that got no sample gives rows of padding, the
+            others wait for it.
         source: the distribution that tokens were sampled from; of `group_samples`, or `SampledFrom.of` the rollouts'
             parameters.
         version: of the model's weights before this update.
@@ -124,24 +134,29 @@ def rl_step(
         ptx, ptx_whole: packed text for the auxiliary loss, and the sum of its loss weights over all ranks.
         temperature_BT: of `group_samples`: that each token was sampled at; that of `source` when left out.
         reduce: joins the ranks' gradients and what they observed (`ranks.summed`).
+        least_told: groups of unequal rewards that an update needs, over all ranks (`SampleRules.least_told`).
 
     Raises:
-        DataError: see `learn_rl`. ManyeyesError: the gradient is not finite. Nothing was stepped.
+        DataError: see `learn_rl`; or a rank without a batch, where others wait. ManyeyesError: the gradient is not
+            finite. Nothing was stepped.
     """
-    if batch is None or not count.tokens or not (reduce or batch.weights_BT.any()):
+    if not count.tokens or count.told < least_told or not (reduce or (batch and batch.weights_BT.any())):
         return RlStep(False, {}, MismatchReport(rules.band), temperature=source.temperature)
+    if batch is None:
+        raise DataError("this rank has no batch, and the others wait for its gradients; give it rows of padding")
     optimizer.zero_grad(set_to_none=True)
     clip, seen = optimizer.config.clip_threshold, Observed()
     learned = learn_rl(
         model, batch, rules.objective, count=count, source=source, micro_rows=rules.micro_rows, clip_threshold=clip,
         device=device, replay=rules.replay, temperature_BT=temperature_BT, proximal_BT=proximal_BT,
+        side_by_side=rules.side_by_side,
     )  # fmt: skip
     parts = dict(learned.parts)
     seen.join(learned.expert_counts_LE, learned.max_logit_LH)
     if ptx is not None and rules.ptx_weight:
         text = learn_ptx(
             model, ptx, weight=rules.ptx_weight, micro_rows=rules.micro_rows, clip_threshold=clip, device=device,
-            whole=ptx_whole, averaged_over=count.averaged_over,
+            whole=ptx_whole, averaged_over=count.averaged_over, side_by_side=rules.side_by_side,
         )  # fmt: skip
         parts |= text.parts
         seen.join(text.expert_counts_LE, text.max_logit_LH)
@@ -189,7 +204,7 @@ def update(optimizer: MuonClip, *, rate: float, gradient_norm: float, parts: Map
 
 
 def balance_and_clip(
-    model: K25, optimizer: MuonClip, counts_LE: Tensor | None, max_logit_LH: Tensor | None, *, bias_rate: float
+    model: PolicyModel, optimizer: MuonClip, counts_LE: Tensor | None, max_logit_LH: Tensor | None, *, bias_rate: float
 ) -> int:
     """The balancing bias and QK-Clip; returns how many heads were clipped (0 where the language model is frozen)."""
     if counts_LE is None or max_logit_LH is None:

@@ -3,7 +3,7 @@
     r_PARL(x, y) = λ1 · r_parallel + λ2 · r_finish + r_perf(x, y)
 
     r_parallel   sub-agents that were started, up to a number: against serial collapse          "parallel"
-    r_finish     the share of assigned tasks that were finished: against spurious parallelism   "finish"
+    r_finish     finished tasks as a share of the sub-agents: against spurious parallelism      "finish"
     r_perf       what the judge says of the result                                              "performance"
 
 λ1 and λ2 are functions of finished updates and end at 0, so that the last policy is trained on r_perf alone. The judge

@@ -1,6 +1,6 @@
 """The balance of engine capacity between orchestrator and sub-agents, adjusted on the fly.
 
-    balance = Balance({"live": 16, "frozen": 48})             places, together always as many
+    balance = Balance.even(64)                                places, together always as many
     balance.take({"live": Demand(16, 40), "frozen": Demand(3, 0)})
     async with balancing(balance, {"live": limiter, "frozen": other}): ...
 
@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from manyeyes.agent.limiter import Limiter
 from manyeyes.core.errors import ConfigError
@@ -52,6 +52,7 @@ class Balance:
         floor: that nobody falls below.
         pace: share of the way to the right split that is gone at each look; below 1, so that one look does not undo
             what the last one did.
+        moved: places that changed sides so far.
 
     Example:
         >>> balance = Balance({"live": 8, "frozen": 8}, pace=1.0)
@@ -63,6 +64,7 @@ class Balance:
     places: dict[Policy, int]
     floor: int = 1
     pace: float = 0.5
+    moved: int = 0
     _shares: dict[Policy, float] = field(default_factory=dict)
     """Places before they are rounded, so that small steps add up."""
 
@@ -73,6 +75,23 @@ class Balance:
                 "a balance needs two policies or more, a floor of at least 1 that all of them have, and a pace above 0 "
                 f"and at most 1; got {self.places}, {self.floor} and {self.pace}"
             )
+
+    @classmethod
+    def even(cls, total: int) -> Self:
+        """Half for the orchestrator, half for its sub-agents, as long as nobody knows better.
+
+        Raises:
+            ConfigError: fewer than two places.
+
+        Example:
+            >>> Balance.even(9).places
+            {'live': 4, 'frozen': 5}
+        """
+        return cls({"live": total // 2, "frozen": total - total // 2})
+
+    def figures(self) -> dict[str, float]:
+        """For a log: places of each, and how many changed sides."""
+        return {f"places_{name}": float(count) for name, count in self.places.items()} | {"moved": float(self.moved)}
 
     @property
     def total(self) -> int:
@@ -86,7 +105,9 @@ class Balance:
         right = self._right({policy: demand.get(policy, Demand()).calls for policy in self.places})
         for policy, have in self._shares.items():
             self._shares[policy] = have + self.pace * (right[policy] - have)
-        self.places = dict(zip(self.places, whole(list(self._shares.values()), self.total), strict=True))
+        now = dict(zip(self.places, whole(list(self._shares.values()), self.total), strict=True))
+        self.moved += sum(max(0, now[policy] - had) for policy, had in self.places.items())
+        self.places = now
 
     def _right(self, calls: Mapping[Policy, int]) -> dict[Policy, float]:
         """In proportion to the calls, the floor put aside."""
@@ -112,33 +133,58 @@ def whole(shares: list[float], total: int) -> list[int]:
 async def balancing(
     balance: Balance, limiters: Mapping[Policy, Limiter], *, every: float = EVERY
 ) -> AsyncIterator[Balance]:
-    """Keep limiters balanced while the block lasts.
+    """Keep limiters balanced while the block lasts. An error in a look ends the block, and comes out of it.
 
     Args:
-        limiters: of the chats, by policy; `TokenChat(..., limiter=...)`.
+        limiters: of the chats, by policy; `TokenChat(..., limiter=...)`. Nobody else sets their `most` meanwhile.
+        every: seconds between two looks.
 
     Raises:
         ConfigError: a policy has no limiter.
     """
     if missing := balance.places.keys() - limiters.keys():
         raise ConfigError(f"no limiter for the policies {', '.join(sorted(missing))}")
-
-    async def look() -> None:
-        while True:
-            balance.take({policy: Demand(one.in_flight, one.queued) for policy, one in limiters.items()})
-            _apply(balance, limiters)
-            await asyncio.sleep(every)
-
     _apply(balance, limiters)
-    watcher = asyncio.create_task(look())
+    block, inside = asyncio.current_task(), True
+    assert block is not None, "a coroutine runs in a task"
+
+    def end_block(ended: asyncio.Task[None]) -> None:
+        if inside and _error_of(ended) is not None:
+            block.cancel()
+
+    watcher = asyncio.create_task(_looking(balance, limiters, every))
+    watcher.add_done_callback(end_block)
     try:
         yield balance
+    except asyncio.CancelledError:
+        if _error_of(watcher) is None:
+            raise
+        block.uncancel()
     finally:
+        inside = False
         watcher.cancel()
-        with suppress(asyncio.CancelledError):
-            await watcher
+        if not watcher.done():
+            with suppress(asyncio.CancelledError):
+                await watcher
+    if (error := _error_of(watcher)) is not None:
+        raise error
+
+
+def _error_of(watcher: asyncio.Task[None]) -> BaseException | None:
+    return watcher.exception() if watcher.done() and not watcher.cancelled() else None
+
+
+async def _looking(balance: Balance, limiters: Mapping[Policy, Limiter], every: float) -> None:
+    while True:
+        balance.take({policy: Demand(one.in_flight, one.queued) for policy, one in limiters.items()})
+        _apply(balance, limiters)
+        await asyncio.sleep(every)
 
 
 def _apply(balance: Balance, limiters: Mapping[Policy, Limiter]) -> None:
+    """Set the places; calls that wait for one that is there now start at once, unless a person has to let them."""
     for policy, places in balance.places.items():
-        limiters[policy].most = places  # takes effect with the next call that begins or ends
+        limiter = limiters[policy]
+        grows, limiter.most = places > limiter.most, places
+        if grows and not limiter.paused_for:
+            limiter.resume()

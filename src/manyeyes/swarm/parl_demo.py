@@ -1,71 +1,53 @@
-"""A model of few tokens at work: held-out PARL tables, alone and as a swarm, on a real search index and real pages.
+"""A trained swarm at work: held-out tables on a real search index and real pages, by one agent alone and by the swarm.
+
+    alone      the orchestrator's weights without sub-agents, with as many steps as it takes
+    worker     its sub-agents' weights, the same way: what PARL began from (left out where they are the same weights)
+    swarm      the orchestrator and its frozen sub-agents, within the budget of critical steps
 
 What `demo` is for models that read the prompts and tools of App. E.8, for models that were trained on the short ones:
-the same sessions, journals and figures, with the environment that they know.
+the same sessions and journals, with the environment that they know. A folder is a seed, a table and who filled it.
 
 Report: §3, §5.2 (Fig. 8: time alone and as a swarm).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple, Self, get_args
 
-from manyeyes.agent.chat_model import ChatModel, Reply, Sampling, Usage
+from manyeyes.agent.chat_model import ChatModel, Reply, Usage
 from manyeyes.agent.environment import Ctx, Environment
 from manyeyes.agent.run import AgentRun
 from manyeyes.agent.task import Task
 from manyeyes.agent.toolset import Together, Toolset
+from manyeyes.core.errors import ConfigError
 from manyeyes.core.journal import Event
 from manyeyes.core.messages import Message, Tool
-from manyeyes.reward.table_score import TableScore
-from manyeyes.swarm.demo import MODES, Ran
+from manyeyes.swarm.critical_steps import critical_steps
 from manyeyes.swarm.orchestrator import ASSIGN
-from manyeyes.swarm.parl_environment import BUDGET, Parl
+from manyeyes.swarm.parl_environment import Parl
+from manyeyes.swarm.parl_log import log_in
 from manyeyes.swarm.parl_plan import Plan, plan_at
 from manyeyes.swarm.parl_rows import item_agreement, written_rows
+from manyeyes.swarm.parl_shared import shared_rows
+from manyeyes.swarm.parl_steps import actions_of
 from manyeyes.swarm.session import CONFIG, Mode, Session, SessionConfig
-from manyeyes.swarm.world import WideTask
 
+Who = Literal["alone", "worker", "swarm"]
 ROWS = (4, 12)
-LONGEST_ANSWER = 900
-"""Tokens; an orchestrator's answer assigns a row of a table in about 45."""
+TRAINED = "parl:"
+"""In front of the model's name in a session: one that cannot be gone on with as a session about words."""
 
 
-class ParlSession(Session):
-    """A session about a plan, in the environment of `parl`.
-
-    Attributes:
-        plan: the task and its world; set by whoever opens the session.
-        temperature: of all agents.
-    """
-
-    plan: Plan
-    temperature: float = 0.5
-
-    @property
-    def told(self) -> str:
-        """The rows that the agents put into their table, in order."""
-        results = (event.data["result"] for event in self.events if event.kind == "tool.finished")
-        return written_rows({k: (v,) for result in results for k, v in result["data"].get("put", {}).items()})
-
-    def environment(self, make_tools: Callable[[Ctx], Toolset], *, ended: int = 0) -> Environment:
-        """See `Session.environment`; tools and prompts are those of `Parl`."""
-        sampling = Sampling(self.temperature, 1.0, LONGEST_ANSWER)
-        alone = self.config.mode == "single"
-        world = Parl(
-            mode="alone" if alone else "swarm", budget=BUDGET, sampling=sampling, sub_temperature=self.temperature
-        )
-        return world.bound(Task(self.folder.name, self.plan.prompt, self.plan))
-
-
+@dataclass(frozen=True)
 class Cast:
     """A chat model of two: who can assign tasks is played by the orchestrator, all others by its frozen sub-agents.
 
     PARL trains the orchestrator's weights on nothing but orchestration, and they forget the sub-agents' work.
     """
 
-    def __init__(self, orchestrator: ChatModel, worker: ChatModel) -> None:
-        self.orchestrator, self.worker = orchestrator, worker
+    orchestrator: ChatModel
+    worker: ChatModel
 
     @property
     def name(self) -> str:
@@ -81,34 +63,110 @@ class Cast:
         leads = any(tool.name == ASSIGN for tool in tools)
         return await (self.orchestrator if leads else self.worker).complete(messages, tools, **settings)
 
+    def playing(self, who: Who) -> ChatModel:
+        """Who answers."""
+        return {"alone": self.orchestrator, "worker": self.worker, "swarm": self}[who]
+
+    @property
+    def parts(self) -> tuple[Who, ...]:
+        """All that are worth being looked at."""
+        return tuple(who for who in get_args(Who) if who != "worker" or self.worker is not self.orchestrator)
+
+
+class Filled(NamedTuple):
+    """A table, and how it was filled.
+
+    Attributes:
+        f1: item-F1 of the rows that were put down; 0 beyond the budget of critical steps.
+        critical: steps, as PARL counts them.
+        agents: sub-agents that were started.
+        stop, reason: how the main agent ended.
+    """
+
+    plan: Plan
+    who: Who
+    f1: float
+    critical: int
+    agents: int
+    seconds: float
+    stop: str
+    reason: str = ""
+
+
+class ParlSession(Session):
+    """A session about a table, in the environment that the models know. `begun` makes one or goes on with it."""
+
+    plan: Plan
+    world: Parl
+
+    @classmethod
+    def begun(cls, folder: Path, plan: Plan, world: Parl, *, mode: Mode, model: str) -> Self:
+        """The session of a folder.
+
+        Raises:
+            ConfigError: the folder holds another table's, or another model's.
+        """
+        config = SessionConfig(plan.prompt, mode=mode, model=model)
+        if (folder / CONFIG).exists():
+            session = cls.open(folder)
+            _require_same(session, config)
+        else:
+            session = cls.create(folder, config)
+        assert isinstance(session, cls), "a class method makes its own kind"
+        session.plan, session.world = plan, world
+        return session
+
+    def environment(self, make_tools: Callable[[Ctx], Toolset], *, ended: int = 0) -> Environment:
+        """See `Session.environment`; tools and prompts are those of `Parl`."""
+        mode = "alone" if self.config.mode == "single" else "swarm"
+        return replace(self.world, mode=mode).bound(Task(self.folder.name, self.plan.prompt, self.plan))
+
+    def filled(self, who: Who, *, stop: str, reason: str) -> Filled:
+        """How it went so far."""
+        log, budget = log_in(self.events), self.world.budget if who == "swarm" else 0
+        critical, figures = critical_steps(actions_of(log)), self.figures()
+        over = budget and critical > budget
+        f1 = 0.0 if over else item_agreement(written_rows(shared_rows(log)), self.plan.rows).f1
+        return Filled(self.plan, who, f1, critical, figures.agents, figures.seconds, stop, reason)
+
 
 async def run_parl_demo(
     folder: Path,
-    model: ChatModel,
+    cast: Cast,
     *,
     tasks: int,
+    world: Parl | None = None,
     seed: int = 0,
     listen: Callable[[Event], None] | None = None,
     begin: Callable[[Session], None] = lambda session: None,
     started: Callable[[AgentRun], None] | None = None,
-    finished: Callable[[Ran], None] = lambda ran: None,
-) -> list[Ran]:
-    """Held-out tables in both modes, one after the other; see `demo.run_demo`.
+    finished: Callable[[Filled], None] = lambda one: None,
+) -> list[Filled]:
+    """Held-out tables, each filled by everybody, one after the other; what is over already is not run again.
 
     Args:
-        model: in instant mode, as it was trained for these tasks; a `Cast` where sub-agents have other weights.
+        folder: gets a session's folder for each.
         tasks: how many, from few rows to many.
+        world: as the models know it; rows are put where all agents share them.
         seed: of the worlds.
+        listen, begin, started, finished: see `demo.run_demo`.
+
+    Raises:
+        ConfigError: a session's folder holds another table's; or rows are to stand in the answer.
     """
-    found: list[Ran] = []
+    world = world or Parl()
+    if world.deliver != "table":
+        raise ConfigError(f"the demo looks at the table that agents share, this model was trained to {world.deliver}")
+    found: list[Filled] = []
     for number in range(tasks):
         plan = plan_at(number, seed=seed, split="test", rows=(size := _rows(number, tasks), size))
-        for mode in MODES:
-            session = _session(folder / f"table-{number}-{mode}", plan, mode, model=model.name)
+        for who in cast.parts:
+            model, mode = cast.playing(who), "swarm" if who == "swarm" else "single"
+            place = folder / f"table-{seed}-{number}-{size}-{who}"
+            session = ParlSession.begun(place, plan, world, mode=mode, model=f"{TRAINED}{model.name}")
             begin(session)
             outcome = await session.run(model, lambda ctx: Together(), listen=listen, started=started)
-            score = TableScore(item=item_agreement(session.told, plan.rows))
-            found.append(Ran(_wide(plan, number), mode, score, session.figures(), outcome.stop, reason=outcome.reason))
+            found.append(session.filled(who, stop=outcome.stop, reason=outcome.reason))
             finished(found[-1])
     return found
 
@@ -118,18 +176,10 @@ def _rows(number: int, tasks: int) -> int:
     return most if tasks == 1 else least + round(number * (most - least) / (tasks - 1))
 
 
-def _session(folder: Path, plan: Plan, mode: Mode, *, model: str) -> ParlSession:
-    """Begun or gone on with."""
-    if (folder / CONFIG).exists():
-        session = ParlSession.open(folder)
-    else:
-        session = ParlSession.create(folder, SessionConfig(plan.prompt, mode=mode, model=model))
-    assert isinstance(session, ParlSession), "a class method makes its own kind"
-    session.plan = plan
-    return session
-
-
-def _wide(plan: Plan, number: int) -> WideTask:
-    """As the demo's table shows tasks."""
-    gold = tuple((key, *values) for key, values in plan.rows.items())
-    return WideTask(f"table-{number}", plan.prompt, ("Name", *plan.columns), gold, plan.reads)
+def _require_same(session: Session, wanted: SessionConfig) -> None:
+    for what in ("task", "mode", "model"):
+        had, now = getattr(session.config, what), getattr(wanted, what)
+        if had != now:
+            raise ConfigError(
+                f"{session.folder} was begun with the {what} {had!r}, and this is {now!r}; name another --folder"
+            )

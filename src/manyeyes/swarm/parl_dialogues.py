@@ -1,11 +1,10 @@
 """Dialogues of orchestrators, of sub-agents and of agents alone, for supervised fine-tuning before PARL.
 
-    ParlOrchestrators     has sub-agents and a budget of steps; works alone in most dialogues, in parallel in few
-    ParlWorkers           a sub-agent's small tasks, and some that nobody can do
-    ParlAlone             the whole task without sub-agents, and with all the steps that it takes
-    ParlReading           what is asked stands in the prompt, in another order: no tools, dense in what is to be found
+    ParlOrchestrators     has sub-agents and a budget of steps; works alone in most dialogues, in parallel in some
+    ParlWorkers           a sub-agent's task of one row, and some that nobody can do
+    ParlAlone             the whole task without sub-agents, and with all the steps that it takes, to its end
 
-All but the last are scripts played through the real environment (`parl_scripts`): what tools say is what tools said.
+They are scripts played through the real environment (`parl_scripts`): what tools say is what tools said.
 PARL begins from a policy that mostly works serially, and has to find out by itself when it pays not to.
 
 Report: §3; §4.4.1 (supervised fine-tuning).
@@ -18,20 +17,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from manyeyes.agent.task import Outcome, Task
+from manyeyes.agent.task import Task
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.messages import assistant, user
 from manyeyes.core.seeds import stream
 from manyeyes.data.collection import Split
 from manyeyes.data.dialogue import Dialogue
-from manyeyes.data.synthesis.generator import pick, some
+from manyeyes.data.synthesis.generator import pick
 from manyeyes.swarm.parl_environment import BUDGET, Parl
 from manyeyes.swarm.parl_plan import KEYS, Family, Plan, plan_at, question
-from manyeyes.swarm.parl_rows import written_rows
 from manyeyes.swarm.parl_scripts import SYSTEM, VAGUE, Played, Script, Shares, drawn_script, played, serial, worker
 
-SIZE = 100_000
-MIXED: Mapping[Family, float] = {"wide": 0.7, "deep": 0.1, "document": 0.1, "download": 0.1}
+MIXED: Mapping[Family, float] = {"wide": 0.6, "deep": 0.1, "document": 0.1, "download": 0.1, "report": 0.1}
+WORKED: Mapping[Family, float] = {"wide": 0.4, "deep": 0.15, "document": 0.15, "download": 0.15, "report": 0.15}
+ALONE: Mapping[Family, float] = {"wide": 0.85, "download": 0.15}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +48,7 @@ class ParlDialogues:
     size: int
     seed: int = 0
     split: Split = "train"
-    rows: tuple[int, int] = (2, 8)
+    rows: tuple[int, int] = (2, 12)
     families: Mapping[Family, float] = field(default_factory=lambda: MIXED)
     name: str = ""
     salt: ClassVar[int] = 0
@@ -89,8 +87,8 @@ class ParlOrchestrators(ParlDialogues):
 
     name: str = "synthetic/parl/orchestrators"
     salt: ClassVar[int] = 1
-    parallel: float = 0.14
-    idle: float = 0.08
+    parallel: float = 0.32
+    idle: float = 0.1
     timid: float = 0.0
     budget: int = BUDGET
 
@@ -104,8 +102,9 @@ class ParlOrchestrators(ParlDialogues):
 
 @dataclass(frozen=True, kw_only=True)
 class ParlAlone(ParlDialogues):
-    """See the module."""
+    """See the module. Its families are those whose tables of twelve rows stay below 3,000 tokens of `tiny`."""
 
+    families: Mapping[Family, float] = field(default_factory=lambda: ALONE)
     name: str = "synthetic/parl/alone"
     salt: ClassVar[int] = 2
 
@@ -121,9 +120,10 @@ class ParlWorkers(ParlDialogues):
         hopeless: share of tasks that nobody can do: a letter that no page knows, or no task at all.
     """
 
+    families: Mapping[Family, float] = field(default_factory=lambda: WORKED)
     name: str = "synthetic/parl/workers"
     salt: ClassVar[int] = 3
-    rows: tuple[int, int] = (1, 2)
+    rows: tuple[int, int] = (1, 1)
     hopeless: float = 0.15
 
     async def _played(self, plan: Plan, draw: np.random.Generator) -> Played:
@@ -141,22 +141,3 @@ async def _in(environment: Parl, plan: Plan, script: Script, *, prompt: str = ""
     task = Task("dialogue", prompt or plan.prompt, plan)
     here, shown, _ = environment.drawn(task, seed=0, name=task.id)
     return await played(here, shown, script)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParlReading(ParlDialogues):
-    """See the module; a model that has never copied learns it here in a tenth of the tokens."""
-
-    name: str = "synthetic/parl/reading"
-    salt: ClassVar[int] = 4
-
-    async def _played(self, plan: Plan, draw: np.random.Generator) -> Played:
-        lines = some(draw, [written_rows({key: values}) for key, values in plan.rows.items()], len(plan.rows))
-        asked = user("\n".join([*lines, plan.prompt]))
-        return Played((asked, assistant(written_rows(plan.rows))), (), Outcome("done", ""))
-
-
-def dialogues() -> list[ParlDialogues]:
-    """The four collections at one size; `tiny.sft` draws from the first three kinds by its own names."""
-    kinds = (ParlOrchestrators, ParlWorkers, ParlAlone, ParlReading)
-    return [kind(size=SIZE) for kind in kinds]

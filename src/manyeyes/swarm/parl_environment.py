@@ -4,7 +4,8 @@
     environment = Parl(mode="alone")      the same tasks for one agent: no sub-agents, no budget
 
 Every agent searches and reads the pages of the task's own world. When one critical step is left, the last result says
-so; who does not answer then has no answer, and the episode is over. Sub-agents are frozen: they are part of the world.
+so; who makes a call all the same ends the episode by it, without an answer, and is judged by the rows that have been
+put down. Sub-agents are frozen: they are part of the world.
 
 Report: §3 (PARL; critical steps as the budget of an episode), App. E.8.
 """
@@ -28,7 +29,7 @@ from manyeyes.swarm.orchestrator import Count, SwarmConfig
 from manyeyes.swarm.parl_budget import BudgetedSession
 from manyeyes.swarm.parl_judge import Deliver, ParlJudge
 from manyeyes.swarm.parl_plan import Family, Limit, Plan, exceeds, plan_at
-from manyeyes.swarm.parl_tools import CompactDelegation, PutTool, web_of
+from manyeyes.swarm.parl_tools import CompactDelegation, SharingTool, web_of
 
 Mode = Literal["swarm", "alone"]
 BUDGET = 9
@@ -43,8 +44,9 @@ class Parl(AttemptEnvironment):
     Attributes:
         mode: with sub-agents, or one agent alone.
         budget: critical steps of an episode; 0 for as many as it takes. An agent alone has none.
-        deliver: "table": agents put rows into one that all of them share, and it is judged; "answer": the last words of
-            the orchestrator hold the rows, which it has to copy from what comes back.
+        deliver: "table": agents put rows into one that all of them share, and it is judged (sections into a report,
+            where the task is to write one); "answer": the last words of the orchestrator hold the rows, which it has to
+            copy from what comes back.
         enough: sub-agents from which on more earn nothing (r_parallel).
         most_agents: sub-agents of an episode.
         sub_turns: answers of a sub-agent, at most.
@@ -63,8 +65,14 @@ class Parl(AttemptEnvironment):
     sub_tokens: int = 96
 
     def bound(self, task: Task) -> Self:
-        """See `AttemptEnvironment.bound`. Raises ConfigError where the task is none of `task_source`."""
+        """See `AttemptEnvironment.bound`.
+
+        Raises:
+            ConfigError: the task is none of `task_source`, or a report that an answer is to hold.
+        """
         plan, budget = plan_of(task), 0 if self.mode == "alone" else self.budget
+        if plan.family == "report" and self.deliver == "answer":
+            raise ConfigError(f"{task.id}: a report is written with a tool that all agents share; use deliver='table'")
         judge = self.judge or ParlJudge(plan, budget or None, self.enough, self.deliver)
         return replace(self, make_toolset=self._tools(plan), judge=judge, budget=budget)
 
@@ -76,7 +84,8 @@ class Parl(AttemptEnvironment):
     def _tools(self, plan: Plan) -> Callable[[Ctx], Toolset]:
         def world(ctx: Ctx) -> Toolset:
             web = world_of(plan.pages)
-            return Together(web_of(web, web, ctx), *([PutTool()] if self.deliver == "table" else []))
+            sharing = [SharingTool(writes=plan.family == "report")] if self.deliver == "table" else []
+            return Together(web_of(web, web, ctx, hits=plan.hits), *sharing)
 
         def with_sub_agents(ctx: Ctx) -> Toolset:
             return Together(CompactDelegation(team, ctx, Count()), world(ctx))
@@ -159,8 +168,8 @@ def task_source(
         plan = plan_at(number, seed=seed, split=split, rows=(rows[0], rows[1]), families=kinds)
         if budget and not exceeds(plan, Limit(budget, budget)):
             raise ConfigError(
-                f"one agent can do parl/{number} in {plan.steps_alone} steps, and the budget is {budget}; ask for more "
-                "rows, or for fewer steps"
+                f"one agent can look up parl/{number} in {plan.lookups_alone} calls, and the budget is {budget}; ask "
+                "for more rows, or for fewer steps"
             )
         return Task(f"parl/{split}/{seed}/{number}", plan.prompt, plan)
 

@@ -2,8 +2,11 @@
 
     performance      item-F1 of the rows, 0 to 1; 0 where the critical steps ran over their budget      the reward
     parallel         sub-agents that were started, as a share of `enough`, at most 1
-    finish           share of the assigned tasks that were finished
-    critical_steps, agents, parallelism                                                  measured, never rewarded
+    finish           different tasks that were finished, as a share of the sub-agents that were started
+    critical_steps, agents, started, finished, parallelism                               measured, never rewarded
+
+A task that is assigned six times starts six sub-agents, as r_parallel counts, and is finished once, as r_finish does:
+agents that are started for nothing new are the spurious parallelism that it is there against.
 
 Report: §3 (PARL reward, critical steps), Fig. 4 (accuracy and parallelism).
 """
@@ -16,9 +19,11 @@ from manyeyes.agent.task import Outcome
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.trajectory import Trajectory
 from manyeyes.swarm.parl import FINISH, PARALLEL, PERFORMANCE
+from manyeyes.swarm.parl_log import log_of
 from manyeyes.swarm.parl_plan import Plan
 from manyeyes.swarm.parl_rows import item_agreement, written_rows
-from manyeyes.swarm.parl_steps import Work, put_rows, work_of
+from manyeyes.swarm.parl_shared import shared_rows
+from manyeyes.swarm.parl_steps import Work, work_of
 
 Deliver = Literal["table", "answer"]
 
@@ -31,7 +36,7 @@ class ParlJudge:
         plan: the task with its truth.
         budget: critical steps; None for as many as it takes.
         enough: sub-agents from which on more earn nothing.
-        deliver: whether rows stand in the agents' table or in the answer.
+        deliver: whether rows stand where agents put them down together, or in the answer.
     """
 
     plan: Plan
@@ -55,7 +60,7 @@ class ParlJudge:
     def _told(self, outcome: Outcome, trajectory: Trajectory) -> str:
         if self.deliver == "answer":
             return outcome.text
-        return written_rows({key: (value,) for key, value in put_rows(trajectory).items()})
+        return written_rows(shared_rows(log_of(trajectory)))
 
     def _parts(self, worth: float, work: Work) -> dict[str, float]:
         return {
@@ -64,5 +69,7 @@ class ParlJudge:
             FINISH: work.finish_rate,
             "critical_steps": float(work.critical),
             "agents": float(work.started),
+            "started": float(work.started),
+            "finished": float(work.finished),
             "parallelism": work.parallelism,
         }

@@ -7,6 +7,7 @@
     deep        chains: what is asked for stands at the end of a row of pages
     document    sections of a long document, two pages of prose each: together more than a context
     download    files: the first address has moved, the second tells the checksum
+    report      a document: a section for every entity, its fact looked up as in a table ("Write width of (C-J).")
 
 No prompt says how the work is to be divided. Rows do not depend on each other, so as many agents as there are rows need
 as long as one row takes; one agent needs `steps_alone`. Entities are letters in a row and values numbers of
@@ -29,10 +30,11 @@ from manyeyes.data.held_out import split_of
 from manyeyes.data.synthesis.generator import HELD_OUT, PATIENCE, between, pick, some
 from manyeyes.data.synthesis.retrieval import filler
 
-Family = Literal["wide", "deep", "document", "download"]
+Family = Literal["wide", "deep", "document", "download", "report"]
 KEYS = "ABCDEFGHIJKLMNOPQRSTUVW"
 COLUMNS: dict[Family, tuple[str, ...]] = {
     "wide": ("weight", "width", "number"), "deep": ("label",), "document": ("word",), "download": ("data",),
+    "report": ("weight", "width", "number"),
 }  # fmt: skip
 """What may be asked for."""
 HOST = "https://world.example"
@@ -51,7 +53,8 @@ class Plan:
     Attributes:
         rows: the values of each key, in the order of the columns.
         pages: the whole world.
-        reads: pages that each row has to be read from.
+        reads: pages that each row has to be read from, at least.
+        hits: pages that a search tells, best first; with more than one there are some that only look right.
     """
 
     family: Family
@@ -59,16 +62,22 @@ class Plan:
     rows: dict[str, tuple[str, ...]]
     pages: tuple[WebPage, ...]
     reads: int
+    hits: int = 1
 
     @property
     def prompt(self) -> str:
         """What is asked."""
-        return question(self.columns, "".join(self.rows))
+        return question(self.columns, "".join(self.rows), writes=self.family == "report")
+
+    @property
+    def lookups_alone(self) -> int:
+        """Tool calls that one agent needs at least to have seen everything: a search for each row, and its pages."""
+        return len(self.rows) * (1 + self.reads)
 
     @property
     def calls_alone(self) -> int:
-        """Tool calls that one agent needs at least: a search, its pages, and a call that puts the row down."""
-        return len(self.rows) * (2 + self.reads)
+        """The same with a call for each row that puts it down, where rows are shared."""
+        return self.lookups_alone + len(self.rows)
 
     @property
     def steps_alone(self) -> int:
@@ -94,26 +103,29 @@ class Limit(NamedTuple):
 
 
 def exceeds(plan: Plan, limit: Limit) -> bool:
-    """Whether a task is more than one agent can do within its steps and its tool calls.
+    """Whether a task is more than one agent can do within its steps and its tool calls, however it delivers the rows:
+    only what it has to look up is counted.
 
     Example:
         >>> exceeds(plan_at(0, rows=(4, 4)), Limit(critical=9, calls=9))
         True
     """
-    return plan.steps_alone > limit.critical and plan.calls_alone > limit.calls
+    return plan.lookups_alone + 1 > limit.critical and plan.lookups_alone > limit.calls
 
 
-def question(columns: Sequence[str], keys: str) -> str:
+def question(columns: Sequence[str], keys: str, *, writes: bool = False) -> str:
     """The words of a task.
 
     Args:
         keys: letters in a row.
+        writes: a report is to be written.
 
     Example:
-        >>> question(["width"], "CDE"), question(["width"], "C")
-        ('Find width of (C-E).', 'Find width of (C).')
+        >>> question(["width"], "CDE"), question(["width"], "C", writes=True)
+        ('Find width of (C-E).', 'Write width of (C).')
     """
-    return f"Find {','.join(columns)} of ({keys if len(keys) == 1 else f'{keys[0]}-{keys[-1]}'})."
+    keys = keys if len(keys) == 1 else f"{keys[0]}-{keys[-1]}"
+    return f"{'Write' if writes else 'Find'} {','.join(columns)} of ({keys})."
 
 
 def plan_at(
@@ -195,7 +207,7 @@ def _plan(content: _Content, draw: np.random.Generator, texts: Mapping[str, Sequ
 
 
 MAKERS: dict[Family, Callable[[_Content, np.random.Generator], Plan]] = {
-    "wide": _wide, "deep": _deep, "document": _document, "download": _download,
+    "wide": _wide, "deep": _deep, "document": _document, "download": _download, "report": _wide,
 }  # fmt: skip
 
 

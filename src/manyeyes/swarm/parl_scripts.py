@@ -21,20 +21,24 @@ from manyeyes.agent.environment import Environment
 from manyeyes.agent.task import Outcome, Task
 from manyeyes.agent.toolset import ToolResult, Toolset
 from manyeyes.core.messages import Message, Tool, ToolCall, assistant
+from manyeyes.core.seeds import stream
 from manyeyes.core.trajectory import Policy
 from manyeyes.data.synthesis.generator import between, pick
+from manyeyes.data.synthesis.retrieval import filler
 from manyeyes.swarm.orchestrator import ASSIGN, CREATE
 from manyeyes.swarm.parl_budget import LAST_STEP
 from manyeyes.swarm.parl_plan import KEYS, question
 from manyeyes.swarm.parl_rows import read_rows, written_rows
-from manyeyes.swarm.parl_tools import PUT
+from manyeyes.swarm.parl_tools import PUT, WRITE
 
 Call = tuple[str, dict[str, Any]]
 Script = Generator[list[Call], list[str], str]
 NOTHING, DONE = "Nothing found.", "Done."
 AGENT, SYSTEM = "a", "Look it up."
 VAGUE = ("Help.", "Find it.", "Go on.", "Look at it.")
-_ASKED = re.compile(r"Find ([\w,]+) of \(([A-W])(?:-([A-W]))?\)\.")
+SENTENCES = 2
+"""Of a section of a report, beside its fact."""
+_ASKED = re.compile(r"(Find|Write) ([\w,]+) of \(([A-W])(?:-([A-W]))?\)\.")
 _PAGE, _MORE = re.compile(r"Page (\d+)"), re.compile(r"More (\d+)")
 
 
@@ -42,21 +46,26 @@ def asked(prompt: str) -> tuple[list[str], str]:
     """Columns and keys of a task's words; none where it is no such task."""
     if (found := _ASKED.search(prompt)) is None:
         return [], ""
-    return found[1].split(","), KEYS[KEYS.index(found[2]) : KEYS.index(found[3] or found[2]) + 1]
+    return found[2].split(","), KEYS[KEYS.index(found[3]) : KEYS.index(found[4] or found[3]) + 1]
+
+
+def asks_to_write(prompt: str) -> bool:
+    """Whether a task's words ask for a report."""
+    return (found := _ASKED.search(prompt)) is not None and found[1] == "Write"
 
 
 def serial(prompt: str, *, put: bool = True) -> Script:
     """Look everything up oneself, one call at a time.
 
     Args:
-        put: rows go into the shared table; else into the answer.
+        put: rows go where all agents share them; else into the answer.
     """
     columns, keys = asked(prompt)
     rows: dict[str, tuple[str, ...]] = {}
     for key in keys:
         facts, over = yield from _looked_up(key, columns)
         if not over and put and facts:
-            (told,) = yield [(PUT.name, {"key": key, "value": int(facts[columns[0]])})]
+            (told,) = yield [_put_down(key, facts[columns[0]], prompt)]
             over = LAST_STEP in told
             rows[key] = ()
         elif not put and facts:
@@ -70,13 +79,29 @@ def _looked_up(key: str, columns: Sequence[str]) -> Generator[list[Call], list[s
     """What is known of a key in the end, and whether it is time to answer."""
     facts: dict[str, str] = {}
     (told,) = yield [("search", {"query": key})]
-    page = _PAGE.search(told)
-    while page is not None and LAST_STEP not in told:
-        (told,) = yield [("open", {"page": int(page[1])})]
-        if (line := re.search(rf"^{key} (\d+)$", told, re.MULTILINE)) is not None:
-            facts[columns[0]] = line[1]
-        page = _MORE.search(told)
+    for first in _PAGE.findall(told):
+        page: str | None = first
+        while page is not None and LAST_STEP not in told:
+            (told,) = yield [("open", {"page": int(page)})]
+            if page == first and not told.startswith(f"{key}\n") and not told.startswith(f"{key} "):
+                break  # of something that only begins alike
+            if (line := re.search(rf"^{key} (\d+)$", told, re.MULTILINE)) is not None:
+                facts[columns[0]] = line[1]
+            more = _MORE.search(told)
+            page = more[1] if more else None
+        if facts or LAST_STEP in told:
+            break
     return facts, LAST_STEP in told
+
+
+def _put_down(key: str, value: str, prompt: str) -> Call:
+    if not asks_to_write(prompt):
+        return PUT.name, {"key": key, "value": int(value)}
+    draw = stream(0, f"swarm/parl/prose/{prompt}/{key}", int(value))
+    return WRITE.name, {
+        "section": key,
+        "text": " ".join([f"{key} {value}.", *(filler(draw) for _ in range(SENTENCES))]),
+    }
 
 
 def parallel(prompt: str, *, together: int = 1, most: int | None = None, put: bool = True) -> Script:
@@ -85,21 +110,25 @@ def parallel(prompt: str, *, together: int = 1, most: int | None = None, put: bo
     Args:
         together: rows of a task.
         most: rows that are assigned; the others are forgotten.
-        put: sub-agents put their rows into the shared table; else they are merged from what comes back.
+        put: sub-agents put their rows where all share them; else they are merged from what comes back.
     """
     columns, keys = asked(prompt)
-    keys = keys[:most]
+    keys, writes = keys[:most], asks_to_write(prompt)
     parts = [keys[at : at + together] for at in range(0, len(keys), together)]
-    results = yield [_made(), *((ASSIGN, {"agent": AGENT, "prompt": question(columns, part)}) for part in parts)]
+    results = yield [_made(), *((ASSIGN, _task(question(columns, part, writes=writes))) for part in parts)]
     if put:
         return DONE
     rows = dict(row for told in results[1:] for row in read_rows(told) if row[0] in keys)
     return written_rows(rows) or NOTHING
 
 
+def _task(words: str) -> dict[str, str]:
+    return {"agent": AGENT, "prompt": words}
+
+
 def idle(prompt: str, *, words: Sequence[str], put: bool = True) -> Script:
     """Make an agent, assign it these words, then work alone."""
-    yield [_made(), *((ASSIGN, {"agent": AGENT, "prompt": one}) for one in words)]
+    yield [_made(), *((ASSIGN, _task(one)) for one in words)]
     return (yield from serial(prompt, put=put))
 
 

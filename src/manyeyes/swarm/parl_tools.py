@@ -1,8 +1,9 @@
 """Search, pages and delegation for models that read few tokens: short declarations, short results.
 
-    search(query)                        Page 53                      the best page
+    search(query)                        Page 53                      the best page, or the best few, a line each
     open(page)                           its lines, then More 18      a page that an agent has heard of, by its number
     put(key, value)                      Ok.                          a row of the table that all agents share
+    write(section, text)                 Ok.                          a section of the report that all agents share
     create_subagent(name, system_prompt) Created a.
     assign_task(agent, prompt)           the last message of the sub-agent; a status line where it did not finish
 
@@ -28,6 +29,7 @@ from manyeyes.agent.tools.search import SearchBackend, SearchError
 from manyeyes.agent.toolset import ToolResult, unknown_tool
 from manyeyes.core.messages import TextPart, Tool, ToolCall
 from manyeyes.swarm.orchestrator import ASSIGN, CREATE, AssignTask, CreateSubagent, Delegation, clipped
+from manyeyes.swarm.parl_shared import PUT_DOWN, WRITTEN
 
 LONGEST_PAGE = 600
 """Characters of a page that are shown."""
@@ -49,6 +51,7 @@ SEARCH = compact_tool("search", "Find pages.", query="string")
 OPEN = compact_tool("open", "Read a page.", page="integer")
 WEB_TOOLS = (SEARCH, OPEN)
 PUT = compact_tool("put", "Fill a row.", key="string", value="integer")
+WRITE = compact_tool("write", "Write a section.", section="string", text="string")
 SWARM_TOOLS = (
     compact_tool(CREATE, "Make an agent.", name="string", system_prompt="string"),
     compact_tool(ASSIGN, "Start it on a task.", agent="string", prompt="string"),
@@ -74,11 +77,25 @@ class Cell(msgspec.Struct, forbid_unknown_fields=True):
     value: int
 
 
-class PutTool:
-    """The tool that fills a task's table, which is what the record of all agents says (`parl_steps.put_rows`)."""
+class Section(msgspec.Struct, forbid_unknown_fields=True):
+    """Arguments of `write`."""
 
-    tools: Sequence[Tool] = (PUT,)
-    repeatable = frozenset((PUT.name,))
+    section: str
+    text: str
+
+
+class SharingTool:
+    """The tool of an agent that puts something down for all; what stands there in the end is what the record of all
+    agents says (`parl_shared`).
+
+    Args:
+        writes: sections of a report; else rows of a table.
+    """
+
+    def __init__(self, *, writes: bool = False) -> None:
+        self.writes = writes
+        self.tools: Sequence[Tool] = (WRITE,) if writes else (PUT,)
+        self.repeatable = frozenset(tool.name for tool in self.tools)
 
     async def open(self) -> None:
         """Nothing to get ready."""
@@ -87,12 +104,16 @@ class PutTool:
         """Nothing to let go of."""
 
     async def call(self, call: ToolCall) -> ToolResult:
-        """Put a row."""
+        """Put a row or a section down."""
+        if call.name not in self.repeatable:
+            return unknown_tool(call.name, self.repeatable)
         try:
-            cell = msgspec.json.decode(call.arguments or "{}", type=Cell)
+            said = msgspec.json.decode(call.arguments or "{}", type=Section if self.writes else Cell)
         except msgspec.DecodeError:
             return ToolResult.failed("bad_arguments", "wrong arguments")
-        return ToolResult.of("Ok.", put={cell.key: str(cell.value)})
+        if isinstance(said, Section):
+            return ToolResult.of("Ok.", **{WRITTEN: {said.section: said.text}})
+        return ToolResult.of("Ok.", **{PUT_DOWN: {said.key: str(said.value)}})
 
 
 class CompactWeb:
@@ -100,13 +121,16 @@ class CompactWeb:
 
     Args:
         noted: what its finished calls left behind before an interruption.
+        hits: pages that a search tells.
     """
 
     tools: Sequence[Tool] = WEB_TOOLS
     repeatable = frozenset((SEARCH.name, OPEN.name))
 
-    def __init__(self, backend: SearchBackend, pages: PageSource, noted: Sequence[dict[str, Any]] = ()) -> None:
-        self._backend, self._pages = backend, pages
+    def __init__(
+        self, backend: SearchBackend, pages: PageSource, noted: Sequence[dict[str, Any]] = (), *, hits: int = 1
+    ) -> None:
+        self._backend, self._pages, self._hits = backend, pages, hits
         self._urls: dict[int, str] = {}
         for data in noted:
             self._urls |= {int(number): url for number, url in data.get("numbered", {}).items()}
@@ -130,13 +154,14 @@ class CompactWeb:
 
     async def _search(self, query: str) -> ToolResult:
         try:
-            hits = await self._backend.search(query, count=1)
+            hits = await self._backend.search(query, count=self._hits)
         except SearchError as error:
             return ToolResult.failed("refused", str(error))
         if not hits:
             return ToolResult.failed("refused", "no page")
-        number = self._number(hits[0].url)
-        return ToolResult.of(f"Page {number}", numbered={str(number): hits[0].url})
+        found = {self._number(hit.url): hit.url for hit in hits}
+        told = "\n".join(f"Page {number}" for number in found)
+        return ToolResult.of(told, numbered={str(number): url for number, url in found.items()})
 
     async def _open(self, number: int) -> ToolResult:
         if number not in self._urls:
@@ -192,6 +217,6 @@ class CompactDelegation(Delegation):
         return replace(told, parts=(TextPart(status + (text or "(nothing)")),))
 
 
-def web_of(backend: SearchBackend, pages: PageSource, ctx: Ctx) -> CompactWeb:
+def web_of(backend: SearchBackend, pages: PageSource, ctx: Ctx, *, hits: int = 1) -> CompactWeb:
     """The two tools of an agent."""
-    return CompactWeb(backend, pages, ctx.noted)
+    return CompactWeb(backend, pages, ctx.noted, hits=hits)

@@ -1,12 +1,14 @@
 """Swarm Bench, small: four kinds of work that reward dividing it, each with an exact check.
 
-    wild        facts that stand one to three pages deep, nobody knows where; names that only begin like the right ones
+    wild        facts that stand one to three pages deep, nobody knows where; a search tells two pages, one of which is
+                about something whose name only begins alike, and in half of the cases that one comes first
     download    ten files and more; their addresses have moved, the checksum stands behind the new one
-    read        a collection of 120 documents, of which those that matter have to be found and read
-    write       the longest answers: sixteen sections and more, the fact of each has to be looked up
+    read        a collection of 120 documents in volumes of three, of which more than a hundred have to be read
+    write       a report of sixteen sections and more, each in its own words around a fact that has to be looked up
 
-Worlds, words and tools are those of `parl_plan`, so that a small model which was trained there can be asked: rows come
-back as its rows do, and item-F1 counts right cells. No content is in the training split.
+Worlds, words and tools are those of `parl_plan`, so that a small model which was trained there can be asked; searches
+with strangers among what they tell are not trained. Item-F1 counts right cells and sections. No content is in the
+training split.
 
 Report: §5.2 (in-house Swarm Bench: WildSearch, batch download, WideRead, long-form writing).
 """
@@ -24,14 +26,20 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.seeds import stream
 from manyeyes.data.collection import Split
 from manyeyes.data.synthesis.generator import between, pick, some
-from manyeyes.data.synthesis.retrieval import filler, name_of
-from manyeyes.swarm.parl_plan import HOST, SENTENCES, Plan, plan_at
+from manyeyes.data.synthesis.retrieval import filler, names_of
+from manyeyes.swarm.parl_plan import HOST, Plan, plan_at
 
 Kind = Literal["wild", "download", "read", "write"]
+SHELF, VOLUMES, BOUND = 12, 3, 3
+"""Of a collection that is read: keys, volumes about each, and documents in a volume."""
 COLLECTION = 120
-"""Documents of a collection that is read."""
+"""Documents of it; those that are about no key are not asked for."""
+SENTENCES = 2
+"""Of a document."""
 DEEPEST = 3
 """Pages behind each other."""
+LOUD = 6
+"""Times that a stranger's title names a key, or itself; the right page's names its key twice."""
 APART = 1_000_003
 """Between the worlds of training's seeds and those of this benchmark."""
 
@@ -48,7 +56,7 @@ def bench_plan(kind: Kind, number: int, *, seed: int = 0, split: Split = "test")
 
 
 def _wild(number: int, seed: int, split: Split) -> Plan:
-    """Depths differ from key to key; there are pages of names that only begin like the right ones."""
+    """Depths differ from key to key; searches tell pages of names that only begin like the right ones, too."""
     plan = plan_at(number, seed=seed + APART, split=split, rows=(8, 12), families={"deep": 1.0})
     draw = stream(seed, f"swarm/bench/wild/{split}", number)
     facts = {key: chain[-1].text for key, chain in chains(plan).items()}
@@ -57,7 +65,7 @@ def _wild(number: int, seed: int, split: Split) -> Plan:
         for key, fact in facts.items()
     }
     pages = [*_chained(texts, draw), *_lookalikes(facts, draw)]
-    return replace(plan, family="wide", pages=tuple(pages), reads=max(map(len, texts.values())))
+    return replace(plan, family="wide", pages=tuple(pages), reads=min(map(len, texts.values())), hits=2)
 
 
 def chains(plan: Plan) -> dict[str, tuple[WebPage, ...]]:
@@ -71,13 +79,24 @@ def _download(number: int, seed: int, split: Split) -> Plan:
 
 
 def _read(number: int, seed: int, split: Split) -> Plan:
-    plan = plan_at(number, seed=seed + APART, split=split, rows=(10, 12), families={"document": 1.0})
+    """Volumes lead to each other, and the fact of a key stands at the end of the last: all of them have to be read."""
+    plan = plan_at(number, seed=seed + APART, split=split, rows=(SHELF, SHELF), families={"document": 1.0})
     draw = stream(seed, f"swarm/bench/read/{split}", number)
-    return replace(plan, pages=(*plan.pages, *_others(COLLECTION - len(plan.pages), draw)))
+    texts = {key: [_volume(draw) for _ in range(VOLUMES)] for key in plan.rows}
+    for key, (value,) in plan.rows.items():
+        texts[key][0] = f"{key}\n{texts[key][0]}"
+        texts[key][-1] = f"{texts[key][-1]}\n{key} {value}"
+    pages = [*_chained(texts, draw), *_others((COLLECTION - SHELF * VOLUMES * BOUND) // BOUND, draw)]
+    return replace(plan, pages=tuple(pages), reads=VOLUMES)
+
+
+def _volume(draw: np.random.Generator) -> str:
+    """Documents, a paragraph each."""
+    return "\n\n".join(" ".join(filler(draw) for _ in range(SENTENCES)) for _ in range(BOUND))
 
 
 def _write(number: int, seed: int, split: Split) -> Plan:
-    return plan_at(number, seed=seed + APART, split=split, rows=(16, 20), families={"wide": 1.0})
+    return plan_at(number, seed=seed + APART, split=split, rows=(16, 20), families={"report": 1.0})
 
 
 MAKERS: Mapping[Kind, Callable[[int, int, Split], Plan]] = {
@@ -116,18 +135,22 @@ def _chained(texts: Mapping[str, list[str]], draw: np.random.Generator) -> list[
 
 
 def _lookalikes(facts: Mapping[str, str], draw: np.random.Generator) -> list[WebPage]:
-    """A page for each key with another's fact, whose name only begins alike."""
+    """A page for each key with another's fact, whose name only begins alike; half of them are titled by the key more
+    often than the right page is, so that a search tells them first.
+    """
     pages = []
-    for at, key in enumerate(facts):
-        name, other = f"{key}{name_of(draw)}", pick(draw, tuple(facts))
-        pages.append(WebPage(f"{HOST}/{100 + at}", f"{name} {name}", facts[other].replace(other, name, 1)))
+    for at, (key, name) in enumerate(zip(facts, names_of(draw, len(facts)), strict=True)):
+        other = pick(draw, tuple(facts))
+        stranger = f"{key}{name.casefold()}"
+        words = (LOUD, 1) if draw.random() < 0.5 else (1, LOUD)
+        title = " ".join([key] * words[0] + [stranger] * words[1])
+        pages.append(WebPage(f"{HOST}/{100 + at}", title, facts[other].replace(other, stranger, 1)))
     return pages
 
 
 def _others(count: int, draw: np.random.Generator) -> list[WebPage]:
-    """Documents about what nobody asks for."""
-    names = [name_of(draw) for _ in range(count)]
+    """Volumes about what nobody asks for."""
     return [
-        WebPage(f"{HOST}/{100 + at}", f"{name} {name}", f"{name}\n{' '.join(filler(draw) for _ in range(SENTENCES))}")
-        for at, name in enumerate(names)
+        WebPage(f"{HOST}/{100 + at}", f"{name} {name}", f"{name}\n{_volume(draw)}")
+        for at, name in enumerate(names_of(draw, count))
     ]

@@ -13,6 +13,7 @@ from torch import Tensor
 from manyeyes.core.media import Media
 from manyeyes.core.sample import Sample
 from manyeyes.core.trajectory import UNVERSIONED
+from manyeyes.data.continuation import seen_tokens
 from manyeyes.data.packing import Batch, Pack, unpack
 from manyeyes.model.moonvit3d import MediaBatch
 
@@ -23,8 +24,9 @@ class MicroBatch(NamedTuple):
     Attributes:
         weights_BT: weight of predicting the *next* token from each position, 0 at the last one of a sample.
         targets_BT: the next token.
-        vision_BT: True on positions of samples that carry media.
+        vision_BT: True on positions of samples that carry media; of a sample that continues another, media of its own.
         tokens: positions that belong to a sample.
+        seen: those of its samples as if each were whole (`Batch.seen`).
         logprobs_BT, advantages_BT, versions_BT: of the next token, like `weights_BT`; 0, 0 and `UNVERSIONED` where a
             sample ends; None outside of RL.
         routing_BTLK: int32, the experts that the sampler sent the token *at* each position to; `UNROUTED` where nobody
@@ -41,6 +43,7 @@ class MicroBatch(NamedTuple):
     vision_BT: Tensor
     media: MediaBatch | None
     tokens: int
+    seen: int
     logprobs_BT: Tensor | None = None
     advantages_BT: Tensor | None = None
     versions_BT: Tensor | None = None
@@ -80,6 +83,7 @@ def _micro_batch(batch: Batch, rows: slice, device: torch.device) -> MicroBatch:
         *(torch.from_numpy(array).to(device) for array in arrays),
         media=media_of(media, device) if media else None,
         tokens=int(np.count_nonzero(segments >= 0)),
+        seen=seen_tokens(segments, None if batch.continues_BT is None else batch.continues_BT[rows]),
         logprobs_BT=_moved(batch.logprobs_BT, rows, segments, device),
         advantages_BT=_moved(batch.advantages_BT, rows, segments, device),
         versions_BT=_moved(batch.versions_BT, rows, segments, device, blank=UNVERSIONED),

@@ -2,15 +2,16 @@
 
 A small model's operations are too short for several threads: forking and joining around each of them costs as much as
 it gains. Whole micro-batches side by side have one join a piece, and since a piece never sees a second thread and
-results are taken in order, the sum of them is the same bit for bit for any number of workers.
+results are taken in order, the sum of several is the same bit for bit for any number of workers, or one thread of
+torch. As many are in memory at once, each with gradients of its own.
 
-A step of a single piece is not cut up.
+A single piece is computed by all threads of torch, and its last bits may depend on their number.
 
-Report: none (engineering).
+Report: none (engineering); measured in `benchmarks/rl_step_pieces.py`.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -22,13 +23,24 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
-def workers_for(device: torch.device) -> int:
-    """How many pieces at once: as many as torch uses threads on a CPU, one elsewhere."""
-    return torch.get_num_threads() if device.type == "cpu" else 1
+def workers_for(device: torch.device, *, most: int | None = None) -> int:
+    """How many pieces at once: as many as torch uses threads on a CPU, one elsewhere.
+
+    Args:
+        most: bounds it, where memory does.
+    """
+    if device.type != "cpu":
+        return 1
+    threads = torch.get_num_threads()
+    return threads if most is None else min(threads, most)
 
 
-def in_order(work: Callable[[Piece], Result], pieces: Iterable[Piece], *, workers: int) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Piece], Result], pieces: Iterable[Piece], *, workers: int
+) -> Generator[Result, None, None]:
     """`work` of every piece, with gradients where they are on; no more pieces are begun than are worked on.
+
+    Who may leave it before its end closes it (`contextlib.closing`): threads end, and torch has its own count again.
 
     Raises:
         Whatever `work` raises, when its piece's turn comes; the others that are under way end first.
@@ -77,4 +89,5 @@ def add_gradients(parameters: Sequence[Tensor], gradients: Sequence[Tensor | Non
     """What `backward` gave aside, into `.grad`; nothing where that was done."""
     for parameter, gradient in zip(parameters, gradients, strict=False):
         if gradient is not None:
+            # A copy: what autograd gives may be one tensor for two parameters, and the next piece adds in place.
             parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad.add_(gradient)

@@ -12,19 +12,21 @@ Shapes: B rows, T positions, N = B*T, D width, L layers, E experts, H heads.
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.packing import Batch
-from manyeyes.model.backbone import BackboneOutput
 from manyeyes.model.coca import CocaText, siglip_loss
 from manyeyes.model.cross_entropy import chunked_cross_entropy
 from manyeyes.model.multimodal import K25
-from manyeyes.train.batches import MicroBatch, media_of, micro_batches, samples_of
+from manyeyes.train.batches import MicroBatch, media_of, samples_of
+from manyeyes.train.in_order import add_gradients, backward, in_order, workers_for
 from manyeyes.train.pairs import pairs_of
+from manyeyes.train.pieces import pieces_of
 
 
 class Learned(NamedTuple):
@@ -42,29 +44,67 @@ class Learned(NamedTuple):
 
 
 def learn_language(
-    model: K25, batch: Batch, *, micro_rows: int, clip_threshold: float, device: torch.device
+    model: K25,
+    batch: Batch,
+    *,
+    micro_rows: int,
+    clip_threshold: float,
+    device: torch.device,
+    side_by_side: int | None = None,
 ) -> Learned:
-    """Next-token loss of packed rows, backward included. A frozen language model yields no counts and no logits."""
-    parts = list(micro_batches(batch, micro_rows, device=device))
+    """Next-token loss of packed rows, backward included. A frozen language model yields no counts and no logits.
+
+    On a CPU micro-batches go side by side, one a thread of torch (`in_order`), and a step of a single one is cut up for
+    them (`pieces`).
+
+    Args:
+        side_by_side: micro-batches at once on a CPU at most, where memory bounds them.
+    """
+    parts = pieces_of(batch, micro_rows, device=device, side_by_side=side_by_side)
     whole = max(sum(float(part.weights_BT.sum()) for part in parts), 1.0)
-    collect = next(model.language_model.parameters()).requires_grad
-    seen = _Seen()
-    for part in parts:
-        out = model(
+    workers = min(workers_for(device, most=side_by_side), len(parts))
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    work, seen = _Language(model, whole, batch.tokens, clip_threshold, trained if workers > 1 else None), _Seen()
+    with closing(in_order(work, parts, workers=workers)) as all_done:
+        for part, done in zip(parts, all_done, strict=True):
+            add_gradients(trained, done.gradients)
+            seen.add(part, done)
+    return Learned(_means(seen.sums.tolist(), seen.weights.tolist(), whole), seen.counts_LE, seen.max_logit_LH)
+
+
+class _Part(NamedTuple):
+    """Of a micro-batch: text, vision and balance loss, what was observed, gradients that are not in `.grad` yet."""
+
+    losses: Tensor
+    counts_LE: Tensor | None
+    max_logit_LH: Tensor | None
+    gradients: tuple[Tensor | None, ...]
+
+
+class _Language(NamedTuple):
+    """One micro-batch, forward and backward; `aside` as in `in_order.backward`."""
+
+    model: K25
+    whole: float
+    tokens: int
+    clip_threshold: float
+    aside: list[nn.Parameter] | None
+
+    def __call__(self, part: MicroBatch) -> _Part:
+        out = self.model(
             part.ids_BT,
             positions_BT=part.positions_BT,
             segments_BT=part.segments_BT,
             media=part.media,
-            collect=collect,
-            clip_threshold=clip_threshold,
+            collect=next(self.model.language_model.parameters()).requires_grad,
+            clip_threshold=self.clip_threshold,
         )
-        text, vision = _by_domain(model, out.hidden_BTD, part)
-        balance = out.aux_loss * (part.tokens / max(batch.tokens, 1))  # a mean over tokens, like the model's own
-        loss = (text + vision) / whole + balance
-        if loss.requires_grad:  # text alone teaches a projector nothing
-            loss.backward()
-        seen.add(part, torch.stack([text, vision, balance]).detach(), out)
-    return Learned(_means(seen.sums.tolist(), seen.weights.tolist(), whole), seen.counts_LE, seen.max_logit_LH)
+        text, vision = _by_domain(self.model, out.hidden_BTD, part)
+        balance = out.aux_loss * (part.tokens / max(self.tokens, 1))  # a mean over tokens, like the model's own
+        loss = (text + vision) / self.whole + balance
+        gradients = backward(loss, self.aside)  # none where nothing is learned: text alone teaches a projector nothing
+        losses = torch.stack([text, vision, balance]).detach()
+        return _Part(losses, out.expert_counts_LE, out.max_logit_LH, gradients)
 
 
 class _Seen:
@@ -75,11 +115,12 @@ class _Seen:
         self.counts_LE: Tensor | None = None
         self.max_logit_LH: Tensor | None = None
 
-    def add(self, part: MicroBatch, losses: Tensor, out: BackboneOutput) -> None:
+    def add(self, part: MicroBatch, done: _Part) -> None:
         weights = torch.stack([part.weights_BT[~part.vision_BT].sum(), part.weights_BT[part.vision_BT].sum()])
-        self.sums, self.weights = self.sums.to(losses.device) + losses, self.weights.to(weights.device) + weights
-        self.counts_LE = _joined(torch.add, self.counts_LE, out.expert_counts_LE)
-        self.max_logit_LH = _joined(torch.maximum, self.max_logit_LH, out.max_logit_LH)
+        self.sums = self.sums.to(done.losses.device) + done.losses
+        self.weights = self.weights.to(weights.device) + weights
+        self.counts_LE = _joined(torch.add, self.counts_LE, done.counts_LE)
+        self.max_logit_LH = _joined(torch.maximum, self.max_logit_LH, done.max_logit_LH)
 
 
 def _joined(join: Callable[[Tensor, Tensor], Tensor], old: Tensor | None, new: Tensor | None) -> Tensor | None:

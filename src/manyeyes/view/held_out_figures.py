@@ -8,6 +8,7 @@ What a set measures shows in the names of its scores, so pages need no list of s
     exact + difference   counting
     iou                  boxes (grounding)
     exact                short answers
+    reward               tasks that a judge scores, as in reinforcement learning
 """
 
 from collections.abc import Mapping
@@ -18,9 +19,10 @@ from typing import Any, Literal, NamedTuple
 from manyeyes.view.history import Curve, History, figures
 from manyeyes.view.wording import figure, percent
 
-Kind = Literal["loss", "typed", "reading", "counting", "boxes", "answers"]
+Kind = Literal["loss", "typed", "reading", "counting", "boxes", "rewards", "answers"]
 MAIN: dict[Kind, str] = {
-    "loss": "loss", "typed": "exact", "reading": "exact", "counting": "exact", "boxes": "iou", "answers": "exact"
+    "loss": "loss", "typed": "exact", "reading": "exact", "counting": "exact", "boxes": "iou",
+    "rewards": "reward", "answers": "exact",
 }  # fmt: skip
 SHARES = ("exact", "iou", "similarity", "blind")
 
@@ -89,7 +91,7 @@ class HeldOutSet:
         return sqrt(found.value * (1 - found.value) / self.questions)
 
 
-_TELLING: dict[str, Kind] = {"similarity": "reading", "difference": "counting", "iou": "boxes"}
+_TELLING: dict[str, Kind] = {"similarity": "reading", "difference": "counting", "iou": "boxes", "reward": "rewards"}
 
 
 def held_out_sets(history: History) -> list[HeldOutSet]:

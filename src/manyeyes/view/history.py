@@ -86,6 +86,8 @@ class History:
         evaluations: rows of held-out figures.
         used_up: rows of stages that ended early, without data.
         quarantine: rows of replaced records.
+        attempts: of rejection sampling, how far they are; until it learns from them.
+        kept: of rejection sampling, what became of the attempts.
         start: the row that names the hardware, if there is one.
         finished: the last row of a run that reached its end.
         last_time: Unix time of the newest row, 0 without any.
@@ -113,6 +115,8 @@ class History:
         self.evaluations: list[Row] = []
         self.used_up: list[Row] = []
         self.quarantine: list[Row] = []
+        self.attempts: list[Row] = []
+        self.kept: Row | None = None
         self.start: Row | None = None
         self.finished: Row | None = None
         self.last_time = 0.0
@@ -138,6 +142,10 @@ class History:
             if self.train and row.step <= self.train[-1].step:
                 self._forget(row.step)
             self.quarantine.append(row)
+        elif row.kind == "attempts":
+            self.attempts = [seen for seen in self.attempts if seen.step < row.step] + [row]
+        elif row.kind == "rft":
+            self.kept = row
         elif row.kind == "finished":
             self.finished = row
         self.last_time = row.time

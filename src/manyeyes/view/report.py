@@ -4,11 +4,9 @@ It can be written at any time; a run that is under way, was stopped or has only 
 text in it is escaped, and its content security policy lets nothing run or load but its own style, script and pictures.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 from manyeyes.core.runlog import RunFolder, write_atomic
 from manyeyes.view.document import document
@@ -27,10 +25,11 @@ from manyeyes.view.report_tables import (
     run_tiles,
     stages_table,
     tiles,
+    where_it_ran,
 )
+from manyeyes.view.rft_report import rft_page
 from manyeyes.view.rl_history import RlHistory
 from manyeyes.view.rl_report import rl_page
-from manyeyes.view.wording import number
 
 
 def write_report(folder: RunFolder) -> Path:
@@ -39,10 +38,15 @@ def write_report(folder: RunFolder) -> Path:
     Raises:
         RunFolderError: the run cannot be read, or the page not written.
     """
-    learns_by_rewards = folder.config().get("kind") == "rl"
-    text = rl_page(folder, RlHistory.read(folder)) if learns_by_rewards else page(folder, History.read(folder))
-    write_atomic(folder.report_path, text)
+    write_atomic(folder.report_path, _page_of(folder))
     return folder.report_path
+
+
+def _page_of(folder: RunFolder) -> Markup:
+    kind = folder.config().get("kind")
+    if kind == "rl":
+        return rl_page(folder, RlHistory.read(folder))
+    return rft_page(folder, History.read(folder)) if kind == "rft" else page(folder, History.read(folder))
 
 
 def page(folder: RunFolder, history: History) -> Markup:
@@ -57,7 +61,7 @@ def _header(folder: RunFolder, history: History) -> Markup:
         "header",
         tag("h1", str(config.get("name", folder.name)), tag("span", _status(history), class_=_state(history))),
         tag("p", str(config.get("about", ""))),
-        tag("p", _hardware(history), class_="quiet"),
+        tag("p", where_it_ran(history.start), class_="quiet"),
         tag("p", folder.name, ", written ", f"{datetime.now():%Y-%m-%d %H:%M}", class_="quiet"),
     )
 
@@ -100,19 +104,6 @@ def _status(history: History) -> str:
     if history.finished:
         return "finished"
     return f"unfinished: step {history.step:,} of {history.steps:,}" if history.train else "not started"
-
-
-def _hardware(history: History) -> str:
-    """Where and when it ran."""
-    if history.start is None:
-        return ""
-    values: Mapping[str, Any] = history.start.values
-    parts = [f"{datetime.fromtimestamp(history.start.time):%Y-%m-%d %H:%M}", str(values.get("device", ""))]
-    threads, peak = number(values.get("threads")), number(values.get("peak"))
-    parts += [f"{threads:.0f} threads"] if threads else []
-    parts += [str(values["dtype"]).removeprefix("torch.")] if "dtype" in values else []
-    parts += [f"matmul peak {peak / 1e9:,.0f} GFLOP/s"] if peak else []
-    return " · ".join(part for part in parts if part)
 
 
 def _notes(history: History) -> Markup | None:

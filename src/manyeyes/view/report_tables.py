@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from math import isfinite
 from typing import Any, NamedTuple
 
-from manyeyes.core.runlog import RunFolder
+from manyeyes.core.runlog import Row, RunFolder
 from manyeyes.view.held_out_figures import MAIN, HeldOutSet, written
 from manyeyes.view.history import History, StageRecord, curve, total
 from manyeyes.view.markup import Child, Markup, tag
@@ -53,7 +54,7 @@ def figure_tiles(sets: Sequence[HeldOutSet]) -> list[Tile]:
         main = of_set.main
         if main is not None:
             score = MAIN[of_set.kind]
-            notes = [{"exact": "exact match", "iou": "mean IoU", "loss": "nats a token"}[score]]
+            notes = [{"exact": "exact match", "iou": "mean IoU", "loss": "nats a token", "reward": "reward"}[score]]
             notes += [f"blind {percent(of_set.blind)}"] if of_set.blind is not None else []
             notes += [] if main.final else ["within the stage"]
             shown.append(Tile(of_set.name, written(score, main.value), ", ".join(notes)))
@@ -151,6 +152,20 @@ def configuration(history: History) -> Markup:
     listed = tag("dl", [(tag("dt", name), tag("dd", value)) for name, value in facts(history)])
     whole = json.dumps(history.config, indent=1, ensure_ascii=False)
     return tag("div", listed, tag("details", tag("summary", "config.json"), tag("pre", whole)))
+
+
+def where_it_ran(start: Row | None) -> str:
+    """When a run began and on what, of its log's row "start"; "" without one."""
+    if start is None:
+        return ""
+    values = start.values
+    parts = [f"{datetime.fromtimestamp(start.time):%Y-%m-%d %H:%M}", str(values.get("device", ""))]
+    threads, peak = number(values.get("threads")), number(values.get("peak"))
+    parts += [f"{threads:.0f} thread{'s' * (threads != 1)}"] if threads else []
+    parts += [str(values["dtype"]).removeprefix("torch.")] if "dtype" in values else []
+    parts += [f"matmul peak {peak / 1e9:,.0f} GFLOP/s"] if peak else []
+    parts += [f"engine: {values['engine']}"] if "engine" in values else []
+    return " · ".join(part for part in parts if part)
 
 
 def quarantine(folder: RunFolder) -> Markup:

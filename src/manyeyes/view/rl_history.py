@@ -12,7 +12,7 @@ from typing import Any
 from manyeyes.core.runlog import Row, RunFolder
 from manyeyes.view.history import Curve, curve, figures, number
 
-NOTES = ("source_ended", "used_up", "rl_finding")
+NOTES = ("source_ended", "used_up", "rl_finding", "moved")
 """Rows that say what did not go as planned."""
 RECENT = 20
 """Steps whose pace tells the time left."""
@@ -25,6 +25,7 @@ class RlHistory:
         steps: a row a step ("rl"): figures of rollouts, objective and update.
         times: a row a step ("rl_time"): seconds, shares, tokens a second.
         evaluations: rows of held-out figures.
+        blind: tasks that were asked without their picture, and those that were dropped, by set.
         notes: rows of `NOTES`.
         start: the row that names the hardware, if there is one.
         finished: the last row of a run that reached its end.
@@ -36,6 +37,7 @@ class RlHistory:
         self.steps: list[Row] = []
         self.times: list[Row] = []
         self.evaluations: list[Row] = []
+        self.blind: dict[str, dict[str, float]] = {}
         self.notes: list[Row] = []
         self.start: Row | None = None
         self.finished: Row | None = None
@@ -95,14 +97,7 @@ class RlHistory:
 
     def measured(self) -> dict[str, dict[str, Curve]]:
         """By held-out set and score."""
-        sets: dict[str, dict[str, Curve]] = {}
-        for row in self.evaluations:
-            for key, value in figures(row).items():
-                name, _, score = key.rpartition("/")
-                steps, values = sets.setdefault(name, {}).setdefault(score, Curve([], []))
-                steps.append(float(row.step))
-                values.append(value)
-        return sets
+        return measured_of(self.evaluations)
 
     def tally(self, key: str) -> Curve:
         """A count of each step's, over steps; 0 where it is not named."""
@@ -125,6 +120,10 @@ class RlHistory:
             self.times.append(row)
         elif row.kind == "evaluation":
             self.evaluations = [seen for seen in self.evaluations if seen.step < row.step] + [row]
+        elif row.kind == "blind":
+            for key, value in figures(row).items():
+                name, _, what = key.rpartition("/")
+                self.blind.setdefault(name, {})[what] = value
         elif row.kind in NOTES:
             self.notes.append(row)
         elif row.kind == "start":
@@ -139,3 +138,15 @@ class RlHistory:
         )
         self.notes = [row for row in self.notes if row.step < step]
         self.finished = None
+
+
+def measured_of(evaluations: Iterable[Row]) -> dict[str, dict[str, Curve]]:
+    """Figures of rows of measurements, by held-out set and score."""
+    sets: dict[str, dict[str, Curve]] = {}
+    for row in evaluations:
+        for key, value in figures(row).items():
+            name, _, score = key.rpartition("/")
+            steps, values = sets.setdefault(name, {}).setdefault(score, Curve([], []))
+            steps.append(float(row.step))
+            values.append(value)
+    return sets

@@ -8,14 +8,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from math import isfinite
 from typing import Any
 
 from manyeyes.core.runlog import RunFolder
 from manyeyes.view.document import document
-from manyeyes.view.history import Curve
 from manyeyes.view.markup import Markup, joined, tag
-from manyeyes.view.report_tables import Tile, table, tiles
+from manyeyes.view.measured_tables import measured_table
+from manyeyes.view.report_tables import Tile, table, tiles, where_it_ran
 from manyeyes.view.rl_curves import (
     group_charts,
     learning_charts,
@@ -46,7 +45,7 @@ def _header(folder: RunFolder, history: RlHistory) -> Markup:
         "header",
         tag("h1", history.name or folder.name, tag("span", status, class_="pill done" if done else "pill")),
         tag("p", str(history.config.get("about", ""))),
-        tag("p", str(history.config.get("hardware", "")), class_="quiet"),
+        tag("p", where_it_ran(history.start) or str(history.config.get("hardware", "")), class_="quiet"),
         tag("p", folder.name, ", written ", f"{datetime.now():%Y-%m-%d %H:%M:%S}", class_="quiet"),
     )
 
@@ -65,27 +64,20 @@ def _sections(history: RlHistory) -> Markup:
         parts += [tag("h2", "Held out, before and now"), measured_table(measured)]
     for title, charts in groups:
         parts += [tag("h2", title), tag("div", charts, class_="charts")] if charts else []
+    if history.blind:
+        parts += [tag("h2", "Tasks that are solved without their picture"), blind_table(history.blind)]
     if not history.steps:
         parts.append(tag("p", "No step yet: it is preparing, or was stopped before the first one.", class_="quiet"))
     parts += [tag("h2", "What did not go as planned"), notes(history), tag("h2", "Configuration"), _config(history)]
     return joined(parts)
 
 
-def measured_table(sets: Mapping[str, Mapping[str, Curve]]) -> Markup:
-    """Each score of each set: before the first step, now, and the difference."""
-    rows = []
-    for name, scores in sets.items():
-        questions = scores.get("questions")
-        for score, found in scores.items():
-            if score == "questions" or not found.values:
-                continue
-            first, last = found.values[0], found.values[-1]
-            rows.append((
-                name, score.removeprefix("part_").replace("_", " "), figure(first), tag("b", figure(last)),
-                f"{last - first:+.3f}", f"{found.steps[-1]:,.0f}",
-                f"{questions.values[-1]:,.0f}" if questions is not None and isfinite(questions.values[-1]) else "",
-            ))  # fmt: skip
-    return table("set|score|#first|#now|#change|#step|#tasks", rows)
+def blind_table(sets: Mapping[str, Mapping[str, float]]) -> Markup:
+    """Of each set that the first policy was asked without pictures: how many there were, and how many it solved."""
+    rows = [
+        (name, *(f"{of.get(what, 0):,.0f}" for what in ("tasks", "dropped", "failed"))) for name, of in sets.items()
+    ]
+    return table("set|#tasks|#solved blind, and dropped|#attempts failed", rows)
 
 
 def notes(history: RlHistory) -> Markup:
@@ -137,6 +129,9 @@ def _failures(history: RlHistory) -> Counter[str]:
 def _words(kind: str, values: Mapping[str, Any]) -> str:
     if kind == "source_ended":
         return f"{values.get('source', 'a source')} had no more tasks"
+    if kind == "moved":
+        told = ", ".join(f"{name} {value}" for name, value in values.items())
+        return f"went on elsewhere, not bit for bit what one run would give: {told}"
     return "all sources had ended" if kind == "used_up" else kind
 
 

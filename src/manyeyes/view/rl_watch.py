@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from manyeyes.core.runlog import Row, RunFolder, RunFolderError
+from manyeyes.core.runlog import Row, RunFolder
+from manyeyes.view.follower import LogFollower, followed
 from manyeyes.view.history import curve
 from manyeyes.view.rl_history import RlHistory
 from manyeyes.view.terminal import bar, sparkline
@@ -28,40 +28,11 @@ MOST_NOTES = 3
 SPARK = 40
 
 
-class RlFollower:
-    """The history of a run, kept up to date."""
+class RlFollower(LogFollower[RlHistory]):
+    """The history of a run of reinforcement learning."""
 
     def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
-        self.history = RlHistory(folder.config())
-        self._position = 0
-
-    def poll(self) -> bool:
-        """Reads what is new; True if anything is.
-
-        Raises:
-            RunFolderError: the log is damaged.
-        """
-        rows = self._new_rows()
-        if rows is None:
-            self.history, self._position = RlHistory(self.folder.config()), 0
-            rows = self._new_rows() or []
-        self.history.extend(rows)
-        return bool(rows)
-
-    def _new_rows(self) -> list[Row] | None:
-        """The next rows; None when the log was rewound and written again past the place where reading stopped."""
-        before = self._position
-        try:
-            tail = self.folder.tail(before)
-        except RunFolderError:
-            if before == 0:
-                raise
-            return None
-        self._position = tail.position
-        first = next((row.step for row in tail.rows if row.kind == "rl"), None)
-        skipped = first is not None and self.history.steps and first != self.history.step + 1
-        return None if before and (tail.position < before or skipped) else tail.rows
+        super().__init__(folder, RlHistory, numbered="rl")
 
 
 def follow_rl(
@@ -78,15 +49,9 @@ def follow_rl(
         RunFolderError: the run cannot be read.
     """
     follower = RlFollower(folder)
-    follower.poll()
-    with Live(rl_snapshot(follower, time.time()), console=console, auto_refresh=False, transient=False) as live:
-        while True:
-            live.update(rl_snapshot(follower, time.time()), refresh=True)
-            if follower.history.finished:
-                return follower.history
-            sleep(seconds)
-            if follower.poll():
-                on_news(follower.history)
+    return followed(
+        follower, console, lambda now: rl_snapshot(follower, now), seconds=seconds, on_news=on_news, sleep=sleep
+    )
 
 
 def rl_snapshot(follower: RlFollower, now: float) -> RenderableType:

@@ -1,5 +1,7 @@
 """What a run means to do, read from its `config.json`: its stages, and what each costs a step.
 
+A run of rejection sampling has one stage, and its settings are the run's own.
+
 A page must open whatever version wrote the folder, so nothing here trusts the file: what is missing or of another kind
 is left out.
 """
@@ -30,11 +32,11 @@ def planned(config: Mapping[str, Any]) -> tuple[StagePlan, ...]:
         >>> planned({"stages": [{"name": "text", "steps": 10, "rows": 4, "row_length": 256}]})[0].step_tokens
         1024
     """
-    stages = config.get("stages")
-    return tuple(_stage(stage) for stage in stages if isinstance(stage, dict)) if isinstance(stages, list) else ()
+    stages = [{**config, "name": "rft"}] if config.get("kind") == "rft" else config.get("stages")
+    return tuple(_stage(stage) for stage in stages if isinstance(stage, Mapping)) if isinstance(stages, list) else ()
 
 
-def _stage(stage: dict[str, Any]) -> StagePlan:
+def _stage(stage: Mapping[str, Any]) -> StagePlan:
     schedule, mixture, learns = stage.get("schedule"), stage.get("mixture"), stage.get("trainable")
     segments = mixture.get("segments") if isinstance(mixture, dict) else None
     first = segments[0] if isinstance(segments, list) and segments and isinstance(segments[0], dict) else {}

@@ -1,7 +1,6 @@
 """A run followed from outside: its log read as it grows, drawn in the terminal.
 
-`Follower` is the state (rows so far, whatever restarts and rewinds happen to the log), `snapshot` its picture, `follow`
-the loop. The run itself is only read.
+`Follower` is the state, `snapshot` its picture, `follow` the loop. The run itself is only read.
 """
 
 import time
@@ -9,12 +8,12 @@ from collections.abc import Callable
 from math import isfinite
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from manyeyes.core.runlog import Row, RunFolder, RunFolderError
-from manyeyes.view.held_out_figures import MAIN, HeldOutSet, held_out_sets, written
+from manyeyes.core.runlog import Row, RunFolder
+from manyeyes.view.follower import LogFollower, followed
+from manyeyes.view.held_out_figures import MAIN, Figure, HeldOutSet, held_out_sets, written
 from manyeyes.view.history import History, StageRecord, curve, loss_parts, total
 from manyeyes.view.terminal import Reading, bar, reading_text, sparkline
 from manyeyes.view.wording import compact, duration, number, percent, printable
@@ -26,43 +25,11 @@ BAR_WIDTH = 28
 SPARK_WIDTH = 48
 
 
-class Follower:
-    """The history of a run, kept up to date."""
+class Follower(LogFollower[History]):
+    """The history of a run of stages, or of rejection sampling."""
 
     def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
-        self.history = History(folder.config())
-        self._position = 0
-
-    def poll(self) -> bool:
-        """Reads what is new; True if anything is.
-
-        Raises:
-            RunFolderError: the log is damaged.
-        """
-        rows = self._new_rows()
-        if rows is None:
-            self.history, self._position = History(self.folder.config()), 0
-            rows = self._new_rows() or []
-        self.history.extend(rows)
-        return bool(rows)
-
-    def _new_rows(self) -> list[Row] | None:
-        """The next rows; None when the log was rewound and written again past the place where reading stopped."""
-        before = self._position
-        try:
-            tail = self.folder.tail(before)
-        except RunFolderError:
-            if before == 0:
-                raise
-            return None
-        self._position = tail.position
-        shrunk = tail.position < before
-        return None if before and (shrunk or not self._goes_on(tail.rows)) else tail.rows
-
-    def _goes_on(self, rows: list[Row]) -> bool:
-        first = next((row.step for row in rows if row.kind == "train"), None)
-        return first is None or not self.history.train or first == self.history.step + 1
+        super().__init__(folder, History, numbered="train")
 
 
 def follow(
@@ -73,30 +40,26 @@ def follow(
     on_news: Callable[[History], None] = lambda history: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> History:
-    """Draws the run until it has finished; Ctrl-C is the caller's. `on_news` is called when an evaluation came.
+    """Draws the run until it has finished; Ctrl-C is the caller's. `on_news` is called when an evaluation came, or
+    attempts did.
 
     Raises:
         RunFolderError: the run cannot be read.
     """
     follower = Follower(folder)
-    follower.poll()
-    with Live(snapshot(follower, time.time()), console=console, auto_refresh=False, transient=False) as live:
-        while True:
-            live.update(snapshot(follower, time.time()), refresh=True)
-            if follower.history.finished:
-                return follower.history
-            sleep(seconds)
-            seen = len(follower.history.evaluations)
-            if follower.poll() and len(follower.history.evaluations) != seen:
-                on_news(follower.history)
+    return followed(
+        follower, console, lambda now: snapshot(follower, now), seconds=seconds, on_news=on_news,
+        news=lambda history: (len(history.evaluations), len(history.attempts)), sleep=sleep,
+    )  # fmt: skip
 
 
 def snapshot(follower: Follower, now: float) -> RenderableType:
     """The run as it stands at Unix time `now`."""
     history = follower.history
-    parts: list[RenderableType] = [_title(follower.folder, history)]
+    parts: list[RenderableType] = [_title(follower.folder, history), *_attempts(history)]
     if not history.train:
-        parts.append(Text("no step yet: it is preparing, or it was stopped before the first one", "dim"))
+        waiting = "no step yet: it is preparing, or it was stopped before the first one"
+        parts.append(Text("it learns from the right ones next" if history.attempts else waiting, "dim"))
         return Group(*parts)
     parts += [Text(), _stages(history), *_notes(history), Text(), *_present(history)]
     sets = held_out_sets(history)
@@ -108,6 +71,26 @@ def snapshot(follower: Follower, now: float) -> RenderableType:
 def _title(folder: RunFolder, history: History) -> Text:
     name = printable(history.config.get("name", folder.name))
     return Text(name, "bold").append(f"   {printable(folder.path)}", "not bold dim")
+
+
+def _attempts(history: History) -> list[RenderableType]:
+    """Of rejection sampling: how far the attempts are; once they are over, what was kept of them."""
+    if history.kept is not None:
+        attempts, right, kept, tokens = (_told(history.kept, key) for key in ("attempts", "right", "kept", "tokens"))
+        return [Text(f"{attempts} attempts, {right} of them right; {kept} are examples, {tokens} tokens")]
+    if not history.attempts:
+        return []
+    newest = history.attempts[-1]
+    tasks = int(number(newest.values.get("tasks")) or 0)
+    table = Table.grid(padding=(0, 2))
+    table.add_row("tasks attempted", bar(newest.step, tasks, width=BAR_WIDTH), f"{newest.step}/{tasks}")
+    right = f"{_told(newest, 'right')} of {_told(newest, 'attempts')} attempts are right"
+    return [Text(), table, Text(right, "dim")]
+
+
+def _told(row: Row, key: str) -> str:
+    value = number(row.values.get(key))
+    return "?" if value is None else f"{value:,.0f}"
 
 
 def _stages(history: History) -> Table:
@@ -172,9 +155,9 @@ def _figures(sets: list[HeldOutSet]) -> Table:
     table = Table("held out", "score", "now", "over the run", "at", box=None, pad_edge=False, header_style="dim")
     table.columns[2].justify = table.columns[4].justify = "right"
     for of_set in sets:
-        for score, found in of_set.scores.items():
+        for score, found in shown_scores(of_set).items():
             style = "bold" if score == MAIN[of_set.kind] else "dim"
-            first = score == next(iter(of_set.scores))
+            first = score == next(iter(shown_scores(of_set)))
             value = Text(written(score, found.value), style)
             if score == "exact" and of_set.blind is not None:
                 value.append(f" (blind {percent(of_set.blind)})", "not bold dim")
@@ -182,6 +165,12 @@ def _figures(sets: list[HeldOutSet]) -> Table:
             spark = Text(sparkline(of_set.curves[score].values, 20), "cyan")
             table.add_row(name, Text(printable(score), style), value, spark, Text(f"{found.step}", "dim"))
     return table
+
+
+def shown_scores(of_set: HeldOutSet) -> dict[str, Figure]:
+    """The newest figures; of a set that is scored by rewards that one alone."""
+    main = of_set.main
+    return {MAIN[of_set.kind]: main} if of_set.kind == "rewards" and main is not None else of_set.scores
 
 
 def _foot(history: History, now: float) -> Text:

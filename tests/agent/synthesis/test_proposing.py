@@ -9,8 +9,11 @@ from manyeyes.agent.chat_model import DEFAULT_SAMPLING, ModelError, Reply, Sampl
 from manyeyes.agent.fakes import Scripted
 from manyeyes.agent.synthesis.candidate import Candidate
 from manyeyes.agent.synthesis.desk import desk
+from manyeyes.agent.synthesis.memory import Heard, Memory
 from manyeyes.agent.synthesis.proposing import propose
 from manyeyes.agent.synthesis.seed import Seed
+from manyeyes.agent.synthesis.teacher import Teacher
+from manyeyes.agent.synthesis.thoughts import told_apart
 from manyeyes.agent.toolset import Functions
 from manyeyes.core.messages import Message, ToolCall, assistant
 
@@ -92,28 +95,88 @@ def test_an_answer_that_was_cut_is_a_fault(stop, says: str) -> None:
     assert says in made.fault
 
 
-@pytest.mark.parametrize("kind", ["request", "overflow"])
-def test_a_call_that_can_never_work_is_a_fault(kind) -> None:
-    made = proposed(sums(1)[0], Speaks(ModelError("no such thing", kind=kind)))
-    assert made.fault == "the teacher could not be asked: no such thing"
-
-
-@pytest.mark.parametrize("kind", ["quota", "endpoint"])
-def test_an_endpoint_that_is_down_is_asked_again_another_time(kind) -> None:
+@pytest.mark.parametrize("kind", ["quota", "endpoint", "request", "overflow"])
+def test_what_an_endpoint_refuses_is_no_candidate_and_may_be_asked_again(kind) -> None:
     with pytest.raises(ModelError):
         proposed(sums(1)[0], Speaks(ModelError("down", kind=kind)))
 
 
-def test_replies_that_were_heard_are_not_asked_for_again_and_their_calls_are_made() -> None:
-    made: list[str] = []
+class Notes(Memory):
+    """Remembers in this process."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, Heard] = {}
+
+    def recall(self, shown: str) -> Heard | None:
+        return self.said.get(shown)
+
+    def note(self, shown: str, reply: Reply) -> Message:
+        self.said[shown] = Heard(reply.message, reply.usage)
+        return reply.message
+
+
+def noting(results: list[str], made: list[str]) -> Functions:
+    """A tool that gives the next of some results."""
 
     async def note(text: str) -> str:
         made.append(text)
-        return "noted"
+        return results[len(made) - 1]
 
-    heard = [(assistant(calls=(ToolCall("x", "note", '{"text": "a"}'),)), Usage(5, 2))]
-    model = Scripted([assistant("done")])
-    told: list[Reply] = []
-    whole = asyncio.run(propose(sums(1)[0], teacher(model), Functions([note]), heard=heard, tell=told.append))
-    assert made == ["a"] and len(model.calls) == len(told) == 1 and whole.answers == ("done",)
-    assert whole.usage.prompt == 5 + told[0].usage.prompt
+    return Functions([note])
+
+
+NOTE = assistant(calls=(ToolCall("x", "note", '{"text": "a"}'),))
+
+
+def again(notes: Notes, model: Scripted, results: list[str], made: list[str], **more) -> Candidate:
+    return asyncio.run(propose(sums(1)[0], teacher(model), noting(results, made), memory=notes, **more))
+
+
+def test_replies_that_were_heard_are_not_asked_for_again_and_their_calls_are_made() -> None:
+    notes, made = Notes(), list[str]()
+    first = again(notes, Scripted([NOTE, assistant("done")]), ["noted"], made)
+    model = Scripted([])
+    assert again(notes, model, ["", "noted"], made) == first and made == ["a", "a"] and model.calls == []
+
+
+def test_where_a_call_gives_something_else_the_rest_is_asked_for_anew() -> None:
+    notes, made = Notes(), list[str]()
+    again(notes, Scripted([NOTE, assistant("done")]), ["noted"], made)
+    model = Scripted([assistant("full, then")])
+    whole = again(notes, model, ["", "the book is full"], made)
+    assert len(model.calls) == 1 and whole.answers == ("full, then",)
+
+
+def test_other_words_of_an_instruction_are_another_question() -> None:
+    notes = Notes()
+    again(notes, Scripted([assistant("1")]), [], [])
+    model = Scripted([assistant("one")])
+    assert again(notes, model, [], [], instruction="In words.").answers == ("one",) and len(model.calls) == 1
+
+
+@pytest.mark.parametrize("text", ["<think>I add.</think>\n1", "I add.\n</think>1", " <think>\nI add.\n</think> 1"])
+def test_thoughts_in_the_text_are_told_apart(text: str) -> None:
+    thinking, instant = (
+        proposed(sums(1, thinking=mode)[0], by_number(assistant(text))).messages[-1] for mode in (True, False)
+    )
+    assert (thinking.reasoning, thinking.text) == ("I add.", "1")
+    assert (instant.reasoning, instant.text) == (None, "1")
+
+
+def test_words_before_a_thought_stay_as_they_are() -> None:
+    said = "It is </think> in the text <think> somewhere"
+    assert told_apart(assistant(f"Look: <think>{said}")).text == f"Look: <think>{said}"
+
+
+def test_a_model_that_takes_a_seed_draws_each_answer_from_what_is_asked_alone() -> None:
+    def drawn(attempt: int, seed: Seed) -> object:
+        model = Speaks(Reply(assistant("1")))
+        asyncio.run(propose(seed, Teacher("own", model, seeded=True), Functions(()), attempt=attempt))
+        return model.asked[0].extra["seed"]
+
+    one, other = sums(2)
+    assert drawn(0, one) == drawn(0, one)
+    assert len({drawn(0, one), drawn(1, one), drawn(0, other)}) == 3
+    plain = Speaks(Reply(assistant("1")))
+    asyncio.run(propose(one, Teacher("far", plain), Functions(())))
+    assert plain.asked[0].extra == {}

@@ -2,22 +2,25 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from manyeyes.agent.sandbox import SandboxUnavailable
-from manyeyes.agent.synthesis.answer import Answer
+from manyeyes.agent.synthesis.answer import Answer, same_words
 from manyeyes.agent.synthesis.calls import call_fault
 from manyeyes.agent.synthesis.candidate import Candidate
 from manyeyes.agent.synthesis.desk import desk
 from manyeyes.agent.synthesis.execution import Execution
 from manyeyes.agent.synthesis.form import Form
 from manyeyes.agent.synthesis.grade import Grade
+from manyeyes.agent.synthesis.looks import Looks
 from manyeyes.agent.synthesis.seed import Seed
 from manyeyes.agent.synthesis.stage import Finding, Stage
-from manyeyes.agent.toolset import Functions
-from manyeyes.core.messages import Tool, ToolCall, assistant, tool_result
+from manyeyes.agent.tools.forked_python_child import PythonLost
+from manyeyes.agent.toolset import Functions, ToolResult
+from manyeyes.core.messages import Message, Tool, ToolCall, assistant, tool_result
 from manyeyes.core.picture import Picture
 from manyeyes.reward.grm.config import GrmConfig
 from manyeyes.reward.grm.fakes import RuleGrader
@@ -48,6 +51,8 @@ def test_a_plain_answer_has_form() -> None:
         (candidate(*calculated("1", "1"), assistant("1")), "a tool that is not declared"),
         (candidate(assistant("1"), seed=sums(1, thinking=True)[0]), "no reasoning"),
         (candidate(assistant("1", reasoning=" "), seed=sums(1, thinking=True)[0]), "no reasoning"),
+        (candidate(assistant("So: <think>"), seed=sums(1)[0]), "a mark of a thought"),
+        (candidate(assistant("1", reasoning="a</think>b"), seed=sums(1, thinking=True)[0]), "a mark of a thought"),
         (candidate(tool_result(ToolCall.of("f", {}, index=0), "x"), assistant("1")), "which no assistant message"),
     ],
 )
@@ -165,6 +170,66 @@ def test_a_sandbox_that_is_gone_is_no_verdict() -> None:
 
     finding = found(Execution(lambda seed: Gone(())), candidate(*calculated("1", "1"), assistant("1")))
     assert (finding.passed, finding.why) == (None, "no sandbox")
+
+
+@pytest.mark.parametrize("failure", ["crash", "timeout"])
+def test_what_fails_only_when_it_is_made_again_is_no_verdict(failure) -> None:
+    class Tired(Functions):
+        async def call(self, call: ToolCall) -> ToolResult:
+            return ToolResult.failed(failure, "the machine is busy")
+
+    for stage in (Execution(lambda seed: Tired(())), Looks(lambda seed: [Tired(())])):
+        assert found(stage, candidate(*calculated("1 + 1", "2"), assistant("2"))).passed is None
+
+
+def rooms(*totals: int) -> Looks:
+    """Desks at which `total` is to be found, one for each."""
+    return Looks(lambda seed: [desk({"total": str(total)}) for total in totals])
+
+
+def looked_up(result: str) -> tuple[Message, Message]:
+    call = ToolCall.of("find", {"key": "total"}, index=1)
+    return assistant(calls=(call,)), tool_result(call, result)
+
+
+def test_a_candidate_must_have_looked() -> None:
+    guess, sight = candidate(*calculated("3", "3"), assistant("3")), candidate(*looked_up("3"), assistant("3"))
+    assert found(rooms(1, 2), guess) == Finding(False, "its calls give the same whatever the picture")
+    assert found(rooms(1, 2), sight).passed and found(rooms(3, 2), sight).passed, "one that differs is enough"
+    assert not found(rooms(3, 3), sight).passed
+    both = candidate(*looked_up("3"), *calculated("7", "7", index=2), assistant("7"))
+    assert not found(rooms(1, 2), both).passed, "the last call is where the answer comes from"
+
+
+def test_without_a_room_nobody_looked() -> None:
+    class Gone(Functions):
+        async def call(self, call: ToolCall) -> ToolResult:
+            raise PythonLost("nothing confines code here")
+
+    for stage in (Looks(lambda seed: [Gone(())]), Execution(lambda seed: Gone(()))):
+        finding = found(stage, candidate(*calculated("3", "3"), assistant("3")))
+        assert (finding.passed, finding.why) == (None, "no sandbox")
+
+
+@pytest.mark.parametrize(
+    ("said", "truth", "score"),
+    [
+        ("-5", "5", 0), ("5", "-5", 0), ("\u22125", "-5", 1), ("5.0", "5", 1), ("1,200", "1200", 1),
+        ("12,00", "1200", 0),
+        (".5", "0.50", 1), ("1e3", "1000", 1), ("-3 degrees", "3 degrees", 0), ("-$3", "$3", 0), ("five", "5", 1),
+        ("3-5 cats", "3-5 cats", 1), ("The cat.", "cat", 1), ("minus 5 C", "5 C", 0), ("x = -2", "x = 2", 0),
+    ],
+)  # fmt: skip
+def test_numbers_are_compared_as_numbers(said: str, truth: str, score: int) -> None:
+    assert same_words(said, truth, sums(1)[0]) == score
+
+
+def test_a_mark_changes_with_what_a_verdict_rests_on() -> None:
+    one = grading(lambda criterion, work: 1.0)
+    marks = [Form(), Form(longest=9), Answer(), Answer(least=0.5), replace(one, least=0.4), replace(one, kind="coding")]
+    more = Grade(GenerativeReward({"other": RuleGrader(lambda criterion, work: 1.0)}))
+    assert len({stage.mark for stage in (*marks, one, more)}) == 8
+    assert one.mark == grading(lambda criterion, work: 0.0).mark, "graders are known by their names"
 
 
 @pytest.mark.parametrize(("said", "score"), [("1", 1.0), ("So:\nThe answer is: one.", 1.0), ("2", 0.0)])

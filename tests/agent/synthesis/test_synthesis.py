@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from manyeyes.agent.chat_model import ModelError, Reply, Usage
+from manyeyes.agent.chat_model import DEFAULT_SAMPLING, ModelError, Reply, Sampling, Usage
 from manyeyes.agent.fakes import Scripted
 from manyeyes.agent.sandbox import SandboxUnavailable
 from manyeyes.agent.synthesis.answer import Answer
 from manyeyes.agent.synthesis.candidate import Candidate
 from manyeyes.agent.synthesis.choosing import KeepRule
-from manyeyes.agent.synthesis.desk import desk, worked_out
+from manyeyes.agent.synthesis.desk import desk, worked_out, written
 from manyeyes.agent.synthesis.domain import Domain
 from manyeyes.agent.synthesis.domains import from_file, reasoning, tools
 from manyeyes.agent.synthesis.form import Form
 from manyeyes.agent.synthesis.seed import Seed
 from manyeyes.agent.synthesis.stage import PASSED, Finding
-from manyeyes.agent.synthesis.synthesis import DIALOGUES, REPORT, synthesise
+from manyeyes.agent.synthesis.synthesis import DIALOGUES, GIVE_UP, REPORT, synthesise
 from manyeyes.agent.synthesis.tally import KEPT, MORE, SAME, UNASKED, UNVERIFIED, Tally
 from manyeyes.agent.synthesis.teacher import Teacher
 from manyeyes.core.errors import ConfigError
@@ -94,7 +94,7 @@ def test_equal_texts_are_looked_at_once_by_the_last_stage(tmp_path: Path) -> Non
     class Dear:
         """Counts what it is shown."""
 
-        name = "dear"
+        name, mark = "dear", ""
 
         async def __call__(self, candidate: Candidate) -> Finding:
             asked.append(candidate.key)
@@ -146,7 +146,7 @@ def test_what_could_not_be_verified_is_not_kept_and_looked_at_again(tmp_path: Pa
     class Absent:
         """Has no verdict."""
 
-        name = "absent"
+        name, mark = "absent", ""
         verdict: bool | None = None
 
         async def __call__(self, candidate: Candidate) -> Finding:
@@ -165,8 +165,113 @@ def test_all_candidates_have_one_fate(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_written(tmp_path: Path) -> None:
-    made(tmp_path, teacher(lambda messages: assistant("sk-very-secret 1")), secrets=["sk-very-secret"])
-    assert b"sk-very-secret" not in b"".join(path.read_bytes() for path in tmp_path.glob("*.json*"))
+    """Not even into the dialogue of a right answer that says one."""
+    said = assistant("My key is sk-very-secret.\n1")
+    tally = made(tmp_path, teacher(lambda messages: said), seeds=sums(1), secrets=["sk-very-secret"])
+    assert tally.count(KEPT) == 1 and "My key is [secret]." in (tmp_path / DIALOGUES).read_text()
+    assert b"sk-very-secret" not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def asked(folder: Path, **more: Any) -> int:
+    """How often a teacher is asked by one more call."""
+    model = Scripted(adds)
+    made(folder, teacher(model), **more)
+    return len(model.calls)
+
+
+def test_other_words_of_a_seed_are_another_seed(tmp_path: Path) -> None:
+    assert asked(tmp_path) == 4 and asked(tmp_path) == 0
+    changed = [replace(sums(1)[0], turns=("What is 5 + 1?",), truths=("6",)), *sums(4)[1:]]
+    assert asked(tmp_path, seeds=changed) == 1
+    assert lines(tmp_path)[0]["messages"][0]["content"] == "What is 5 + 1?"
+    assert asked(tmp_path) == 0, "both are known"
+
+
+def test_other_settings_ask_anew(tmp_path: Path) -> None:
+    assert asked(tmp_path) == 4
+    assert asked(tmp_path, domain=replace(SUMS, instruction="Be brief.")) == 4
+    assert asked(tmp_path, domain=replace(SUMS, steps=3)) == 0, "the same replies, by another rule"
+    warm = Scripted(adds)
+    made(tmp_path, Teacher("one", warm, instant=Sampling(temperature=0.2)))
+    assert len(warm.calls) == 4
+
+
+def test_a_truth_that_was_mended_is_looked_at_again_without_asking(tmp_path: Path) -> None:
+    mistaken = [replace(seed, truths=("99",)) for seed in sums(4)]
+    assert made(tmp_path, teacher(adds), seeds=mistaken).count("answer") == 4
+    assert asked(tmp_path) == 0 and len(lines(tmp_path)) == 4
+
+
+def test_a_stage_with_other_rules_looks_again(tmp_path: Path) -> None:
+    brief = replace(SUMS, stages=(Form(longest=3), Answer()))
+    assert made(tmp_path, teacher(wordy), domain=brief).count("form") == 4
+    assert made(tmp_path, teacher(wordy)).count(KEPT) == 4
+
+
+class Cut:
+    """Is cut off at fewer than 10 tokens."""
+
+    name = "cut"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def cost(self, usage: Usage) -> float:
+        return 0.0
+
+    async def complete(self, messages, tools=(), *, sampling: Sampling = DEFAULT_SAMPLING, **_) -> Reply:
+        self.calls += 1
+        return Reply(adds(messages), "length" if (sampling.max_tokens or 99) < 10 else "stop")
+
+
+def test_what_was_cut_off_is_asked_for_again_with_more_room_only(tmp_path: Path) -> None:
+    def asked_with(tokens: int) -> int:
+        model = Cut()
+        made(tmp_path, Teacher("cut", model, instant=Sampling(max_tokens=tokens)))
+        return model.calls
+
+    assert [asked_with(tokens) for tokens in (5, 5, 20, 40)] == [4, 0, 4, 0]
+    assert len(lines(tmp_path)) == 4
+
+
+class Refusing(Scripted):
+    """Has no model of the name that is asked for, until somebody mends it."""
+
+    async def complete(self, messages, tools=(), **more) -> Reply:
+        raise ModelError("HTTP 404: no such model", kind="request", status=404)
+
+
+def test_a_refused_request_is_not_remembered(tmp_path: Path) -> None:
+    tally = made(tmp_path, teacher(Refusing(adds)))
+    assert tally.count(UNASKED) == 4 and tally.to_json()["reasons"][UNASKED] == {"HTTP 404: no such model": 4}
+    assert asked(tmp_path) == 4 and len(lines(tmp_path)) == 4
+
+
+def test_a_teacher_that_never_answers_is_not_waited_for(tmp_path: Path) -> None:
+    class Gone(Scripted):
+        asked = 0
+
+        async def complete(self, messages, tools=(), **more) -> Reply:
+            Gone.asked += 1
+            raise ModelError("nobody listens there", kind="endpoint")
+
+    tally = made(tmp_path, teacher(Gone(adds), "gone"), teacher(adds, "up"), seeds=sums(50), at_once=2)
+    assert GIVE_UP <= Gone.asked <= GIVE_UP + 2 and tally.count(UNASKED, "gone") == 50
+    assert tally.to_json()["reasons"][UNASKED] == {"nobody listens there": 50} and tally.count(KEPT, "up") == 50
+
+
+def test_where_tools_are_needed_they_must_be_called(tmp_path: Path) -> None:
+    """A teacher that knows all answers and calls nothing: only questions that need no tool are kept."""
+    domain = tools()
+    seeds = domain.seeds(16, 0)
+    answers = {seed.turns[0]: seed.truths[-1] or "" for seed in seeds}
+
+    def policy(messages: Sequence[Message]) -> Message:
+        return assistant(answers[messages[1].text], reasoning="I know it.")
+
+    tally = made(tmp_path, teacher(policy), domain=domain, seeds=seeds)
+    needed = sum(bool(seed.data["calls"]) for seed in seeds)
+    assert 0 < tally.count("form") == needed < len(seeds)
 
 
 @pytest.mark.parametrize(
@@ -269,6 +374,15 @@ def test_what_the_calculator_refuses(expression: str) -> None:
     assert result.failure == "bad_arguments"
 
 
-def test_a_division_by_zero_is_a_value() -> None:
-    result = asyncio.run(desk({}).call(ToolCall.of("calculate", {"expression": "1 / 0"}, index=0)))
+@pytest.mark.parametrize("expression", ["1 / 0", "*".join(["1e99"] * 9) + " / 7", "9" * 190, "1e999 - 1e999"])
+def test_what_has_no_value_that_can_be_written_is_a_value(expression: str) -> None:
+    result = asyncio.run(desk({}).call(ToolCall.of("calculate", {"expression": expression}, index=0)))
     assert result.failure == "bad_arguments"
+
+
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [("1e29 + 0.5", "1" + "0" * 29 + ".5"), ("-1 / 9999999", "0"), ("-1 / 3", "-0.333333"), ("10 * 3", "30")],
+)  # fmt: skip
+def test_results_are_exact_to_six_decimals(expression: str, shown: str) -> None:
+    assert written(worked_out(expression)) == shown

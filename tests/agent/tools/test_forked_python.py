@@ -5,23 +5,39 @@ import os
 import signal
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from manyeyes.agent.rollouts.config import RolloutConfig
+from manyeyes.agent.rollouts.ctx import RolloutCtx
+from manyeyes.agent.rollouts.failures import classified, kind_of
+from manyeyes.agent.rollouts.group import Group
+from manyeyes.agent.rollouts.manager import RolloutManager
+from manyeyes.agent.rollouts.stats import RolloutStats
+from manyeyes.agent.sandbox import SandboxUnavailable
 from manyeyes.agent.sandbox_bwrap import Layers
 from manyeyes.agent.sandbox_probe import Probe
-from manyeyes.agent.tools import forked_python_child, forked_python_confined
+from manyeyes.agent.tools import (
+    forked_python_child,
+    forked_python_confined,
+    forked_python_pool,
+    forked_python_process,
+)
 from manyeyes.agent.tools.forked_python import ForkedPython
+from manyeyes.agent.tools.forked_python_child import PythonLost
 from manyeyes.agent.tools.forked_python_pool import CHILD, MODULES, WARM_UP, ForkedPythons
+from manyeyes.agent.tools.ipython_pool import ROOM_NEEDED
 from manyeyes.agent.toolset import ToolResult
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.messages import ImagePart, ToolCall
+
+from ..rollouts.worlds import Quick, Turns, request
+from ..virtual_time import run_virtually
 
 SHORT = replace(CHILD, seconds=0.5, memory=64 << 20, output_bytes=2000)
 
@@ -132,6 +148,13 @@ ATTACKS = {
     "memory by handle": "os.memfd_create('x')",
     "shared memory": "libc('shmget', 7, 4096, 0o1777)",
     "message queue": "libc('mq_open', b'/x', 0o102, 0o600, None)",
+    "pair of sockets": "import socket; socket.socketpair()",
+    "watches": "libc('inotify_init1', 0)",
+    "watches by the old call": "libc('syscall', 253 if os.uname().machine == 'x86_64' else 26, 0)",
+    "timers": "libc('timer_create', 0, None, ctypes.byref(ctypes.c_void_p()))",
+    "locked memory": "libc('mlock', ctypes.create_string_buffer(1 << 16), 1 << 16)",
+    "queued signals": "import signal; signal.signal(40, print); signal.pthread_sigmask(signal.SIG_BLOCK, [40]); "
+    "libc('sigqueue', 1, 40, None)",
     "priority of all": "os.setpriority(os.PRIO_USER, 0, 5)",
     "inputs": "open('/inputs/x', 'w')",
     "artefacts": "open('/artefacts/x', 'w')",
@@ -235,6 +258,11 @@ def test_code_that_does_not_stop_loses_its_child(probed, monkeypatch) -> None:
     assert after.text == "1\n"
 
 
+FORGED = """
+import json, os
+said = json.dumps({{"status": "{status}", "shown": {shown}, "count": {count}}}).encode()
+os.write(3, len(said).to_bytes(4, "big") + said)
+"""
 DEATHS = {
     "import os; os._exit(3)": "status 3",
     "import os; os.close(3)": "status 1",
@@ -243,6 +271,9 @@ DEATHS = {
     "import os; os.write(3, b'\\0\\0\\0\\2{}')": "wrote to it itself",
     "import os; os.write(3, b'\\xff' * 8)": "wrote to it itself",
     "import os; os.write(3, bytes([0, 0, 0x80, 0]) + b'[' * (1 << 23))": "wrote to it itself",
+    "import os; os.write(3, bytes([0, 0x80, 0, 1]) + b'[' * 99)": "wrote to it itself",
+    FORGED.format(status="ok", shown=[["text", "a"]] * 65, count=1): "wrote to it itself",
+    FORGED.format(status="ok", shown=[], count=-1): "wrote to it itself",
 }
 SPIN = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass"
 
@@ -260,12 +291,18 @@ def deaths(probed: Probe, deadly: Mapping[str, str]) -> None:
             assert after.text == "False\n" and (await other.run("x")).text == "1\n"
         assert pythons.counts.died == len(deadly) and pythons.counts.started == 1
 
-    with_pythons(probed, work)
+    with_pythons(probed, work, child=replace(CHILD, seconds=60.0))
 
 
 def test_the_death_of_a_child_is_told_and_the_next_call_starts_anew(probed, monkeypatch) -> None:
     monkeypatch.setattr(forked_python_child, "INTERRUPT_SECONDS", 0.2)
+    monkeypatch.setattr(forked_python_child, "CAUSE_SECONDS", 0.2)
     deaths(probed, DEATHS)
+
+
+def test_a_child_cannot_say_more_than_it_may(probed) -> None:
+    forged = FORGED.format(status="ok", shown=[["text", "y" * 1500]] * 2, count=1)
+    assert said(probed, forged, child=SHORT)[0].text == "y" * 2000
 
 
 @pytest.mark.slow
@@ -284,30 +321,118 @@ def test_text_that_is_none_does_not_reach_the_model(probed) -> None:
     assert result.text == "a?b\n"
 
 
-def test_a_preamble_that_fails_is_told_by_every_call(probed) -> None:
-    first, second = said(probed, "1", "2", preamble="1 / 0")
-    assert first.failure == second.failure == "crash" and "ZeroDivisionError" in first.text
+def test_a_preamble_that_fails_is_nobodys_result(probed) -> None:
+    async def work(pythons: ForkedPythons) -> ToolResult:
+        python = ForkedPython(pythons, preamble="1 / 0")
+        for _ in range(2):
+            with pytest.raises(PythonLost, match="could not be prepared: error: ZeroDivisionError"):
+                await python.run("1")
+            assert pythons.alive == 0
+        python._preamble = "x = 1"
+        return await python.run("x")
+
+    assert with_pythons(probed, work).text == "1\n", "nothing was lost, so nothing is said of it"
 
 
-def test_files_that_do_not_fit_are_told(probed) -> None:
-    (result,) = said(probed, "1", files={"large": bytes(17 << 20)})
-    assert result.failure == "crash" and "No space left" in result.text
+def test_files_that_do_not_fit_are_nobodys_result(probed) -> None:
+    with pytest.raises(PythonLost, match="No space left"):
+        said(probed, "1", files={"large": bytes(17 << 20)})
 
 
-def test_a_warm_process_that_dies_is_started_again(probed) -> None:
-    async def work(pythons: ForkedPythons) -> list[ToolResult]:
+def test_a_warm_process_that_dies_is_started_again_and_its_agents_are_not_blamed(probed) -> None:
+    async def work(pythons: ForkedPythons) -> list[str]:
         one, two = ForkedPython(pythons, preamble="x = 1"), ForkedPython(pythons)
         await one.run("x = 2")
         await two.run("y = 2")
         assert pythons._warm is not None
         pythons._warm.end("a test ended it")
-        results = [await one.run("x"), await one.run("x"), await two.run("y"), await two.run("3")]
-        assert pythons.counts.started == 2
-        return results
+        for python in (one, two):
+            with pytest.raises(PythonLost, match="a test ended it"):
+                await python.run("x")
+        results = [await one.run("x"), await two.run("'y' in globals()")]
+        assert pythons.counts.started == 2 and pythons.counts.died == 0
+        return [result.text for result in results]
 
-    lost, again, gone, fine = with_pythons(probed, work)
-    assert lost.failure == gone.failure == "crash" and "a test ended it" in lost.text
-    assert (again.text, fine.text) == ("1\n", "3\n")
+    again, fine = with_pythons(probed, work)
+    assert "its sandbox ended" in again and again.endswith("1\n") and fine.endswith("False\n")
+
+
+def test_a_warm_process_that_dies_under_a_call_is_no_death_of_its_code(probed) -> None:
+    async def work(pythons: ForkedPythons) -> None:
+        python = ForkedPython(pythons)
+        await python.run("1")
+        call = asyncio.create_task(python.run("while True: pass"))
+        await asyncio.sleep(0.05)
+        assert pythons._warm is not None
+        pythons._warm.end("a test ended it")
+        with pytest.raises(PythonLost, match="a test ended it"):
+            await call
+
+    with_pythons(probed, work)
+
+
+def test_in_training_a_lost_python_is_a_failure_of_the_sandbox() -> None:
+    lost = classified(PythonLost("it is gone"))
+    assert lost.cause == "sandbox" and kind_of(lost.cause) == "infra" and isinstance(lost, SandboxUnavailable)
+
+
+def test_in_training_attempts_without_python_are_made_again_counted_and_never_judged() -> None:
+    none, tries = Probe(Layers(None), problem="bubblewrap is not installed", fix="install it"), []
+
+    async def deed(ctx: RolloutCtx, turn: int) -> None:
+        tries.append(ctx.attempt.name)
+        call = ToolCall.of("ipython", {"code": "1"}, index=0)
+        await ctx.call(ForkedPython(ForkedPythons(probed=none)), call, position=0)
+
+    async def work() -> tuple[Group, RolloutStats]:
+        async with RolloutManager({"live": Quick()}, config=RolloutConfig(infra_retries=2)) as manager:
+            manager.submit(request(0, Turns(1, deed=deed), size=2))
+            (group,) = [group async for group in manager.results()]
+            return group, manager.stats
+
+    group, stats = run_virtually(work())[0]
+    assert not group.complete and len(tries) == 2 * 3
+    assert [one.reward for one in group.trajectories] == [None, None], group.trajectories
+    assert stats.failures["sandbox"] > 0, stats
+
+
+def test_a_warm_process_that_takes_nothing_any_more_is_ended(probed, monkeypatch) -> None:
+    monkeypatch.setattr(forked_python_process, "ORDER_SECONDS", 0.05)
+    monkeypatch.setattr(forked_python_process, "_sent", lambda *_: False)
+
+    async def work(pythons: ForkedPythons) -> str:
+        python = ForkedPython(pythons)
+        with pytest.raises(PythonLost, match="took no requests"):
+            await python.run("1")
+        monkeypatch.undo()
+        text = (await python.run("2")).text
+        assert pythons.counts.started == 2
+        return text
+
+    assert with_pythons(probed, work) == "2\n"
+
+
+def test_one_start_that_fails_is_enough_for_all_who_wait(probed, monkeypatch) -> None:
+    starts = []
+
+    async def broken(*_: Any, **__: Any) -> None:
+        starts.append(1)
+        await asyncio.sleep(0)
+        raise SandboxUnavailable("it does not start today")
+
+    monkeypatch.setattr(forked_python_pool.WarmPython, "start", broken)
+
+    async def work(pythons: ForkedPythons) -> list[BaseException | ToolResult]:
+        waiting = (ForkedPython(pythons).run("1") for _ in range(8))
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    found = with_pythons(probed, work)
+    assert len(starts) == 1 and all("not start today" in str(one) for one in found)
+
+
+def test_sets_print_in_one_order_in_all_warm_processes(probed) -> None:
+    code = "print({'one', 'two', 'three', 'four', 'five', 'six', 'seven'})"
+    assert said(probed, code)[0].text == said(probed, code)[0].text
 
 
 def test_a_cancelled_call_leaves_no_child_at_work(probed) -> None:
@@ -353,6 +478,44 @@ def test_who_finds_no_room_waits(probed) -> None:
     assert with_pythons(probed, work, most=2) == [f"{number}\n" for number in range(6)]
 
 
+def test_who_rests_makes_room_for_who_waits(probed) -> None:
+    async def work(pythons: ForkedPythons) -> list[str]:
+        first, second = ForkedPython(pythons, preamble="x = 1"), ForkedPython(pythons)
+        await first.run("x = 2")
+        other = (await second.run("3")).text
+        await second.close()
+        return [other, (await first.run("x")).text]
+
+    other, told = with_pythons(probed, work, most=1, patience=0.05)
+    assert other == "3\n" and ROOM_NEEDED in told and told.endswith("1\n")
+
+
+def test_who_works_makes_no_room(probed) -> None:
+    async def work(pythons: ForkedPythons) -> list[str]:
+        first, second = ForkedPython(pythons), ForkedPython(pythons)
+        await first.run("x = 2")
+        busy = asyncio.create_task(first.run("import time; time.sleep(0.3); x"))
+        await asyncio.sleep(0.02)
+        waiting = asyncio.create_task(second.run("3"))
+        return [(await busy).text, (await waiting).text]
+
+    assert with_pythons(probed, work, most=1, patience=0.05) == ["2\n", "3\n"]
+
+
+def test_who_waits_at_the_end_hears_of_it(probed) -> None:
+    async def work(pythons: ForkedPythons) -> list[BaseException | ToolResult]:
+        await ForkedPython(pythons).run("1")
+        waiting = [asyncio.create_task(ForkedPython(pythons).run("2")) for _ in range(3)]
+        await asyncio.sleep(0.02)
+        await pythons.close()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert pythons.alive == 0 and pythons._warm is None, "nobody starts it again by having waited"
+        return found
+
+    found = with_pythons(probed, work, most=1)
+    assert all(isinstance(one, PythonLost) and "was closed" in str(one) for one in found)
+
+
 def test_after_the_end_it_starts_anew_in_another_loop(probed) -> None:
     pythons = ForkedPythons(probed=probed, most=1, **BARE)
 
@@ -381,10 +544,10 @@ def test_a_resumed_agent_is_told_that_variables_are_lost(probed) -> None:
 
 
 def test_where_children_cannot_be_held_nothing_runs(probed) -> None:
-    (refused,) = said(replace(probed, layers=replace(probed.layers, calls=False)), "1")
-    assert refused.failure == "crash" and "filter of system calls" in refused.text
-    (none,) = said(Probe(Layers(None), problem="bubblewrap is not installed", fix="install it"), "1")
-    assert none.failure == "crash" and "bubblewrap is not installed" in none.text
+    with pytest.raises(PythonLost, match="filter of system calls"):
+        said(replace(probed, layers=replace(probed.layers, calls=False)), "1")
+    with pytest.raises(PythonLost, match="bubblewrap is not installed"):
+        said(Probe(Layers(None), problem="bubblewrap is not installed", fix="install it"), "1")
 
 
 def descendants(process: int) -> set[int]:
@@ -403,6 +566,14 @@ def left() -> dict[str, Any]:
         "processes": len(descendants(os.getpid())),
         "folders": sorted(path.name for path in Path(tempfile.gettempdir()).iterdir() if "eyes-" in path.name),
     }
+
+
+@pytest.fixture
+def temporary(monkeypatch) -> Iterator[None]:
+    """A folder for temporary files that no other process uses; its path is short, for sockets."""
+    with tempfile.TemporaryDirectory(prefix="own-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 def leaves_nothing(probed: Probe, agents: int) -> None:
@@ -431,14 +602,16 @@ def leaves_nothing(probed: Probe, agents: int) -> None:
     assert after["descriptors"] <= before["descriptors"] + 1  # the loop's own threads may have opened one
 
 
-def test_agents_leave_nothing_behind(probed, monkeypatch) -> None:
+def test_agents_leave_nothing_behind(probed, temporary, monkeypatch) -> None:
     monkeypatch.setattr(forked_python_child, "INTERRUPT_SECONDS", 0.05)
+    monkeypatch.setattr(forked_python_child, "CAUSE_SECONDS", 0.05)
     leaves_nothing(probed, 48)
 
 
 @pytest.mark.slow
-def test_a_thousand_agents_leave_nothing_behind(probed, monkeypatch) -> None:
+def test_a_thousand_agents_leave_nothing_behind(probed, temporary, monkeypatch) -> None:
     monkeypatch.setattr(forked_python_child, "INTERRUPT_SECONDS", 0.05)
+    monkeypatch.setattr(forked_python_child, "CAUSE_SECONDS", 0.05)
     leaves_nothing(probed, 1008)
 
 
@@ -467,4 +640,4 @@ def test_a_child_ends_with_a_word_about_it() -> None:
     meaning = forked_python_child._meaning
     assert meaning(-signal.SIGKILL) != meaning(-signal.SIGSEGV) and "SIGSEGV" in meaning(-signal.SIGSEGV)
     assert meaning(0) == "it ended itself" and "status 7" in meaning(7)
-    assert SimpleNamespace(status=-99) and "-99" in meaning(-99)
+    assert meaning(-99) == "its process ended with status -99", "no signal has that number"

@@ -11,7 +11,7 @@ from manyeyes.core.seeds import stream
 from manyeyes.data.synthesis.zero_vision_charts import HIGH
 from manyeyes.data.synthesis.zero_vision_programs import TEACHERS, printed, written
 from manyeyes.data.synthesis.zero_vision_sight import NOTHING, is_right, off, sizes
-from manyeyes.data.synthesis.zero_vision_sights import DOMAINS, KINDS, SIDE, Sight, sight
+from manyeyes.data.synthesis.zero_vision_sights import KINDS, SIDE, Sight, sight
 
 MANY = 40
 
@@ -25,10 +25,6 @@ def test_a_sight_is_the_same_every_time_and_its_answer_is_right(kind: str, side:
         assert pixels.dtype == np.uint8 and pixels.shape[2] == 3 and side // 2 <= max(pixels.shape[:2]) <= side
         assert np.array_equal(pixels, again.draw()) and one.question == again.question
         assert is_right(one, one.answer) and not is_right(one, "") and not is_right(one, "I do not know")
-
-
-def test_domains_hold_every_kind_once() -> None:
-    assert sorted(kind for kinds in DOMAINS.values() for kind in kinds) == sorted(KINDS)
 
 
 @pytest.mark.parametrize("kind", TEACHERS)

@@ -22,6 +22,7 @@ from typing import Any
 from manyeyes.agent.adapters.line_worker import LineWorkers, WorkerFailed, plain_environment
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.judge import Case, JudgeFailed, Rewards, Verdict
+from manyeyes.agent.missing_package import MissingPackage
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
 from manyeyes.agent.toolset import Together
@@ -146,7 +147,7 @@ class ReasoningGym:
             raise ConfigError(f"{self.command[0]} cannot make tasks of reasoning-gym: {error}") from None
         replies = [json.loads(line) for line in done.stdout.splitlines()]
         if any("No module named 'reasoning_gym'" in reply.get("error", "") for reply in replies):
-            raise ConfigError(f"{self.command[0]} has no reasoning-gym: pip install 'manyeyes[environments]'")
+            raise MissingPackage(f"{self.command[0]} has no reasoning-gym: pip install 'manyeyes[environments]'")
         if len(replies) < len(requests):
             told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise ConfigError(f"reasoning-gym ended (status {done.returncode}) at {requests[len(replies)]}: {told}")

@@ -24,6 +24,7 @@ from manyeyes.agent.environments.computer_use import ComputerUse
 from manyeyes.agent.environments.computer_world import WorldState
 from manyeyes.agent.environments.input_event import Terminate
 from manyeyes.agent.environments.local_pages import ROOT, folder, serve
+from manyeyes.agent.missing_package import MissingPackage
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
 from manyeyes.agent.tools.browser_command import installed_browser
@@ -145,5 +146,5 @@ def miniwob(*, most: int = 8, **settings: Any) -> ComputerUse:
 def _html() -> Path:
     found = importlib.util.find_spec("miniwob")
     if found is None or not found.submodule_search_locations:
-        raise ConfigError("the pages of MiniWoB++ are not installed: pip install 'manyeyes[environments]'")
+        raise MissingPackage("the pages of MiniWoB++ are not installed: pip install 'manyeyes[environments]'")
     return Path(next(iter(found.submodule_search_locations))) / "html"

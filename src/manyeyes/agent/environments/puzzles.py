@@ -159,9 +159,16 @@ def _made(maker: Maker, level: int, seed: int) -> Puzzle:
 
 
 def puzzles(
-    seed: int = 0, *, kinds: Sequence[str] = tuple(KINDS), levels: Sequence[int] = tuple(range(1, LEVELS + 1))
+    seed: int = 0,
+    *,
+    kinds: Sequence[str] = tuple(KINDS),
+    levels: Sequence[int] = tuple(range(1, LEVELS + 1)),
+    size: int | None = None,
 ) -> Tasks:
-    """Puzzles without end, kinds and levels in turns.
+    """Puzzles, kinds and levels in turns.
+
+    Args:
+        size: how many there are, which come again and again; None makes new ones without end.
 
     Raises:
         ConfigError: nothing to choose from.
@@ -175,4 +182,4 @@ def puzzles(
         return puzzle_task(kind, level=level, seed=seed * 2**32 + number)
 
     name = f"puzzles/{','.join(kinds)}/{','.join(map(str, levels))}"
-    return Tasks(at, size=None, shuffled=False, seed=seed, name=name)
+    return Tasks(at, size=size, shuffled=size is not None, epochs=None, seed=seed, name=name)

@@ -4,9 +4,7 @@
     kept = need_eyes(rewards)            drop the others: sights(size=..., dropped=rewards.keys() - kept)
 
 A task that is guessed as often as `share` of its attempts teaches guessing. One without a single verdict stays: nothing
-is known about it.
-
-No recipe calls it yet.
+is known about it. Recipes drop tasks by `recipes.rl_blind`, with the policy that a run starts from.
 
 Report: §2.3 (tasks "that necessarily require visual comprehension"); how they are found is an open choice.
 """
@@ -16,7 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from manyeyes.agent.chat_model import ChatModel
 from manyeyes.agent.environment import Environment
+from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.group import GroupRequest
+from manyeyes.agent.rollouts.host import Pool
 from manyeyes.agent.rollouts.manager import RolloutManager
 from manyeyes.agent.task import Task
 from manyeyes.core.errors import ConfigError
@@ -24,6 +24,7 @@ from manyeyes.core.sampler import Sampler
 from manyeyes.core.seeds import key
 from manyeyes.core.trajectory import Policy
 
+DEFAULTS = RolloutConfig()
 Rewards = Mapping[str, Sequence[float | None]]
 """Of blind attempts, by id of their task; None where there is no verdict."""
 
@@ -35,6 +36,8 @@ async def blind_rewards(
     *,
     attempts: int = 4,
     seed: int = 0,
+    config: RolloutConfig = DEFAULTS,
+    pool: Pool | None = None,
 ) -> dict[str, list[float | None]]:
     """Attempt every task without its picture.
 
@@ -44,9 +47,10 @@ async def blind_rewards(
         environment: whose pictures are blank.
         attempts: at each task.
         seed: of everything that is drawn.
+        config, pool: as rollouts have them.
     """
     rewards: dict[str, list[float | None]] = {}
-    async with RolloutManager(models) as manager:
+    async with RolloutManager(models, config=config, pool=pool) as manager:
         for number, task in enumerate(tasks):
             drawn = key(seed, "sights/blind", number) >> 66
             manager.submit(GroupRequest(f"blind/{number}", task, environment, attempts, seed=drawn))

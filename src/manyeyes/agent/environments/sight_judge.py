@@ -5,7 +5,8 @@
     a box           F1 with IoU as soft match (`grounding_reward`)
     print           1 - edit distance / length (`ocr_reward`);  any other word: right or wrong
 
-Only finished attempts have given an answer. "called" says whether code was run; it is measured and not rewarded.
+Only finished attempts have given an answer. "called" says whether the image tool was called; it is measured and not
+rewarded.
 
 Report: §4.4.2 ("reward functions"); the halves are an open choice: being near is easily guessed, being right is not.
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 
 from manyeyes.agent.judge import Case, Verdict
 from manyeyes.core.coordinates import read_boxes
+from manyeyes.data.synthesis.zero_vision_programs import TOOL
 from manyeyes.data.synthesis.zero_vision_sight import Sight, is_right, off, read_number
 from manyeyes.reward.final_answer import final_answer
 from manyeyes.reward.vision import counting_reward, grounding_reward, ocr_reward
@@ -29,8 +31,15 @@ class SightJudge:
         """See `Judge`."""
         answer = final_answer(case.outcome.text) if case.outcome.finished else ""
         parts = {"near": near(self.sight, answer), "right": float(is_right(self.sight, answer))}
-        called = {"called": float(case.outcome.steps > 0)}
+        called = {"called": float(_has_called(case))}
         return Verdict(worth(self.sight, parts), parts | called, {"answer": answer, "truth": self.sight.answer})
+
+
+def _has_called(case: Case) -> bool:
+    """Whether the image tool was called by its name; calls of tools that do not exist do not count."""
+    if case.trajectory is None:
+        return case.outcome.steps > 0
+    return any(event.kind == "tool" and event.data.get("name") == TOOL.name for event in case.trajectory.events)
 
 
 def near(sight: Sight, answer: str) -> float:

@@ -10,6 +10,7 @@ Prompt and tool are those of zero-vision fine-tuning, with the picture in the pl
 Report: §2.3 (grounding and counting, chart and document understanding, vision-critical STEM), §4.4.1.
 """
 
+import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -138,7 +139,7 @@ def sight_task(kind: str, number: int, *, seed: int = 0, split: Split = "train",
     """
     truth = {"kind": kind, "number": number, "seed": seed, "split": split, "side": side}
     question = sight(kind, number, seed=seed, split=split, side=side).question
-    return Task(f"sight/{split}/{seed}/{kind}/{number}", question, truth)
+    return Task(f"sight/{split}/{seed}/{side}/{kind}/{number}", question, truth)
 
 
 def sights(
@@ -173,7 +174,13 @@ def sights(
             raise ConfigError("sights that are dropped are taken from so many: give a size")
         return Tasks(at, size=None, shuffled=False, seed=seed, name=name)
     kept = [number for number in range(size) if not dropped or at(number).id not in dropped]
-    return Tasks(partial(_kept, at, kept), size=len(kept), seed=seed, epochs=epochs, name=f"{name}/{size}")
+    name = f"{name}/{size}" + (f"/without-{_digest(dropped)}" if dropped else "")
+    return Tasks(partial(_kept, at, kept), size=len(kept), seed=seed, epochs=epochs, name=name)
+
+
+def _digest(dropped: Collection[str]) -> str:
+    """Which ones are left out: a state of other tasks is told by it."""
+    return hashlib.blake2b("\n".join(sorted(dropped)).encode(), digest_size=6).hexdigest()
 
 
 def _kept(at: Callable[[int], Task], kept: Sequence[int], number: int) -> Task:

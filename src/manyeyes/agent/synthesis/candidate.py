@@ -6,6 +6,7 @@ Report: §4.4.1 (candidate responses of several expert models).
 from dataclasses import dataclass
 
 from manyeyes.agent.chat_model import Usage
+from manyeyes.agent.synthesis.mark import mark_of, plain
 from manyeyes.agent.synthesis.seed import Seed
 from manyeyes.core.messages import Message, Tool
 from manyeyes.data.dialogue import Dialogue
@@ -35,8 +36,13 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """What it is remembered by."""
+        """Its name."""
         return key_of(self.seed, self.teacher, self.attempt)
+
+    @property
+    def mark(self) -> str:
+        """Of what stages look at: all that was said and done, and the truths."""
+        return mark_of(plain(self.messages, self.tools), self.fault, self.seed.truths, self.seed.thinking)
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from manyeyes.data.synthesis.thinking_tools import MISSING
 
 LONGEST = 200
 """Characters of an expression."""
+LARGEST = 10**30
+"""Nobody can read a result beyond it."""
 _TWO: dict[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: lambda a, b: Fraction(a // b), ast.Mod: operator.mod,
@@ -46,7 +48,7 @@ def worked_out(expression: str) -> Fraction:
     """The exact value of a sum: numbers, + - * / // %, parentheses.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: it is something else, or its value is too large.
         ZeroDivisionError: a division by zero.
 
     Example:
@@ -59,7 +61,9 @@ def worked_out(expression: str) -> Fraction:
         tree = None
     if tree is None or len(expression) > LONGEST:
         raise ValueError(f"expected a sum of at most {LONGEST} characters, such as 347 + 58")
-    return _value(tree.body)
+    if abs(value := _value(tree.body)) > LARGEST:
+        raise ValueError("the result is too large")
+    return value
 
 
 def written(value: Fraction) -> str:
@@ -69,9 +73,9 @@ def written(value: Fraction) -> str:
         >>> written(Fraction(5)), written(Fraction(-1, 4)), written(Fraction(1, 3))
         ('5', '-0.25', '0.333333')
     """
-    if value.denominator == 1:
-        return str(value.numerator)
-    return f"{float(value):.6f}".rstrip("0").rstrip(".")
+    whole, part = divmod(abs(millionths := round(value * 10**6)), 10**6)
+    digits = f"{whole}.{part:06d}".rstrip("0").rstrip(".")
+    return f"-{digits}" if millionths < 0 else digits
 
 
 def _value(node: ast.expr) -> Fraction:

@@ -2,8 +2,8 @@
 
     reasoning      one problem with an exact answer; half of them thought through, half answered at once
     dialogue       several turns that rest on each other
-    tools          a calculator and a look-up, really called
-    zero_vision    a question about a picture that nobody is shown and code can measure, in a sandbox
+    tools          a calculator and a look-up, really called, where an answer needs them
+    zero_vision    a question about a picture that nobody is shown and code must measure, in a sandbox
 
 Problems are those of the programs that `tiny.sft` learns from: their training split, asked anew of better teachers.
 `from_file` makes a pipeline of people's own seeds.
@@ -12,20 +12,18 @@ Report: §4.4.1 (pipelines for each domain), §2.2 (zero-vision SFT).
 """
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
-from PIL import Image
-
-from manyeyes.agent.environments.puzzle import png
-from manyeyes.agent.environments.sights import FILE, PREAMBLE, SECONDS
+from manyeyes.agent.environments.sights import FILE, PREAMBLE, SECONDS, Drawn, sight_of, sight_task
 from manyeyes.agent.synthesis.answer import Answer
+from manyeyes.agent.synthesis.candidate import Candidate
 from manyeyes.agent.synthesis.desk import desk
 from manyeyes.agent.synthesis.domain import Domain
 from manyeyes.agent.synthesis.execution import Execution, gave_nothing
 from manyeyes.agent.synthesis.form import Form
+from manyeyes.agent.synthesis.looks import Looks
 from manyeyes.agent.synthesis.seed import Seed, seed_file
 from manyeyes.agent.tools.forked_python import ForkedPython
 from manyeyes.agent.tools.forked_python_pool import ForkedPythons
@@ -37,8 +35,8 @@ from manyeyes.data.synthesis.thinking_talk import ThinkingTalk
 from manyeyes.data.synthesis.thinking_tools import ThinkingTools
 from manyeyes.data.synthesis.zero_vision import named
 from manyeyes.data.synthesis.zero_vision_programs import TEACHERS, TOOL
-from manyeyes.data.synthesis.zero_vision_sight import Sight, is_right
-from manyeyes.data.synthesis.zero_vision_sights import SIDE, sight
+from manyeyes.data.synthesis.zero_vision_sight import is_right
+from manyeyes.data.synthesis.zero_vision_sights import SIDE
 
 NAMES = ("reasoning", "dialogue", "tools", "zero_vision")
 BRIEF = "Give the final answer alone, on a line of its own, without explanation."
@@ -46,7 +44,6 @@ MEASURE = (
     "The picture is not shown to you. It is in `im`, an integer array [height, width, 3]; np, ndimage and Image are "
     "imported. Measure it with short code, at most two calls, and print little. " + BRIEF
 )
-_EXCEPTION = re.compile(r"^\w+(?:Error|Exception|Interrupt|Iteration)\b", re.MULTILINE)
 
 
 def shipped(name: str, pythons: ForkedPythons) -> Domain:
@@ -94,7 +91,7 @@ def tools() -> Domain:
         "tools",
         "a calculator and a look-up, really called",
         lambda count, seed: _seeds_of(ThinkingTools(size=count, seed=seed, instant=0.5)),
-        (Form(calls=(0, 6)), Execution(_desk), Answer()),
+        (Form(calls=(0, 6), check=not_looked_up), Execution(_desk), Answer()),
         toolset=_desk,
         instruction="Use a tool where it helps, and nothing but its result. " + BRIEF,
         steps=4,
@@ -108,7 +105,12 @@ def zero_vision(pythons: ForkedPythons) -> Domain:
         "zero_vision",
         "pictures that nobody is shown, measured by code in a sandbox",
         _sights,
-        (Form(calls=(1, 3)), Execution(room, failed=is_exception, failures=1), Answer(_as_sight)),
+        (
+            Form(calls=(1, 3)),
+            Execution(room, failed=is_exception, failures=1),
+            Answer(_as_sight),
+            Looks(partial(_other_rooms, pythons)),
+        ),
         toolset=room,
         instruction=MEASURE,
         steps=4,
@@ -133,7 +135,13 @@ def from_file(path: str | Path) -> Domain:
 
 def is_exception(result: ToolResult) -> bool:
     """Whether code ended with an exception, or could not run."""
-    return gave_nothing(result) or bool(_EXCEPTION.search(result.text))
+    return gave_nothing(result) or result.data.get("status") == "error"
+
+
+def not_looked_up(candidate: Candidate) -> str:
+    """A fault where an answer needed a tool and none was called: a look-up that nobody made is a guess."""
+    called = any(message.tool_calls for message in candidate.messages)
+    return "no tool was called" if candidate.seed.data["calls"] and not called else ""
 
 
 def _seeds_of(collection: Dialogues) -> Sequence[Seed]:
@@ -145,7 +153,8 @@ def _seed_of(dialogue: Dialogue) -> Seed:
     turns = tuple(message.text for message in dialogue.messages if message.role == "user")
     said = [message.text for message in dialogue.messages if message.role == "assistant" and not message.tool_calls]
     truths = (*(one if any(map(str.isdigit, one)) else None for one in said[:-1]), said[-1])
-    return Seed(dialogue.name, turns, truths, thinking=dialogue.thinking, data={"entries": _entries(dialogue)})
+    data = {"entries": _entries(dialogue), "calls": sum(len(message.tool_calls) for message in dialogue.messages)}
+    return Seed(dialogue.name, turns, truths, thinking=dialogue.thinking, data=data)
 
 
 def _entries(dialogue: Dialogue) -> dict[str, str]:
@@ -165,16 +174,15 @@ def _sights(count: int, seed: int) -> Sequence[Seed]:
 
 
 def _sight_seed(kind: str, number: int, seed: int) -> Seed:
-    found = sight(kind, number, seed=seed)
+    found = _drawn(kind, number, seed).sight
     data = {"kind": kind, "number": number, "seed": seed}
     return Seed(f"sight/{seed}/{kind}/{number}", (named(SIDE, found.question).text,), (found.answer,), data=data)
 
 
 @lru_cache(maxsize=256)
-def _sight(kind: str, number: int, seed: int) -> tuple[Sight, bytes]:
-    """A sight and its picture as a file; several candidates of a seed come together."""
-    found = sight(kind, number, seed=seed)
-    return found, png(Image.fromarray(found.draw()))
+def _drawn(kind: str, number: int, seed: int) -> Drawn:
+    """A sight with its pictures; several candidates of a seed come together."""
+    return sight_of(sight_task(kind, number, seed=seed))
 
 
 async def _confined(pythons: ForkedPythons) -> None:
@@ -183,12 +191,20 @@ async def _confined(pythons: ForkedPythons) -> None:
 
 
 def _python(pythons: ForkedPythons, seed: Seed) -> Toolset:
-    _, picture = _sight(**seed.data)
+    return _room(pythons, _drawn(**seed.data).picture)
+
+
+def _other_rooms(pythons: ForkedPythons, seed: Seed) -> list[Toolset]:
+    """The same with a blank picture, and with that of another sight."""
+    other = _drawn(seed.data["kind"], seed.data["number"] + 1, seed.data["seed"])
+    return [_room(pythons, picture) for picture in (_drawn(**seed.data).blank, other.picture)]
+
+
+def _room(pythons: ForkedPythons, picture: bytes) -> Toolset:
     return ForkedPython(
         pythons, files={FILE: picture}, preamble=PREAMBLE, about=TOOL.description, name=TOOL.name, seconds=SECONDS
     )
 
 
 def _as_sight(said: str, truth: str, seed: Seed) -> float:
-    found, _ = _sight(**seed.data)
-    return float(is_right(found, said.strip()))
+    return float(is_right(_drawn(**seed.data).sight, said.strip()))

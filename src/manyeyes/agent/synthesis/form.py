@@ -8,9 +8,16 @@ from dataclasses import dataclass
 
 from manyeyes.agent.synthesis.calls import call_fault
 from manyeyes.agent.synthesis.candidate import Candidate
+from manyeyes.agent.synthesis.mark import mark_of, name_of
 from manyeyes.agent.synthesis.stage import PASSED, Finding
+from manyeyes.agent.synthesis.thoughts import has_marks
 from manyeyes.core.conversation import ChatError, check
 from manyeyes.core.messages import Message
+
+
+def nothing_more(candidate: Candidate) -> str:
+    """No further demand."""
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +34,13 @@ class Form:
     longest: int = 40_000
     text_only: bool = True
     calls: tuple[int, int | None] = (0, None)
-    check: Callable[[Candidate], str] = lambda candidate: ""
+    check: Callable[[Candidate], str] = nothing_more
     name: str = "form"
+
+    @property
+    def mark(self) -> str:
+        """See `Stage`."""
+        return mark_of(self.longest, self.text_only, self.calls, name_of(self.check))
 
     async def __call__(self, candidate: Candidate) -> Finding:
         """See `Stage`."""
@@ -49,6 +61,8 @@ class Form:
             return "too long"
         if self.text_only and any(message.media for message in candidate.messages):
             return "a picture in what must be text"
+        if any(map(has_marks, said)):
+            return "a mark of a thought in an answer"
         return self._call_fault(candidate, said) or self._reasoning_fault(candidate)
 
     def _call_fault(self, candidate: Candidate, said: Sequence[Message]) -> str:

@@ -6,6 +6,7 @@ Report: §4.4.1 (verification by judges), §4.4.2 (generative reward models).
 from dataclasses import dataclass
 
 from manyeyes.agent.synthesis.candidate import Candidate
+from manyeyes.agent.synthesis.mark import mark_of
 from manyeyes.agent.synthesis.stage import Finding
 from manyeyes.core.messages import TextPart
 from manyeyes.reward.grm.evidence import of_messages
@@ -28,6 +29,14 @@ class Grade:
     kind: TaskKind = "chat"
     least: float = 0.5
     name: str = "grade"
+
+    @property
+    def mark(self) -> str:
+        """See `Stage`: who grades, by which rubrics and questions, and from where on it passes."""
+        config = self.grm.config
+        asked = config.drawn, config.quorum, config.seed, config.budget, config.share, config.cap
+        rubrics = config.rubrics.get(self.kind, ())
+        return mark_of(sorted(self.grm.graders), self.kind, self.least, asked, rubrics, self.grm.calibration(self.kind))
 
     async def __call__(self, candidate: Candidate) -> Finding:
         """See `Stage`."""

@@ -5,6 +5,7 @@ Stages stand in order of what they cost, and the first that drops a candidate is
     form        no model, no tool     Form           what it is made of
     execution   tools                 Execution      calls made again give what the candidate shows
     answer      no model              Answer         the truth, where there is one
+    looks       tools                 Looks          calls give something else for another picture
     grade       graders               Grade          rubrics, with a quorum
 
 Report: §4.4.1 (multi-stage verification).
@@ -41,6 +42,11 @@ class Stage(Protocol):
     @property
     def name(self) -> str:
         """Unique among the stages of a domain."""
+        ...
+
+    @property
+    def mark(self) -> str:
+        """What a verdict rests on beside the candidate and its truths: where it is another one, it is asked again."""
         ...
 
     async def __call__(self, candidate: Candidate) -> Finding:

@@ -5,12 +5,13 @@
     for all seeds, in their order:      near-duplicates, the best few → dialogues.jsonl, report.json
 
 The file is one that `data.dialogue_file` reads. What is asked and found is in a journal first, so the same call goes on
-after `kill -9` where it was, and ends with the same file.
+after `kill -9` where it was, and ends with the same file; another call asks for what is other in it.
 
 Report: §4.4.1.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,18 +24,23 @@ from manyeyes.agent.sandbox import SandboxUnavailable
 from manyeyes.agent.synthesis.candidate import Candidate, key_of
 from manyeyes.agent.synthesis.choosing import Scored, chosen, different
 from manyeyes.agent.synthesis.domain import Domain
+from manyeyes.agent.synthesis.memory import asked_mark
 from manyeyes.agent.synthesis.proposing import propose
-from manyeyes.agent.synthesis.remembered import Remembered
+from manyeyes.agent.synthesis.remembered import Asked, Remembered
 from manyeyes.agent.synthesis.seed import Seed
 from manyeyes.agent.synthesis.stage import Stage
 from manyeyes.agent.synthesis.tally import KEPT, MORE, NEAR, SAME, UNASKED, UNVERIFIED, Tally
 from manyeyes.agent.synthesis.teacher import Teacher
+from manyeyes.agent.toolset import Toolset
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.journal import EVENTS, Journal, read
 from manyeyes.core.runlog import write_atomic
 from manyeyes.data.dialogue_json import line_of
 
 DIALOGUES, REPORT = "dialogues.jsonl", "report.json"
+GIVE_UP = 16
+"""Candidates in a row to which a teacher gave no answer, after which it is asked no more in this call: nobody should
+wait through ten thousand seeds for an address that is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,8 @@ class _Run:
     def __init__(self, domain: Domain, teachers: Sequence[Teacher], known: Remembered, attempts: int) -> None:
         self.domain, self.teachers, self.known, self.attempts = domain, teachers, known, attempts
         self.tally = Tally(tuple(stage.name for stage in domain.stages))
+        self._unanswered: Counter[str] = Counter()
+        self._why: dict[str, str] = {}
 
     async def passed(self, seed: Seed) -> list[Scored]:
         """What passes all stages, of all that is proposed for a seed."""
@@ -121,25 +129,36 @@ class _Run:
         return await self._through(last, [one for one in scored if one.candidate.key in keys])
 
     async def _candidate(self, seed: Seed, teacher: Teacher, attempt: int) -> Candidate | None:
-        key = key_of(seed, teacher.name, attempt)
-        if (known := self.known.candidate(key, seed)) is not None:
+        key, toolset = key_of(seed, teacher.name, attempt), self.domain.toolset(seed)
+        asked = self._asked(seed, teacher, toolset)
+        if (known := self.known.candidate(key, seed, asked)) is not None:
             return known
+        if self._unanswered[teacher.name] >= GIVE_UP:
+            self.tally.note(key, teacher.name, UNASKED, self._why[teacher.name])
+            return None
         try:
             candidate = await propose(
                 seed,
                 teacher,
-                self.domain.toolset(seed),
+                toolset,
                 attempt=attempt,
                 instruction=self.domain.instruction,
                 steps=self.domain.steps,
-                heard=tuple(self.known.replies[key]),
-                tell=lambda reply: self.known.answered(key, reply),
+                memory=self.known.memory(key),
             )
         except (ModelError, SandboxUnavailable) as error:
+            if isinstance(error, ModelError):
+                self._unanswered[teacher.name] += 1
+                self._why[teacher.name] = str(error)
             self.tally.note(key, teacher.name, UNASKED, str(error))
             return None
-        self.known.propose(candidate)
-        return candidate
+        self._unanswered[teacher.name] = 0
+        return self.known.propose(candidate, asked)
+
+    def _asked(self, seed: Seed, teacher: Teacher, toolset: Toolset) -> Asked:
+        sampling, domain = teacher.sampling(thinking=seed.thinking), self.domain
+        mark = asked_mark(seed, toolset.tools, sampling, instruction=domain.instruction, steps=domain.steps)
+        return Asked(mark, sampling.max_tokens)
 
     async def _through(self, stage: Stage, scored: Sequence[Scored]) -> list[Scored]:
         looked = await asyncio.gather(*(self._look(stage, one) for one in scored))
@@ -148,10 +167,10 @@ class _Run:
     async def _look(self, stage: Stage, scored: Scored) -> Scored | None:
         """The candidate with the stage's score where it has one; None where it does not pass."""
         candidate = scored.candidate
-        finding = self.known.found.get((candidate.key, stage.name))
+        finding = self.known.finding(candidate, stage)
         if finding is None:
             finding = await stage(candidate)
-            self.known.find(candidate, stage.name, finding)
+            self.known.find(candidate, stage, finding)
         if finding.passed:
             return scored if finding.score is None else Scored(candidate, finding.score)
         fate = UNVERIFIED if finding.passed is None else stage.name
@@ -180,7 +199,7 @@ def _lines(domain: Domain, kept: Sequence[Scored], known: Remembered) -> Iterato
 def _origin(domain: Domain, one: Scored, known: Remembered) -> dict[str, Any]:
     """Where a dialogue comes from and what every stage found of it."""
     candidate = one.candidate
-    found = {stage.name: known.found[candidate.key, stage.name] for stage in domain.stages}
+    found = {stage.name: finding for stage in domain.stages if (finding := known.finding(candidate, stage)) is not None}
     return {
         "domain": domain.name,
         "seed": candidate.seed.id,

@@ -17,9 +17,16 @@ class Teacher:
         model: any endpoint, the embedded engine, a script.
         thinking: how it is asked where the dialogue is to show reasoning.
         instant: how it is asked where it is not; the embedded engine takes `extra={"thinking": False}`.
+        seeded: whether the model takes a seed in `extra`. Then what is drawn follows from what is asked alone, whatever
+            else is asked and however often the run was interrupted.
     """
 
     name: str
     model: ChatModel
     thinking: Sampling = Sampling()
     instant: Sampling = Sampling()
+    seeded: bool = False
+
+    def sampling(self, *, thinking: bool) -> Sampling:
+        """How it is asked."""
+        return self.thinking if thinking else self.instant

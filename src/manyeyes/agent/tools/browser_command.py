@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from manyeyes.agent import sandbox_entry
+from manyeyes.agent.missing_package import MissingPackage
 from manyeyes.agent.sandbox_bwrap import binaries
 from manyeyes.agent.tools import browser_relay
 from manyeyes.core.errors import ConfigError
@@ -86,7 +87,7 @@ class BrowserConfig:
         if self.contexts < 1:
             raise ConfigError(f"a browser pool needs at least 1 context, got {self.contexts}")
         if not self.bwrap and not self.unsafe and hasattr(os, "geteuid") and os.geteuid() == 0:
-            raise ConfigError(
+            raise MissingPackage(
                 "Chromium has no sandbox for root. Install bubblewrap (apt-get install bubblewrap), or run as another "
                 "user"
             )
@@ -111,7 +112,7 @@ def installed_browser(*, chromium: str = "", unsafe: bool = False, contexts: int
         ConfigError: there is none, or no way to run it safely; and what to do.
     """
     if importlib.util.find_spec("playwright") is None:
-        raise ConfigError(
+        raise MissingPackage(
             "the browser is driven by playwright, which is not installed: pip install 'manyeyes[browser]'"
         )
     return BrowserConfig(_program(chromium), bwrap=working_bwrap(), unsafe=unsafe, contexts=contexts)
@@ -149,7 +150,7 @@ def _program(given: str) -> str:
     for name in PROGRAMS:
         if (path := shutil.which(name)) and not os.path.realpath(path).startswith("/snap/"):
             return _unwrapped(path)
-    raise ConfigError(
+    raise MissingPackage(
         "no Chromium was found: apt-get install chromium, or name one (Ubuntu's snap cannot be used: name another)"
     )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver
 
+from manyeyes.agent.missing_package import MissingPackage
 from manyeyes.agent.tools.browser_command import RELAY_PORT, BrowserConfig, command
 from manyeyes.agent.tools.browser_folder import BrowserFolder
 from manyeyes.agent.tools.guarded_proxy import GuardedProxy, ProxyLimits
@@ -87,7 +88,7 @@ class RunningBrowser:
         try:
             from playwright.async_api import Error, async_playwright
         except ImportError:
-            raise ConfigError("the browser is driven by playwright: pip install 'manyeyes[browser]'") from None
+            raise MissingPackage("the browser is driven by playwright: pip install 'manyeyes[browser]'") from None
         await self.proxy.open()
         folder = self.folder.path
         if self.config.bwrap:

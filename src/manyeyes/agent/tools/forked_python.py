@@ -3,8 +3,9 @@
     python = ForkedPython(pythons, files={"picture.png": content}, about="Run Python. `im` is the picture (numpy).",
                           preamble="im = np.array(Image.open('/inputs/picture.png'))")
 
-Results read as those of `agent.tools.ipython`, but an exception is one line. Nothing is started before the first call,
-so that an attempt without calls costs nothing.
+Results read as those of `agent.tools.ipython`, but an exception is one line, and `data["status"]` says how a call ended
+that did not end well. Nothing is started before the first call, so that an attempt without calls costs nothing. Where
+no Python can be had a call raises `PythonLost`: that is no result of what the agent did.
 
 Report: App. D (tools: IPython), §2.2 (pictures are worked on through code in IPython).
 """
@@ -19,17 +20,20 @@ from typing import Any
 import msgspec
 
 from manyeyes.agent.sandbox import SandboxUnavailable
-from manyeyes.agent.tools.forked_python_child import Child, ChildDied
+from manyeyes.agent.tools.forked_python_child import Child, PythonLost
 from manyeyes.agent.tools.forked_python_pool import ForkedPythons
 from manyeyes.agent.tools.ipython import result_of
-from manyeyes.agent.tools.ipython_pool import IDLE, STARTED_ANEW
+from manyeyes.agent.tools.ipython_pool import STARTED_ANEW
 from manyeyes.agent.tools.ipython_shown import Executed
 from manyeyes.agent.toolset import ToolResult, unknown_tool
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.messages import Tool, ToolCall
 
 ABOUT = "Run Python. Variables are kept; the last value is shown. np, Image and ndimage are imported."
+BEGIN_SECONDS = 30.0
+"""For files and preamble; what a busy machine takes for them is not the agent's time."""
 STOPPED = "its call was stopped"
+GONE = "its sandbox ended"
 
 
 class Code(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,8 +74,6 @@ class ForkedPython:
         self._lost = STARTED_ANEW if any("ipython" in data for data in noted) else ""
         self._calls = 0
         self._lock = asyncio.Lock()
-        self._expiry: asyncio.TimerHandle | None = None
-        self._expiring: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Nothing to get ready: a child is forked for the first call."""
@@ -82,7 +84,7 @@ class ForkedPython:
             await self._end("")
 
     async def call(self, call: ToolCall) -> ToolResult:
-        """See `Toolset.call`."""
+        """See `Toolset.call`. Raises PythonLost."""
         name = self.tools[0].name
         if call.name != name:
             return unknown_tool(call.name, [name])
@@ -93,28 +95,24 @@ class ForkedPython:
         return await self.run(arguments.code)
 
     async def run(self, code: str) -> ToolResult:
-        """Run code; calls of one agent wait for each other."""
+        """Run code; calls of one agent wait for each other. Raises PythonLost."""
         if not code.strip():
             return ToolResult.failed("bad_arguments", "code must be one or more lines of Python")
         async with self._lock:
-            try:
-                done, lost = await self._executed(code)
-            except SandboxUnavailable as error:
-                return ToolResult.failed("crash", str(error))
-            except ChildDied as error:
-                return ToolResult.failed("crash", f"Python could not be prepared: {error}")
+            done, lost = await self._executed(code)
         limits = {"lost": lost, "seconds": self._seconds, "most": self._pythons.limits.output_bytes}
-        if any(shown.kind != "text" for shown in done.shown):
-            result = await asyncio.to_thread(result_of, done, **limits)
-        else:
-            result = result_of(done, **limits)
-        return replace(result, data={"ipython": done.count})
+        result = await asyncio.to_thread(result_of, done, **limits)
+        return replace(result, data={"ipython": done.count} | ({} if done.status == "ok" else {"status": done.status}))
 
     async def _executed(self, code: str) -> tuple[Executed, str]:
         """What became of it, and why earlier variables are lost. Whoever is cancelled leaves no child behind."""
+        child = self._child = self._child or await self._begun()
+        self._pythons.wake(child)
         try:
-            child = self._child = self._child or await self._begun()
             done = await child.execute(code, seconds=self._seconds, most=self._pythons.limits.output_bytes)
+        except PythonLost:
+            await self._end(GONE)
+            raise
         except BaseException:
             await asyncio.shield(asyncio.ensure_future(self._end(STOPPED)))
             raise
@@ -124,38 +122,42 @@ class ForkedPython:
         if done.status == "died":
             await self._end("")
         else:
-            self._expire_later(child)
+            self._rest(child)
         return done, lost
 
     async def _begun(self) -> Child:
-        """A child that has the agent's files and has run the preamble. Raises ChildDied, SandboxUnavailable."""
-        child = self._child = await self._pythons.fork()
-        limits = self._pythons.limits
-        why = await child.begin(self._files, self._preamble, seconds=limits.seconds, most=limits.output_bytes)
-        if why:
-            raise ChildDied(why)
+        """A child that has the agent's files and has run the preamble; nothing of the agent's is lost with it.
+
+        Raises:
+            PythonLost: there is none.
+        """
+        try:
+            child = await self._pythons.fork()
+        except SandboxUnavailable as error:
+            raise PythonLost(str(error)) from None
+        most = self._pythons.limits.output_bytes
+        try:
+            await child.begin(self._files, self._preamble, seconds=BEGIN_SECONDS, most=most)
+        except BaseException:
+            await asyncio.shield(asyncio.ensure_future(self._pythons.end(child)))
+            raise
         return child
 
-    def _expire_later(self, child: Child) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-        self._expiry = asyncio.get_running_loop().call_later(self._pythons.idle_seconds, self._expire, child)
-
-    def _expire(self, child: Child) -> None:
-        self._expiring = asyncio.ensure_future(self._expired(child))
-
-    async def _expired(self, child: Child) -> None:
+    def _rest(self, child: Child) -> None:
+        """Until the next call another agent may need the room."""
         calls = self._calls
-        async with self._lock:
-            if self._child is child and self._calls == calls:
-                await self._end(IDLE.format(seconds=self._pythons.idle_seconds))
+
+        async def let_go(why: str) -> None:
+            async with self._lock:
+                if self._child is child and self._calls == calls:
+                    await self._end(why)
+
+        self._pythons.rest(child, let_go)
 
     async def _end(self, lost: str) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
         child, self._child = self._child, None
         if child is not None:
-            self._lost = lost
+            self._lost = lost or self._lost
             await self._pythons.end(child)
 
 

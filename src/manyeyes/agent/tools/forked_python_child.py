@@ -1,7 +1,12 @@
 """`Child`: the Python of one agent, as the host knows it: code goes in, what it showed comes out, and it can be ended.
 
 What comes from a child was written by the code that runs in it. It is read with a bound on everything, and believed to
-be what an agent sees; nothing more follows from it.
+be what an agent sees; nothing more follows from it. A child that ends by itself is its agent's doing (`ChildDied`, a
+result like others); one that could not live, or that its warm process took along, is nobody's (`PythonLost`).
+
+    ManyeyesError
+    └── AttemptFailed, SandboxUnavailable
+        └── PythonLost    infrastructure failed: no verdict on an attempt
 
 Report: App. D (tools: stateful IPython).
 """
@@ -13,29 +18,47 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
+from manyeyes.agent.rollouts.failures import AttemptFailed
+from manyeyes.agent.sandbox import SandboxUnavailable
 from manyeyes.agent.tools.ipython_shown import Executed, Shown
 
 INTERRUPT_SECONDS = 1.0
 """That code has to stop after an interrupt before its child is killed."""
-LARGEST_REPLY = 32 * 2**20
-"""Bytes; pictures of 4 MiB and 1 MiB of text in JSON are less."""
+CAUSE_SECONDS = 2.0
+"""Within which the end of its process follows that of its connection; longer than the warm process takes to be gone."""
+LARGEST_REPLY = 8 * 2**20
+"""Bytes; pictures of 4 MiB (`forked_python_cell.MOST_PICTURED`) and 65,536 characters in JSON are less."""
+MOST_SHOWN = 64
+"""Stretches of text and pictures of a reply: at most 8 pictures stand between texts."""
+MOST_CALLS = 10**6
+IN_THREAD = 2**16
+"""Bytes of a reply from which on it is decoded beside the event loop."""
 CLOSED = "it closed its connection, or wrote to it itself"
 
 
 class ChildDied(Exception):
-    """Nothing can be said to it any more; never leaves the tool."""
+    """It ended, or broke its connection, by what its code did; never leaves this module."""
+
+
+class PythonLost(AttemptFailed, SandboxUnavailable):
+    """See the module. Synthesis has no verdict then, and training counts it and makes the attempt again."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("sandbox", why)
 
 
 class Reply(msgspec.Struct):
     """What a child says of some code; see `forked_python_cell.Cells.run`."""
 
     status: Literal["ok", "error", "too_much"]
-    shown: list[tuple[Literal["text", "png", "jpeg"], str]] = []
-    count: int = 0
+    shown: Annotated[list[tuple[Literal["text", "png", "jpeg"], str]], Meta(max_length=MOST_SHOWN)] = []
+    count: Annotated[int, Meta(ge=0, le=MOST_CALLS)] = 0
 
 
 class Child:
@@ -59,16 +82,24 @@ class Child:
         return self._status.done()
 
     def set_ended(self, status: int, why: str = "") -> None:
-        """The warm process has reaped it, or is gone itself."""
+        """The warm process has reaped it; or could not make it or is gone itself, and `why` says so."""
         if not self._status.done():
             self._status.set_result((status, why))
 
-    async def begin(self, files: Mapping[str, bytes], preamble: str, *, seconds: float, most: int) -> str:
-        """Give it what its agent has from the start; why that failed, "" when it did not. Raises ChildDied."""
+    async def begin(self, files: Mapping[str, bytes], preamble: str, *, seconds: float, most: int) -> None:
+        """Give it what its agent has from the start, before any code of its own.
+
+        Raises:
+            PythonLost: it could not be made ready.
+        """
         coded = {name: base64.b64encode(content).decode() for name, content in files.items()}
-        done = await self._asked({"files": coded, "preamble": preamble, "most": most}, seconds)
-        said = "".join(one.text for one in done.shown).strip()
-        return "" if done.status == "ok" else f"{done.status}: {said}"
+        try:
+            done = await self._asked({"files": coded, "preamble": preamble, "most": most}, seconds)
+        except ChildDied as died:
+            raise PythonLost(f"Python could not be prepared: {died}") from None
+        if done.status != "ok":
+            said = "".join(one.text for one in done.shown).strip()
+            raise PythonLost(f"Python could not be prepared: {done.status}: {said}")
 
     async def execute(self, code: str, *, seconds: float, most: int) -> Executed:
         """Run code to its end, or to that of its time or its output.
@@ -76,6 +107,9 @@ class Child:
         Args:
             seconds: then it is interrupted, and killed if it goes on.
             most: characters that it may show.
+
+        Raises:
+            PythonLost: its warm process ended.
         """
         try:
             return await self._asked({"code": code, "most": most}, seconds)
@@ -91,19 +125,20 @@ class Child:
         return self.ended
 
     async def _asked(self, request: Mapping[str, Any], seconds: float) -> Executed:
+        late = False
         try:
             async with asyncio.timeout(seconds):
                 await self._send(request)
-                return await self._reply()
+                said = await self._reply()
         except TimeoutError:
+            late = True
             await self._order("interrupt")
+            said = await self._last_reply()
         try:
-            async with asyncio.timeout(INTERRUPT_SECONDS):
-                done = await self._reply()
-        except TimeoutError:
-            raise ChildDied("it did not stop when it was interrupted") from None
-        done.status = "timeout"
-        return done
+            done = await _read(said, request["most"])
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            raise ChildDied(CLOSED) from None
+        return replace(done, status="timeout") if late else done
 
     async def _send(self, request: Mapping[str, Any]) -> None:
         content = json.dumps(request).encode()
@@ -113,7 +148,14 @@ class Child:
         except OSError:
             raise ChildDied(await self._cause()) from None
 
-    async def _reply(self) -> Executed:
+    async def _last_reply(self) -> bytes:
+        try:
+            async with asyncio.timeout(INTERRUPT_SECONDS):
+                return await self._reply()
+        except TimeoutError:
+            raise ChildDied("it did not stop when it was interrupted") from None
+
+    async def _reply(self) -> bytes:
         """The next one; when it is cancelled, the same one can be waited for again."""
         try:
             if self._size is None:
@@ -121,27 +163,36 @@ class Child:
             if self._size > LARGEST_REPLY:
                 raise ChildDied(CLOSED)
             content = await self._reader.readexactly(self._size)
-            self._size = None
-            return _executed(msgspec.json.decode(content, type=Reply))
         except (OSError, EOFError):
             raise ChildDied(await self._cause()) from None
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            raise ChildDied(CLOSED) from None
+        self._size = None
+        return content
 
     async def _cause(self) -> str:
-        """Why its connection ended: because its process did, as a rule."""
-        await asyncio.wait((self._status,), timeout=INTERRUPT_SECONDS)
+        """Why its connection ended: because its process did, as a rule. Raises PythonLost."""
+        await asyncio.wait((self._status,), timeout=CAUSE_SECONDS)
         if not self.ended:
             return CLOSED
         status, why = self._status.result()
-        return why or _meaning(status)
+        if why:
+            raise PythonLost(why)
+        return _meaning(status)
 
 
-def _executed(reply: Reply) -> Executed:
+async def _read(said: bytes, most: int) -> Executed:
+    """Raises MsgspecError, ValueError, RecursionError for what is no reply."""
+    return await asyncio.to_thread(_executed, said, most) if len(said) > IN_THREAD else _executed(said, most)
+
+
+def _executed(said: bytes, most: int) -> Executed:
+    """What a reply says, no more text in all than it may be."""
+    reply = msgspec.json.decode(said, type=Reply)
     done = Executed(status=reply.status, count=reply.count)
     for kind, content in reply.shown:
         if kind == "text":
-            done.shown.append(Shown("text", content))
+            text = content[: most - done.printed]
+            done.printed += len(text)
+            done.shown.append(Shown("text", text))
         else:
             with suppress(ValueError):
                 done.shown.append(Shown(kind, content=base64.b64decode(content, validate=True)))

@@ -35,14 +35,16 @@ _CAPABILITIES_V3 = 0x20080522
 _SECCOMP, _FILTER, _EPERM, _ALLOW, _KILL = 22, 2, 0x00050001, 0x7FFF0000, 0x80000000
 ALONE = {
     "clone": (56, 220), "fork": (57, -1), "vfork": (58, -1), "execve": (59, 221), "execveat": (322, 281),
-    "socket": (41, 198), "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
+    "socket": (41, 198), "socketpair": (53, 199), "timer_create": (222, 107),
+    "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180),
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "capset": (126, 91), "setpriority": (141, 140),
     "ioprio_set": (251, 30),
-    "pidfd_open": (434, 434), "inotify_init1": (294, 26), "fanotify_init": (300, 262),
+    "pidfd_open": (434, 434), "inotify_init": (253, -1), "inotify_init1": (294, 26), "fanotify_init": (300, 262),
 }  # fmt: skip
 """Calls refused beside `sandbox_entry.REFUSED_CALLS`, with their numbers on x86_64 and on aarch64. What starts nothing
 holds its limits by itself; memory by handles would escape the size of its folders; priorities can be set for all
-processes of a user, whatever the namespace."""
+processes of a user, whatever the namespace. Watches of files, timers and messages are counted by user: one child could
+take those of the person who runs it."""
 
 
 def cover() -> None:

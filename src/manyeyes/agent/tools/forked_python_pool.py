@@ -16,9 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from manyeyes.agent.sandbox import SandboxUnavailable
 from manyeyes.agent.sandbox_limits import GIB, MIB, SandboxLimits
 from manyeyes.agent.sandbox_probe import Probe
 from manyeyes.agent.tools.forked_python_child import Child
+from manyeyes.agent.tools.forked_python_places import CLOSED, LetGo, Places
 from manyeyes.agent.tools.forked_python_process import WarmPython
 from manyeyes.agent.tools.forked_python_sandbox import NestingSandbox
 from manyeyes.core.errors import ConfigError
@@ -33,6 +35,9 @@ TOGETHER = 4 * GIB
 FOREVER = 10**9
 """Seconds of processor that the warm process may use: it lives as long as the run."""
 GONE_SECONDS = 5.0
+AGAIN_SECONDS = 1.0
+"""After a start that failed, before the next one: agents that waited for it share its failure, and do not each try in
+turn. Shorter than the pauses before attempts are made again, which would all fail in a longer one."""
 MODULES: Mapping[str, str] = MappingProxyType({"np": "numpy", "Image": "PIL.Image", "ndimage": "scipy.ndimage"})
 """What code finds imported, by its name there."""
 WARM_UP = """
@@ -79,6 +84,7 @@ class ForkedPythons:
         child: limits of each child.
         most: children alive at once; who needs one more waits.
         idle_seconds: after which a child that is not used is ended.
+        patience: seconds of waiting after which one that has rested as long makes room; see `Places`.
         modules: what code finds imported: its name there, and the module.
         warm_up: code that the warm process runs once with these.
         probed: what is known of this machine; found out when None.
@@ -88,19 +94,21 @@ class ForkedPythons:
     """
 
     def __init__(
-        self, *, child: SandboxLimits = CHILD, most: int = 128, idle_seconds: float = 900.0,
+        self, *, child: SandboxLimits = CHILD, most: int = 128, idle_seconds: float = 900.0, patience: float = 30.0,
         modules: Mapping[str, str] = MODULES, warm_up: str = WARM_UP, probed: Probe | None = None,
     ) -> None:  # fmt: skip
         if most < 1:
             raise ConfigError(f"a warm Python needs at least one child at once, got most={most}")
         self.limits, self.most, self.idle_seconds, self.counts = child, most, idle_seconds, ForkedCounts()
+        self._patience = patience
         self._modules, self._warm_up, self._probed = modules, warm_up, probed
         self._together = SandboxLimits(memory=TOGETHER, processes=most + 16, cpu_seconds=FOREVER)
         self._opening = asyncio.Lock()
-        self._slots = asyncio.Semaphore(most)
+        self._places = self._new_places()
         self._sandbox: NestingSandbox | None = None
         self._warm: WarmPython | None = None
-        self._alive: set[Child] = set()
+        self._alive: dict[Child, Places] = {}
+        self._failed: tuple[float, str] | None = None
 
     @property
     def alive(self) -> int:
@@ -111,31 +119,42 @@ class ForkedPythons:
         """A child; end it with `end`.
 
         Raises:
-            SandboxUnavailable: no sandbox works here, or the warm process did not start.
+            SandboxUnavailable: no sandbox works here, or the warm process did not start, or all was closed meanwhile.
         """
-        await self._slots.acquire()
+        places = self._places
+        await places.take()
         try:
-            child = await (await self._ready()).fork()
+            child = await (await self._ready(places)).fork()
         except BaseException:
-            self._slots.release()
+            places.give_back()
             raise
         self.counts.children += 1
-        self._alive.add(child)
+        self._alive[child] = places
         return child
+
+    def rest(self, child: Child, let_go: LetGo) -> None:
+        """An agent does not use its child for now."""
+        if (places := self._alive.get(child)) is not None:
+            places.rest(child, let_go)
+
+    def wake(self, child: Child) -> None:
+        """It does again."""
+        if (places := self._alive.get(child)) is not None:
+            places.wake(child)
 
     async def end(self, child: Child) -> None:
         """End a child; returns when it is gone. It may be called again."""
-        if child in self._alive:
-            self._alive.remove(child)
+        if (places := self._alive.pop(child, None)) is not None:
             try:
                 if not await child.end(seconds=GONE_SECONDS) and self._warm is not None:
                     self._warm.end("it did not end a child")
             finally:
-                self._slots.release()
+                places.leave(child)
 
     async def close(self) -> None:
         """End all; may be called again, and it starts anew for who comes later."""
         async with self._opening:
+            self._places.close()
             await asyncio.gather(*(self.end(child) for child in tuple(self._alive)))
             warm, self._warm = self._warm, None
             sandbox, self._sandbox = self._sandbox, None
@@ -143,20 +162,35 @@ class ForkedPythons:
                 await warm.kill()
             if sandbox is not None:
                 await sandbox.close()
-        # Whoever comes later may come with another event loop.
-        self._opening, self._slots = asyncio.Lock(), asyncio.Semaphore(self.most)
+            # Whoever comes later may come with another event loop.
+            self._opening, self._places, self._failed = asyncio.Lock(), self._new_places(), None
 
-    async def _ready(self) -> WarmPython:
+    def _new_places(self) -> Places:
+        return Places(self.most, idle_seconds=self.idle_seconds, patience=self._patience)
+
+    async def _ready(self, places: Places) -> WarmPython:
         async with self._opening:
-            if self._warm is not None and not self._warm.alive:
-                gone, self._warm = self._warm, None
-                await gone.kill()
-            if self._sandbox is None:
-                self._sandbox = await NestingSandbox.opened(self._together, probed=self._probed)
-            if self._warm is None:
-                self._warm = await WarmPython.start(
-                    self._sandbox, modules=self._modules, warm_up=self._warm_up, child=self.limits,
-                    limits=self._together,
-                )  # fmt: skip
-                self.counts.started += 1
-            return self._warm
+            if places is not self._places:
+                raise SandboxUnavailable(CLOSED)
+            now = asyncio.get_running_loop().time()
+            if self._failed is not None and now < self._failed[0]:
+                raise SandboxUnavailable(self._failed[1])
+            try:
+                return await self._started()
+            except SandboxUnavailable as error:
+                self._failed = asyncio.get_running_loop().time() + AGAIN_SECONDS, str(error)
+                raise
+
+    async def _started(self) -> WarmPython:
+        """The warm process, started where there is none that lives. Raises SandboxUnavailable."""
+        if self._warm is not None and not self._warm.alive:
+            gone, self._warm = self._warm, None
+            await gone.kill()
+        if self._sandbox is None:
+            self._sandbox = await NestingSandbox.opened(self._together, probed=self._probed)
+        if self._warm is None:
+            self._warm = await WarmPython.start(
+                self._sandbox, modules=self._modules, warm_up=self._warm_up, child=self.limits, limits=self._together
+            )
+            self.counts.started += 1
+        return self._warm

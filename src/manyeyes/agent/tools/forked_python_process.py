@@ -6,7 +6,6 @@ Report: App. D (tools: stateful IPython).
 import asyncio
 import json
 import socket
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,6 +18,7 @@ from manyeyes.agent.sandbox_process import Room, Running
 from manyeyes.agent.tools import forked_python_cell, forked_python_confined, forked_python_warm
 from manyeyes.agent.tools.forked_python_child import Child
 from manyeyes.agent.tools.forked_python_sandbox import NestingSandbox
+from manyeyes.agent.tools.last_words import LastWords
 from manyeyes.agent.workspace import Workspace
 
 CONTROL = "control"
@@ -27,16 +27,16 @@ READY_SECONDS = 60.0
 FLUSH_SECONDS = 1.0
 """Within which the end of the process follows that of its connection."""
 ORDER_SECONDS = 20.0
-LAST_WORDS = 20
-"""Pieces of its own output that are kept, for the case that it does not start."""
+"""Within which it takes a request; one that does not is of no use to anybody, and is ended."""
+SILENT = "it took no requests any more"
 INSIDE = (sandbox_entry, forked_python_cell, forked_python_confined, forked_python_warm)
 """All of this program that is inside."""
 LAUNCH = (
     "import sys; sys.path.insert(0, {folder!r}); from manyeyes.agent.tools.forked_python_warm import main; "
     "sys.path.pop(0); main()"
 )
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""A child cannot start threads."""
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
+"""A child cannot start threads; sets print in one order, whichever warm process it came from."""
 
 
 class WarmPython:
@@ -47,8 +47,7 @@ class WarmPython:
         self._children: dict[int, Child] = {}
         self._made = 0
         self._control: socket.socket | None = None
-        self._said: deque[bytes] = deque(maxlen=LAST_WORDS)
-        self._draining = asyncio.create_task(self._drain())
+        self._last_words = LastWords(running)
         self._listening: asyncio.Task[None] | None = None
 
     @classmethod
@@ -66,7 +65,7 @@ class WarmPython:
         Raises:
             SandboxUnavailable: it did not start; the message has its last words.
         """
-        room = Room(Workspace.of(sandbox.folder / "warm", "warm"), sandbox.exchange(), env=ONE_THREAD)
+        room = Room(Workspace.of(sandbox.folder / "warm", "warm"), sandbox.exchange(), env=ENVIRONMENT)
         inside = sandbox.inside(room.exchange)
         _lay_out(room.exchange)
         told = {"control": f"{inside}/{CONTROL}", "modules": dict(modules), "warm_up": warm_up,
@@ -78,7 +77,7 @@ class WarmPython:
                 async with asyncio.timeout(READY_SECONDS):
                     await warm._connect(door)
             except (TimeoutError, OSError):
-                why = warm.why or warm._last_words
+                why = warm.why or warm._last_words.line
                 await warm.kill()
                 raise SandboxUnavailable(f"the warm Python did not start: {why}; see `manyeyes doctor`") from None
             except BaseException:
@@ -88,8 +87,9 @@ class WarmPython:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be asked for children."""
-        return self._running.status is None and self._listening is not None and not self._listening.done()
+        """Whether it can be asked for children: it runs, and nobody has ended it."""
+        runs = self._running.status is None and not self._running.stopped
+        return runs and self._listening is not None and not self._listening.done()
 
     @property
     def why(self) -> str:
@@ -124,7 +124,7 @@ class WarmPython:
             self._listening.cancel()
             await asyncio.wait((self._listening,))
         await self._sandbox.kill(self._running)
-        self._draining.cancel()
+        self._last_words.stop()
         if self._control is not None:
             self._control.close()
         await self._sandbox.discard(self._room.exchange)
@@ -178,19 +178,8 @@ class WarmPython:
                 while not _sent(self._control, message, descriptors):
                     await asyncio.sleep(0.005)
         except TimeoutError:
-            raise OSError("it takes no requests any more") from None
-
-    @property
-    def _last_words(self) -> str:
-        lines = b"".join(self._said).decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
-
-    async def _drain(self) -> None:
-        """Keep the last of what the process itself prints, and let none of it hold the process up."""
-        stream = self._running.process.stdout
-        assert stream is not None, "every command is started with a pipe"
-        while piece := await stream.read(4096):
-            self._said.append(piece)
+            self.end(SILENT)
+            raise OSError(SILENT) from None
 
 
 def _sent(control: socket.socket, message: bytes, descriptors: Sequence[int]) -> bool:

@@ -23,6 +23,9 @@ from manyeyes.agent.sandbox_process import Room
 NESTS = ("--cap-add", "CAP_SYS_ADMIN")
 """In the user namespace of the sandbox alone: it is worth nothing outside, and children give it up."""
 
+OF_A_USER = {"RLIMIT_SIGPENDING": 0, "RLIMIT_MEMLOCK": 0, "RLIMIT_MSGQUEUE": 0}
+"""What the kernel counts for all processes of a user together, so that a child has no need of it and no right to it."""
+
 
 class NestingSandbox(Sandbox):
     """See the module; open one with `opened`.
@@ -56,7 +59,7 @@ class NestingSandbox(Sandbox):
     def child(self, limits: SandboxLimits) -> dict[str, Any]:
         """What a child gives up, for `forked_python_confined.give_up`."""
         told = json.loads(entry_line("", ENTRY, self._of_children, limits, self.python)[-1])
-        return {"rlimits": limits.of_a_process(memory=True), "landlock": told["landlock"]}
+        return {"rlimits": limits.of_a_process(memory=True) | OF_A_USER, "landlock": told["landlock"]}
 
     def _line(self, command: Sequence[str], room: Room, limits: SandboxLimits) -> list[str]:
         line = super()._line(command, room, limits)

@@ -4,7 +4,6 @@ Report: App. D (tools: stateful IPython).
 """
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +12,7 @@ from manyeyes.agent.sandbox_limits import SandboxLimits
 from manyeyes.agent.sandbox_process import Room, Running
 from manyeyes.agent.tools.ipython_shown import Executed, take
 from manyeyes.agent.tools.ipython_sockets import BROKE, PLAN, KernelDied, KernelSockets
+from manyeyes.agent.tools.last_words import LastWords
 from manyeyes.agent.workspace import Workspace
 from manyeyes.core.errors import ConfigError
 
@@ -22,8 +22,6 @@ INTERRUPT_SECONDS = 5.0
 """That code has to stop after an interrupt before its kernel is killed."""
 FLUSH_SECONDS = 1.0
 """Within which the last messages follow a reply."""
-LAST_WORDS = 20
-"""Pieces of the kernel's own output that are kept, for the case that it does not start."""
 LAUNCH = (
     "import sys; sys.path[:] = [path for path in sys.path if path]; "
     "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
@@ -49,8 +47,7 @@ class Kernel:
 
     def __init__(self, sandbox: Sandbox, room: Room, running: Running, sockets: KernelSockets) -> None:
         self._sandbox, self._room, self._running, self._sockets = sandbox, room, running, sockets
-        self._said: deque[bytes] = deque(maxlen=LAST_WORDS)
-        self._draining = asyncio.create_task(self._drain())
+        self._last_words = LastWords(running)
 
     @classmethod
     async def start(cls, sandbox: Sandbox, workspace: Workspace, *, limits: SandboxLimits) -> "Kernel":
@@ -68,7 +65,7 @@ class Kernel:
             async with asyncio.timeout(READY_SECONDS):
                 await sockets.connect(kernel._running)
         except (KernelDied, TimeoutError):
-            why = kernel._running.why or kernel._last_words
+            why = kernel._running.why or kernel._last_words.line
             await kernel.kill()
             raise SandboxUnavailable(f"the Python kernel did not start: {why}; see `manyeyes doctor`") from None
         except BaseException:
@@ -90,7 +87,7 @@ class Kernel:
 
     async def kill(self) -> None:
         """End it, and all that it started."""
-        self._draining.cancel()
+        self._last_words.stop()
         self._sockets.close()
         await self._sandbox.kill(self._running)
         await self._sandbox.discard(self._room.exchange)
@@ -181,15 +178,3 @@ class Kernel:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self._running.wait()
         return self.why or str(died)
-
-    @property
-    def _last_words(self) -> str:
-        lines = b"".join(self._said).decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
-
-    async def _drain(self) -> None:
-        """Keep the last of what the process itself prints, and let none of it hold the process up."""
-        stream = self._running.process.stdout
-        assert stream is not None, "every command is started with a pipe"
-        while piece := await stream.read(4096):
-            self._said.append(piece)

@@ -21,13 +21,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from manyeyes.agent.missing_package import MissingPackage
 from manyeyes.agent.tools.bigrams import Term, excerpt, in_pairs, terms
 from manyeyes.agent.tools.citations import canonical
 from manyeyes.agent.tools.local_web import MANY, WEIGHTS, LocalWeb, WebPage
 from manyeyes.agent.tools.net_guard import FetchError
 from manyeyes.agent.tools.page import Page
 from manyeyes.agent.tools.search import Hit, SearchError
-from manyeyes.core.errors import ConfigError, ManyeyesError
+from manyeyes.core.errors import ManyeyesError
 
 ANALYSER = "words"
 HEAP = 64 * 2**20
@@ -222,7 +223,7 @@ def _tantivy() -> Any:
     try:
         import tantivy
     except ImportError:
-        raise ConfigError("this local web is searched with tantivy: pip install 'manyeyes[search]'") from None
+        raise MissingPackage("this local web is searched with tantivy: pip install 'manyeyes[search]'") from None
     return tantivy
 
 

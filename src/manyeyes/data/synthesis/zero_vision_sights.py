@@ -1,6 +1,8 @@
-"""All kinds of sights by name and by domain, and sight number n of a kind.
+"""All kinds of sights by name, and sight number n of a kind.
 
     sight("count", 7, seed=0, split="train")        always the same one; no content occurs in both splits
+
+Which capability a kind asks for, recipes say (`recipes.tiny_places.SIGHT_DOMAINS`).
 
 Report: §2.3 (domains of outcome-based visual reinforcement learning).
 """
@@ -34,12 +36,6 @@ KINDS: dict[str, Callable[[np.random.Generator, int], Sight]] = {
     "dice": dice_sight,
     "gauge": gauge_sight,
 }
-DOMAINS = {
-    "grounding_counting": ("count", "locate"),
-    "chart_document": ("bars", "tallest", "print"),
-    "vision_stem": ("share", "dice", "gauge"),
-}
-"""Kinds by the domains of the report."""
 
 
 def sight(kind: str, number: int, *, seed: int = 0, split: Split = "train", side: int = SIDE) -> Sight:

@@ -11,6 +11,7 @@ Report: §2.2, §2.3, Figure 2.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from manyeyes.core.runlog import RunFolder
@@ -19,7 +20,7 @@ from manyeyes.recipes.reproduce.post_findings import listed, percent, points, ri
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
-from manyeyes.recipes.rl_run import Measured
+from manyeyes.recipes.rl_parts import Measured
 
 SFT, VISION = "tiny.sft", "tiny.vision_rl"
 ENOUGH = 0.15
@@ -34,9 +35,9 @@ REPORT = (
 )
 
 
-def sft(scale: Scale, seed: int) -> Made:
-    """Fine-tuning without pictures."""
-    return scale.tuned(SFT, seed)
+def sft(scale: Scale, seed: int) -> Made | Path:
+    """Fine-tuning without pictures: a run of the seed's own, or the finished one that all seeds start from."""
+    return scale.fine_tuned or scale.tuned(SFT, seed)
 
 
 def vision_rl(scale: Scale, seed: int) -> Made:

@@ -2,36 +2,49 @@
 
     command      manyeyes reproduce fig5
     chain        tiny → tiny.sft → tiny.toggle, and the same run without Toggle; same seeds, tasks and steps
-    measured     held-out problems of every family, reasoned at temperature 1; the two models get the same ones
-    scaling      accuracy under a cap of tokens: what had not ended by then would be wrong
+    measured     held-out problems of every family and level, reasoned at temperature 1; both models get the same ones
+    with Toggle  the run's model: the weights at the end of its last brief phase
+    scaling      accuracy under a cap of tokens, at the end of the brief and of the unconstrained phase: what had not
+                 ended by then would be wrong
 
 Report: §4.4.2 (token efficient RL), Figure 5.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import mean
 from typing import Any
 
-from manyeyes.data.synthesis.thinking_families import families
+from manyeyes.data.synthesis.thinking_families import LEVELS, families
 from manyeyes.recipes.reproduce.fig2 import sft
-from manyeyes.recipes.reproduce.post_attempts import Attempt, accuracy_within, attempts, pairs
+from manyeyes.recipes.reproduce.fig5_pairs import (
+    BEFORE,
+    CAPS,
+    WITH,
+    WITHOUT,
+    Asked,
+    Question,
+    compare,
+    questions_of,
+    under_caps,
+)
+from manyeyes.recipes.reproduce.post_attempts import Attempt, attempts
 from manyeyes.recipes.reproduce.post_curves import Curve, curve
-from manyeyes.recipes.reproduce.post_findings import of_items, percent, points, risen, threshold
+from manyeyes.recipes.reproduce.post_findings import percent, points, risen, threshold
+from manyeyes.recipes.reproduce.post_measure import Measuring
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
 from manyeyes.recipes.reproduce.verdict import Difference, interval
-from manyeyes.recipes.rl_run import Measured, PlaceSpec, RlRun
+from manyeyes.recipes.rl_parts import Measured, PlaceSpec
+from manyeyes.recipes.rl_run import RlRun
 
 TOGGLE = "tiny.toggle"
-WITH, WITHOUT, BEFORE = "with Toggle", "without", "before RL"
-ASKED = 4_200
-"""Paired items over all families and seeds, at least."""
+FREE = "after the unconstrained phase"
+ASKED, SEEDS = 4_200, 3
+"""Paired items over all families and so many seeds, at least; more seeds make more of them."""
 LESS, LOST = 0.25, 0.01
 """Tokens that Toggle is to save, and accuracy that it may cost."""
-CAPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-"""Tokens under which accuracy is read."""
 WINDOW = 4
 REPORT = (
     "Figure 5, §4.4.2: on Kimi K2 Thinking, Toggle reduces output tokens by 25 to 30 % on average with negligible "
@@ -58,10 +71,18 @@ def plan(scale: Scale) -> Plan:
 
 
 def measured(scale: Scale) -> tuple[Measured, ...]:
-    """The recipe's held-out sets, as many of each as make enough pairs."""
+    """The recipe's held-out sets at all levels, as many problems of each as make enough pairs.
+
+    Easy levels of some families have few distinct questions that are held out; harder ones have more.
+    """
     of = [one for one in scale.recipes(TOGGLE).measured if one.place.environment == "thoughts"]
-    count = -(-ASKED // (scale.seeds * len(of)))
-    return tuple(replace(one, count=max(count, one.quick)) for one in of)
+    count = -(-ASKED // (min(scale.seeds, SEEDS) * len(of)))
+    return tuple(replace(one, place=at_all_levels(one.place), count=max(count, one.quick)) for one in of)
+
+
+def at_all_levels(place: PlaceSpec) -> PlaceSpec:
+    """Its problems at every level that families have."""
+    return replace(place, tasks=place.tasks | {"levels": list(LEVELS)})
 
 
 def trained_on(run: RlRun, place: PlaceSpec) -> bool:
@@ -74,10 +95,6 @@ def _families(place: PlaceSpec) -> tuple[str, ...]:
     return families(place.tasks.get("families"), place.tasks.get("capability"))
 
 
-Asked = dict[str, list[dict[tuple[str, str], Attempt]]]
-"""Arm → seed → attempts by place and task."""
-
-
 def results(found: Finished, scale: Scale) -> dict[str, Any]:
     """The whole result, from the logs and the stored attempts.
 
@@ -86,68 +103,59 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     """
     asked: Asked = {arm: [attempts(run) for run in found.runs(arm)] for arm in (BEFORE, WITH, WITHOUT)}
     run: RlRun = found.work(f"run {WITH}")
-    places = found.work(WITH).measured
+    work: Measuring = found.work(WITH)
+    questions, places = questions_of(found.works(WITH)), work.measured
     learned = [one.name for one in places if trained_on(run, one.place)]
     other = [one.name for one in places if one.name not in learned]
     groups = {"all": [*learned, *other], "trained on": learned, "not trained on": other}
-    compared = {name: compare(asked, names) for name, names in groups.items() if names}
-    by_family = {one.name: compare(asked, [one.name]) for one in places}
+    compared = {name: compare(asked, questions, _of(names)) for name, names in groups.items() if names}
+    by_family = {one.name: compare(asked, questions, _of([one.name])) for one in places}
+    levels = sorted({question.level for question in questions.values()})
+    by_level = {f"level {n}": compare(asked, questions, _at(n, questions)) for n in levels}
     lengths = {arm: curve(found.runs(f"run {arm}"), "length", kind="rl") for arm in (WITH, WITHOUT)}
-    caps = {arm: under_caps(asked[arm]) for arm in (BEFORE, WITH, WITHOUT)}
+    caps = capped(found, run)
+    whole = compared["all"]
     return result(
         "fig5", "Accuracy and tokens with Toggle and without", found, scale,
         about=[
-            f"{scale.seeds} seeds of {TOGGLE} ({run.steps} steps of {run.groups} tasks x {run.attempts} attempts) and "
-            f"of the same run without Toggle. {compared['all']['pairs']:,} pairs of answers to the same held-out "
-            f"problems. Trained on: {', '.join(learned) or 'none of the measured ones'}; not trained on: "
-            f"{', '.join(other) or 'none'}.",
+            f"{scale.seeds} seeds of {TOGGLE} ({run.steps} steps of {run.groups} tasks x {run.attempts} attempts, "
+            f"phases of {run.toggle.every if run.toggle else 0} steps) and of the same run without Toggle. With it: "
+            f"the weights after step {run.kept_step}, where the last brief phase ends; without: after {run.steps}. "
+            f"{whole['pairs']:,} pairs of answers to the same held-out problems at temperature {work.temperature:g}, "
+            f"{whole['questions']:,} distinct questions. Trained on: {', '.join(learned) or 'none of these families'}; "
+            f"not trained on: {', '.join(other) or 'none'}.",
         ],
         report=REPORT,
         sentences=sentences(compared, caps),
         tables=[
             table("With Toggle against without", HEADS, [row(name, one) for name, one in compared.items()]),
             table("By family", HEADS, [row(name, one) for name, one in by_family.items()]),
+            table("By level of difficulty", HEADS, [row(name, one) for name, one in by_level.items()]),
         ],
         panels=panels(lengths, by_family, learned, caps),
-        figures={"compared": compared, "families": by_family, "caps": caps, "trained_on": learned},
+        figures={"compared": compared, "families": by_family, "levels": by_level, "caps": caps, "trained_on": learned},
     )  # fmt: skip
 
 
-HEADS = ["families", "pairs", "right, %", "Toggle", "change", "tokens", "Toggle", "saved"]
+HEADS = ["families", "pairs", "questions", "right, %", "Toggle", "change", "tokens", "Toggle", "saved"]
 
 
-def compare(asked: Asked, places: Sequence[str]) -> dict[str, Any]:
-    """Some families under both arms: every pair of answers to the same problem, all seeds."""
-    found = [pairs(_of(a, places), _of(b, places)) for a, b in zip(asked[WITHOUT], asked[WITH], strict=True)]
-    accuracy = {arm: [mean(one[side].right_within(1e9) for one in seed) for seed in found] for side, arm in SIDES}
-    tokens = {arm: [mean(one[side].tokens for one in seed) for seed in found] for side, arm in SIDES}
-    items = of_items([float(b.right_within(1e9)) - float(a.right_within(1e9)) for seed in found for a, b in seed])
-    saved = [1 - b / a for a, b in zip(tokens[WITHOUT], tokens[WITH], strict=True)]
-    return {
-        "pairs": sum(map(len, found)),
-        "accuracy": accuracy,
-        "tokens": tokens,
-        "saved": saved,
-        "items": {"mean": items.mean, "low": items.low, "high": items.high},
-        "before": {
-            "accuracy": [mean(a.right_within(1e9) for a in _of(one, places).values()) for one in asked[BEFORE]],
-            "tokens": [mean(a.tokens for a in _of(one, places).values()) for one in asked[BEFORE]],
-        },
-    }
-
-
-SIDES = ((0, WITHOUT), (1, WITH))
-
-
-def _of(found: Mapping[tuple[str, str], Attempt], places: Iterable[str]) -> dict[tuple[str, str], Attempt]:
+def _of(places: Iterable[str]) -> Callable[[Attempt], bool]:
     wanted = set(places)
-    return {key: one for key, one in found.items() if one.place in wanted and one.reward is not None}
+    return lambda one: one.place in wanted
 
 
-def under_caps(seeds: Sequence[Mapping[tuple[str, str], Attempt]]) -> dict[str, list[float]]:
-    """Accuracy within each number of tokens, one a seed."""
-    judged = [[one for one in found.values() if one.reward is not None] for found in seeds]
-    return {str(cap): [round(accuracy_within(one, cap), 4) for one in judged] for cap in CAPS}
+def _at(level: int, questions: Mapping[str, Question]) -> Callable[[Attempt], bool]:
+    return lambda one: questions[one.task_id].level == level
+
+
+def capped(found: Finished, run: RlRun) -> dict[str, dict[str, list[float]]]:
+    """Accuracy under caps on the held-out problems that the runs themselves ask: before, and at the end of phases."""
+    ends = {BEFORE: (WITH, 0), WITHOUT: (WITHOUT, run.steps), WITH: (WITH, run.kept_step), FREE: (WITH, run.steps)}
+    return {
+        name: under_caps([attempts(folder, step=step) for folder in found.runs(f"run {arm}")])
+        for name, (arm, step) in ends.items()
+    }
 
 
 def sentences(compared: Mapping[str, Any], caps: Mapping[str, Mapping[str, list[float]]]) -> list[str]:
@@ -167,27 +175,28 @@ def brevity(name: str, one: Mapping[str, Any]) -> str:
     """Tokens and accuracy of some families."""
     saved = interval(one["saved"])
     spread = f" (95 % interval {100 * saved.low:.0f} to {100 * saved.high:.0f})" if saved.seeds > 1 else " (one seed)"
-    items = Difference(one["items"]["mean"], one["items"]["low"], one["items"]["high"], one["pairs"])
+    items = Difference(*(one["items"][name] for name in ("mean", "low", "high", "clusters")))
     before, whose = one["before"], "All families" if name == "all" else f"Families {name}"
     return (
         f"{whose}: {100 * saved.mean:.1f} % fewer tokens{spread}, {mean(one['tokens'][WITH]):.0f} instead of "
-        f"{mean(one['tokens'][WITHOUT]):.0f}; accuracy {points(items, of='pairs')}. Before RL: "
+        f"{mean(one['tokens'][WITHOUT]):.0f}; accuracy {points(items, of='questions')}. Before RL: "
         f"{mean(before['tokens']):.0f} tokens, {100 * mean(before['accuracy']):.1f} %."
     )
 
 
 def scaling(caps: Mapping[str, Mapping[str, list[float]]]) -> str:
-    """Whether more tokens still help after Toggle, and whether as far as without it."""
-    largest = str(CAPS[-1])
-    by_cap = {arm: {cap: mean(seeds) for cap, seeds in of.items()} for arm, of in caps.items()}
-    ahead = [cap for cap in map(str, CAPS) if by_cap[WITH][cap] >= by_cap[WITHOUT][cap] - LOST]
-    _, outcome = risen(caps[WITH][str(CAPS[0])], caps[WITH][largest])
-    kept = by_cap[WITH][largest] >= by_cap[WITHOUT][largest] - LOST
-    low, high = ([100 * by_cap[arm][str(cap)] for arm in (WITH, WITHOUT)] for cap in (CAPS[0], CAPS[-1]))
+    """Whether more tokens still help at the end of the unconstrained phase, and whether as far as without Toggle."""
+    first, largest = str(CAPS[0]), str(CAPS[-1])
+    free, without = ({cap: mean(seeds) for cap, seeds in caps[arm].items()} for arm in (FREE, WITHOUT))
+    ahead = sum(free[cap] >= without[cap] - LOST for cap in map(str, CAPS))
+    _, outcome = risen(caps[FREE][first], caps[FREE][largest])
+    kept = free[largest] >= without[largest] - LOST
+    brief = 100 * mean(caps[WITH][largest])
     return (
-        f"Scaling with tokens after Toggle: {outcome if kept else 'not shown'}; accuracy goes from {low[0]:.1f} % "
-        f"within {CAPS[0]} tokens to {high[0]:.1f} % within {largest} (without Toggle {low[1]:.1f} % and "
-        f"{high[1]:.1f} %); it is no worse than without at {len(ahead)} of {len(CAPS)} caps."
+        f"Scaling with tokens {FREE}: {outcome if kept or outcome == 'one seed only' else 'not shown'}; accuracy goes "
+        f"from {100 * free[first]:.1f} % within {first} tokens to {100 * free[largest]:.1f} % within {largest} "
+        f"(without Toggle {100 * without[first]:.1f} % and {100 * without[largest]:.1f} %; after the brief phase "
+        f"{brief:.1f} %); it is no worse than without at {ahead} of {len(CAPS)} caps."
     )
 
 
@@ -195,7 +204,7 @@ def row(name: str, one: Mapping[str, Any]) -> list[str]:
     """Of a table."""
     accuracy, tokens = one["accuracy"], one["tokens"]
     return [
-        name, f"{one['pairs']:,}", percent(accuracy[WITHOUT]), percent(accuracy[WITH]),
+        name, f"{one['pairs']:,}", f"{one['questions']:,}", percent(accuracy[WITHOUT]), percent(accuracy[WITH]),
         f"{100 * one['items']['mean']:+.1f}", f"{mean(tokens[WITHOUT]):.0f}", f"{mean(tokens[WITH]):.0f}",
         f"{100 * mean(one['saved']):.0f} %",
     ]  # fmt: skip
@@ -222,7 +231,7 @@ def panels(
     axis = {"x_names": marked, "x_range": (0.5, len(names) + 0.5)}
     capped = [
         {"name": arm, "xs": list(CAPS), "ys": [round(mean(caps[arm][str(cap)]), 4) for cap in CAPS]}
-        for arm in (BEFORE, WITHOUT, WITH)
+        for arm in (BEFORE, WITHOUT, WITH, FREE)
     ]
     return [
         panel(

@@ -32,9 +32,19 @@ class Attempt(NamedTuple):
     reward: float | None
     tokens: int
 
+    @property
+    def task_id(self) -> str:
+        """Id of the task alone."""
+        return self.task.rpartition("#")[0]
+
+    @property
+    def right(self) -> bool:
+        """Whether it was wholly right."""
+        return self.reward is not None and self.reward >= 1.0
+
     def right_within(self, tokens: float) -> bool:
         """Whether it was wholly right by so many tokens."""
-        return self.reward is not None and self.reward >= 1.0 and self.tokens <= tokens
+        return self.right and self.tokens <= tokens
 
 
 def attempts(folder: RunFolder, *, step: int = 0) -> dict[tuple[str, str], Attempt]:
@@ -44,7 +54,7 @@ def attempts(folder: RunFolder, *, step: int = 0) -> dict[tuple[str, str], Attem
         DataError: the folder holds none.
     """
     with TrajectoryStore(folder.path / MEASURED, mode="read") as store:
-        found = [_attempt(one) for one in store.find() if _step(one.name) == step]
+        found = [_attempt(one) for one in _standing(store, step)]
     if not found:
         raise DataError(f"{folder.path}: no measured attempts; delete the folder and run again")
     return {(one.place, one.task): one for one in found}
@@ -53,10 +63,20 @@ def attempts(folder: RunFolder, *, step: int = 0) -> dict[tuple[str, str], Attem
 def trajectories(folder: RunFolder, place: str, *, step: int = 0) -> Iterator[Trajectory]:
     """The whole attempts of one place, in the order of their names."""
     with TrajectoryStore(folder.path / MEASURED, mode="read") as store:
-        names = sorted(one.name for one in store.find(order="name"))
-        for name in names:
-            if _step(name) == step and _parts(name)[1] == place:
+        for name in sorted(one.name for one in _standing(store, step)):
+            if place_of(name) == place:
                 yield store.get(name, pictures=False)
+
+
+def _standing(store: TrajectoryStore, step: int) -> list[TrajectorySummary]:
+    """The attempts of a step that its figures are of.
+
+    A run that was killed and came to other weights measures a step anew; attempts of before bear another mark, and are
+    told by it: of each place those count that bear the mark of the last one that was stored.
+    """
+    found = [one for one in store.find() if _parts(one.name).step == step]
+    last = {_parts(one.name).place: _parts(one.name).mark for one in sorted(found, key=lambda one: one.stored)}
+    return [one for one in found if _parts(one.name).mark == last[_parts(one.name).place]]
 
 
 def pairs(
@@ -72,17 +92,26 @@ def accuracy_within(found: Sequence[Attempt], tokens: float) -> float:
     return sum(one.right_within(tokens) for one in found) / len(found)
 
 
+def place_of(name: str) -> str:
+    """The held-out set that a stored attempt is of, by its name."""
+    return _parts(name).place
+
+
 def _attempt(one: TrajectorySummary) -> Attempt:
-    _, place, _, number = _parts(one.name)
+    told = _parts(one.name)
     reward = None if one.masked else one.reward
-    return Attempt(place, f"{one.task}#{number}", reward, one.sampled - one.frozen)
+    return Attempt(told.place, f"{one.task}#{told.attempt}", reward, one.sampled - one.frozen)
 
 
-def _step(name: str) -> int:
-    return int(_parts(name)[0])
+class _Parts(NamedTuple):
+    """What the name of a stored attempt tells (`rl_measure`)."""
+
+    step: int
+    place: str
+    mark: str
+    attempt: str
 
 
-def _parts(name: str) -> tuple[str, str, str, str]:
-    """Step, place, number of the task, number of the attempt."""
-    step, place, task, number = name.rsplit("/", 4)[1:]
-    return step, place, task, number
+def _parts(name: str) -> _Parts:
+    step, place, task, attempt = name.rsplit("/", 4)[1:]
+    return _Parts(int(step), place, task.partition(".")[2], attempt)

@@ -31,3 +31,10 @@ POST: dict[str, Experiment] = {
     "fig5": Experiment(fig5.plan, fig5.results),
     "table6": Experiment(table6.plan, table6.results),
 }
+SHARING = (("fig2", "table2", "sft"), ("fig4", "table6"), ("fig5",))
+"""Experiments that share runs of RL, and so take one share of its steps."""
+
+
+def sharing(name: str) -> list[Experiment]:
+    """An experiment and those that share runs of RL with it."""
+    return [POST[other] for together in SHARING if name in together for other in together]

@@ -11,7 +11,8 @@ Report: none; see `verdict`.
 """
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from statistics import mean, stdev
 
 from manyeyes.recipes.reproduce.verdict import Difference, Outcome, paired
@@ -44,11 +45,28 @@ def threshold(reached: bool, *, seeds: int) -> Outcome:
     return "shown" if reached else "not shown"
 
 
-def of_items(differences: Sequence[float]) -> Difference:
-    """Mean of many single differences with its normal 95 % interval."""
+def of_clusters(differences: Sequence[float], clusters: Sequence[Hashable]) -> Difference:
+    """Mean of many single differences with its normal 95 % interval, where those of a cluster are alike.
+
+    Answers to one question tell less than answers to as many, so the interval is that of independent clusters
+    (cluster-robust, Liang and Zeger 1986): each counts as one.
+
+    Args:
+        clusters: the cluster of each difference.
+
+    Returns:
+        The interval; `seeds` is the number of clusters.
+    """
     middle = mean(differences)
-    reach = 1.96 * stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
-    return Difference(middle, middle - reach, middle + reach, len(differences))
+    sums: defaultdict[Hashable, float] = defaultdict(float)
+    for difference, cluster in zip(differences, clusters, strict=True):
+        sums[cluster] += difference - middle
+    count = len(sums)
+    if count < 2:
+        return Difference(middle, -math.inf, math.inf, count)
+    spread = math.fsum(value * value for value in sums.values()) * count / (count - 1)
+    reach = 1.96 * math.sqrt(spread) / len(differences)
+    return Difference(middle, middle - reach, middle + reach, count)
 
 
 def points(found: Difference, *, of: str = "seeds") -> str:
@@ -59,7 +77,7 @@ def points(found: Difference, *, of: str = "seeds") -> str:
         '+17.2 points (95 % interval +15.0 to +19.4, 3 seeds)'
     """
     if not math.isfinite(found.low):
-        return f"{100 * found.mean:+.1f} points (one seed)"
+        return f"{100 * found.mean:+.1f} points (one {of.removesuffix('s')})"
     return (
         f"{100 * found.mean:+.1f} points (95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f}, "
         f"{found.seeds:,} {of})"

@@ -7,8 +7,10 @@ Report: §2.3 (Table 2), §4.4.2 (Fig. 5), §5.2 (Table 6).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import torch
 
 from manyeyes.agent.chat_model import ChatModel
 from manyeyes.agent.registry import Registry
+from manyeyes.agent.task import Task
 from manyeyes.agent.token_chat import TokenChat
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
@@ -32,16 +35,20 @@ from manyeyes.optim.schedule import Schedule
 from manyeyes.recipes.evaluation import Evaluation
 from manyeyes.recipes.held_out import named
 from manyeyes.recipes.policy import chat_of, engine_of
+from manyeyes.recipes.reproduce.post_attempts import place_of
 from manyeyes.recipes.rl_execute import MOST_ROOMS, rooms
 from manyeyes.recipes.rl_measure import MEASURED, RlMeasure
+from manyeyes.recipes.rl_parts import Measured
 from manyeyes.recipes.rl_places import Places
-from manyeyes.recipes.rl_run import Measured, RlRun
+from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import HeldOut, Run
 from manyeyes.train.stages import Stage
 from manyeyes.train.system import System
 
 LOOK_EVERY = 0.5
 """Seconds between two questions whether to stop."""
+RATE = "rate"
+"""Kind of the rows that tell how long attempts took: "environment", "attempts", "seconds"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,23 @@ class Measuring:
         """Of the job; a measurement is one."""
         return 1
 
+    def as_run(self) -> RlRun:
+        """Its places as those of a run that learns nothing; their tasks are those that are asked."""
+        return RlRun(
+            self.name, "", "", tuple(one.place for one in self.measured), measured=self.measured, seed=self.seed,
+            start_model=self.start_model, frozen_model=self.frozen_model, running=self.running,
+            evaluate_temperature=self.temperature,
+        )  # fmt: skip
+
+    def tasks(self, registry: Registry | None = None) -> dict[str, list[Task]]:
+        """What is asked, by place; the same tasks every time."""
+        places = Places(self.as_run(), registry)
+        found: dict[str, list[Task]] = {}
+        for one in self.measured:
+            source = places.held_out(one)
+            found[one.name] = [task for _ in range(one.count) if (task := source.next()) is not None]
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """As plain data; "kind" tells it from the configuration of runs."""
         return {"kind": "measuring"} | msgspec.to_builtins(self)
@@ -116,6 +140,10 @@ def measure(
     return asyncio.run(_Measurement(measuring, folder, device, announce, data_folder, registry).run(stop))
 
 
+Figures = dict[str, dict[str, float]]
+"""By place, or by held-out text."""
+
+
 class _Measurement:
     """The model and what it is asked by, while it lasts."""
 
@@ -143,39 +171,50 @@ class _Measurement:
         if rewards is None:
             return False
         self.folder.log("evaluation", 0, stage=self.asked.name, final=True, **named(losses | rewards))
-        self.folder.log("finished", 1)
+        seconds = sum(row.values["seconds"] for row in self.folder.metrics(RATE))
+        self.folder.log("finished", 1, seconds=round(seconds, 3))
         return True
 
     @staticmethod
-    async def _unless_stopped(work: Any, stop: Callable[[], bool]) -> Any:
+    async def _unless_stopped(work: Coroutine[Any, Any, Figures], stop: Callable[[], bool]) -> Figures | None:
+        """What the work tells, or raises; None where it was stopped before it told anything."""
         task = asyncio.ensure_future(work)
         while not task.done():
             await asyncio.wait([task], timeout=LOOK_EVERY)
             if stop() and not task.done():
                 task.cancel()
                 await asyncio.wait([task])
-                return None
-        return task.result()
+        return None if task.cancelled() else task.result()
 
-    async def _rewards(self) -> dict[str, dict[str, float]]:
-        run = self._as_run()
+    async def _rewards(self) -> Figures:
+        run = self.asked.as_run()
         places = Places(run, self.registry)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(places.close)
             store = stack.enter_context(TrajectoryStore(self.folder.path / MEASURED, mode="append"))
+            stack.enter_context(self._timed(store))
             pool = await stack.enter_async_context(rooms(min(run.running, MOST_ROOMS)))
             models = await self._models(stack)
             ask = RlMeasure(run, places, models, self.folder, store=store, pool=pool, announce=self.announce)
             return await ask.figures(0, final=True)
 
-    def _as_run(self) -> RlRun:
-        """The places of the measurement as those of a run that learns nothing."""
-        asked = self.asked
-        return RlRun(
-            asked.name, "", "", tuple(one.place for one in asked.measured), measured=asked.measured, seed=asked.seed,
-            start_model=asked.start_model, frozen_model=asked.frozen_model, running=asked.running,
-            evaluate_temperature=asked.temperature,
-        )  # fmt: skip
+    @contextmanager
+    def _timed(self, store: TrajectoryStore) -> Iterator[None]:
+        """Log what the attempts of this life took, however it ends; those of another life are in the store already."""
+        before, began = self._made(store), time.perf_counter()
+        try:
+            yield
+        finally:
+            made = self._made(store) - before
+            seconds = time.perf_counter() - began
+            for environment, attempts in made.items():
+                own = seconds * attempts / made.total()
+                self.folder.log(RATE, 0, environment=environment, attempts=attempts, seconds=round(own, 3))
+
+    def _made(self, store: TrajectoryStore) -> Counter[str]:
+        """Attempts in the store by environment."""
+        of = {one.name: one.place.environment for one in self.asked.measured}
+        return Counter(of[place_of(one.name)] for one in store.find())
 
     async def _models(self, stack: AsyncExitStack) -> dict[Policy, ChatModel | Sampler]:
         models: dict[Policy, ChatModel | Sampler] = {"live": await self._chat(self.model, stack)}
@@ -188,7 +227,7 @@ class _Measurement:
         engine = await stack.enter_async_context(engine_of(model, self.tokenizer, cache_tokens=asked.cache_tokens))
         return chat_of(engine, self.tokenizer, model, context=asked.context, seed=asked.seed, name=asked.name)
 
-    def _losses(self) -> dict[str, dict[str, float]]:
+    def _losses(self) -> Figures:
         """Held-out text under the model, as runs of fine-tuning measure it."""
         stage = Stage(
             name=self.asked.name, objective="language", trainable=("language_model",), steps=1, row_length=256, rows=1,

@@ -2,10 +2,10 @@
 
     {"experiment", "title", "identity", "seeds", "share", "about": [sentence], "report": [sentence],
      "sentences": [sentence], "tables": [{"title", "heads", "rows"}], "panels": [{"title", "x_name", "series"}],
-     "figures": {...}}
+     "figures": {...}, "failed": [{"run", "place", "step", "share"}], "code": [digest]}
 
 "report" is what the report says, "sentences" what showed here. Numbers of tables are words already; "figures" holds
-them as numbers.
+them as numbers. Attempts without a verdict are in no mean: where they are more than one in a hundred, it is said.
 
 Report: none.
 """
@@ -18,6 +18,10 @@ from manyeyes.recipes.reproduce.post_runs import Finished, Plan, ordered
 from manyeyes.recipes.reproduce.post_scale import Scale
 
 Row = Sequence[str]
+NOTED = 0.01
+"""Share of a measurement's attempts without a verdict beyond which it is said."""
+WORST = 5
+"""Measurements that are named."""
 
 
 def identity(plan: Plan) -> str:
@@ -52,6 +56,7 @@ def result(
 ) -> dict[str, Any]:
     """Everything in one."""
     runs = ordered(found.plan.values())
+    failed = failures(found)
     return {
         "experiment": experiment,
         "title": title,
@@ -61,10 +66,63 @@ def result(
         "quick": scale.quick,
         "runs": [one.label for one in runs],
         "seconds": round(found.seconds),
-        "about": list(about),
+        "about": [*about, *fine_tuned_once(scale), *_of_codes(found.codes)],
         "report": list(report),
-        "sentences": list(sentences),
+        "sentences": [*sentences, *failure_sentences(failed)],
         "tables": list(tables),
         "panels": list(panels),
         "figures": dict(figures),
+        "failed": failed,
+        "code": found.codes,
     }
+
+
+def fine_tuned_once(scale: Scale) -> list[str]:
+    """What one fine-tuning for all seeds means."""
+    if scale.fine_tuned is None:
+        return []
+    return [
+        "All seeds start from one finished fine-tuning (--start): their spread is that of RL, tasks and questions, and "
+        "not of fine-tuning."
+    ]
+
+
+def _of_codes(codes: Sequence[str]) -> list[str]:
+    """Whether all of it was computed by the same code."""
+    return [f"Its runs were made by {len(codes)} states of the code."] if len(codes) > 1 else []
+
+
+def failures(found: Finished) -> list[dict[str, Any]]:
+    """Measurements in which more attempts than `NOTED` came to no verdict: they are left out of the means."""
+    told: list[dict[str, Any]] = []
+    for made, folder in found.whole:
+        for row in folder.metrics("evaluation"):
+            for place, share in failed_shares(row.values).items():
+                if share > NOTED:
+                    told.append({"run": made.label, "place": place, "step": row.step, "share": round(share, 4)})
+    return told
+
+
+def failed_shares(values: Mapping[str, Any]) -> dict[str, float]:
+    """By place, of an `evaluation` row.
+
+    Example:
+        >>> failed_shares({"count/questions": 200.0, "count/failed": 3.0, "text/loss": 2.5})
+        {'count': 0.015}
+    """
+    places = [name.removesuffix("/failed") for name in values if name.endswith("/failed")]
+    asked = {place: values.get(f"{place}/questions", 0) for place in places}
+    return {place: values[f"{place}/failed"] / asked[place] for place in places if asked[place]}
+
+
+def failure_sentences(failed: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where attempts are missing."""
+    if not failed:
+        return []
+    most = sorted(failed, key=lambda one: -one["share"])
+    listed = [f"{one['run']}, {one['place']}, step {one['step']}: {100 * one['share']:.1f} %" for one in most[:WORST]]
+    more = f"; and {len(most) - WORST} more" if len(most) > WORST else ""
+    return [
+        f"Attempts that came to no verdict are in no mean; more than {100 * NOTED:.0f} % of them in {len(most)} "
+        f"measurements: {'; '.join(listed)}{more}."
+    ]

@@ -2,22 +2,26 @@
 
     plan    (arm, seed) → Made      "vision_rl 0" starts from "tiny.sft 0", which starts from a finished run of tiny
 
-A run's folder carries a key of its configuration and of everything before it, so two arms, two experiments, or the same
-command after a kill find the same folder. Paths are no part of what is computed, but for that of the first model.
+A run's folder carries a key of its configuration and of everything before it, down to the bytes of the first model, so
+two arms, two experiments, or the same command after a kill find the same folder, and another model never does. Beside
+it stands which code it was made with.
 
 Report: §2.2-2.3, §3, §4.4 (stages of post-training, each from the one before).
 """
 
 import dataclasses
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from manyeyes import __version__
 from manyeyes.core.errors import ConfigError, DataError
-from manyeyes.core.runlog import RunFolder
+from manyeyes.core.runlog import RunFolder, write_atomic
 from manyeyes.recipes.fingerprints import fingerprint_of
+from manyeyes.recipes.reproduce.checkpoint_digest import code_digest, model_digest
 from manyeyes.recipes.reproduce.pool import Job
 from manyeyes.recipes.reproduce.post_measure import Measuring
 from manyeyes.recipes.rl_run import RlRun
@@ -26,7 +30,9 @@ from manyeyes.recipes.starting_model import MODEL_FOLDER, with_start
 
 Work: TypeAlias = Run | RlRun | Measuring
 PASSIVE = ("about", "hardware", "examples", "after", "start_model", "checkpoint_every")
-"""Fields that change nothing in what comes out; `start_model` is known by what made it."""
+"""Fields that change nothing in what comes out; models are known by what made them, or by their bytes."""
+MADE_BY = "made.json"
+"""In a run's folder: the digests of the code that worked at it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +43,32 @@ class Made:
         label: for people: what and which seed, "tiny.sft 0".
         work: its configuration, without paths of models.
         start: the run whose model it starts from, or the checkpoint folder.
-        frozen: the run whose model its frozen sub-agents have; None for none.
-        minutes: that it takes one process, about.
+        frozen: the same of its frozen sub-agents; None for none.
+        minutes: that it takes one process of one thread, about.
+        key: equal for equal work on equal models.
+
+    Raises:
+        CheckpointError: the model that the first run starts from is not there.
     """
 
     label: str
     work: Work
     start: "Made | Path"
-    frozen: "Made | None" = None
+    frozen: "Made | Path | None" = None
     minutes: float = 1.0
+    key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.work, Run) and isinstance(self.start, Made):
             raise ConfigError(f"{self.label}: fine-tuning takes over its model's sizes, so that model must be there")
+        object.__setattr__(self, "key", self._key())
 
-    @property
-    def key(self) -> str:
-        """Equal for equal work on equal models."""
-        data = {name: value for name, value in self.work.to_json().items() if name not in PASSIVE}
-        before = [one.key if isinstance(one, Made) else str(one) for one in (self.start, self.frozen) if one]
-        return fingerprint_of([data, before])
+    def _key(self) -> str:
+        """Equal for equal work on equal models, in one version of the package."""
+        passive = PASSIVE if self.frozen is None else (*PASSIVE, "frozen_model")
+        data = {name: value for name, value in self.work.to_json().items() if name not in passive}
+        before = [one.key if isinstance(one, Made) else model_digest(one) for one in (self.start, self.frozen) if one]
+        return fingerprint_of([__version__, data, before])
 
     @property
     def before(self) -> "tuple[Made, ...]":
@@ -69,10 +81,10 @@ class Made:
 
     def resolved(self, root: Path) -> Work:
         """Its configuration with the paths of its models."""
-        start = self.start.path(root) / MODEL_FOLDER if isinstance(self.start, Made) else self.start
+        start = _model(self.start, root)
         if isinstance(self.work, Run):
             return with_start(self.work, start)
-        frozen = str(self.frozen.path(root) / MODEL_FOLDER) if self.frozen else self.work.frozen_model
+        frozen = str(_model(self.frozen, root)) if self.frozen else self.work.frozen_model
         return dataclasses.replace(self.work, start_model=str(start), frozen_model=frozen)
 
     def folder(self, root: Path) -> RunFolder:
@@ -85,6 +97,14 @@ class Made:
         if (path / "config.json").exists():
             return RunFolder.open(path)
         return RunFolder.create(path, self.resolved(root).to_json())
+
+    def is_done(self, root: Path) -> bool:
+        """Whether its run is there and has come to its end; makes nothing."""
+        return (self.path(root) / "config.json").exists() and bool(self.folder(root).metrics("finished"))
+
+
+def _model(one: "Made | Path", root: Path) -> Path:
+    return one.path(root) / MODEL_FOLDER if isinstance(one, Made) else one
 
 
 Plan: TypeAlias = Mapping[tuple[str, int], Made]
@@ -106,12 +126,27 @@ def ordered(wanted: Iterable[Made]) -> list[Made]:
 
 
 def jobs_of(runs: Sequence[Made], root: Path) -> list[Job]:
-    """A job for each of `ordered` runs."""
+    """A job for each of `ordered` runs; those that are not done note that this code works at them."""
     jobs: dict[str, Job] = {}
     for one in runs:
         after = tuple(jobs[earlier.key] for earlier in one.before)
-        jobs[one.key] = Job(one.label, one.folder(root), one.work.steps, after)
+        folder = one.folder(root)
+        if not folder.metrics("finished"):
+            _note_code(folder)
+        jobs[one.key] = Job(one.label, folder, one.work.steps, after)
     return list(jobs.values())
+
+
+def codes_of(folder: RunFolder) -> list[str]:
+    """Digests of the code that has worked at a run; none where nobody noted it."""
+    path = folder.path / MADE_BY
+    return json.loads(path.read_text())["code"] if path.exists() else []
+
+
+def _note_code(folder: RunFolder) -> None:
+    noted = codes_of(folder)
+    if code_digest() not in noted:
+        write_atomic(folder.path / MADE_BY, json.dumps({"version": __version__, "code": [*noted, code_digest()]}))
 
 
 def makespan(runs: Sequence[Made], *, processes: int) -> float:
@@ -162,12 +197,26 @@ class Finished:
         """Of an arm, in the order of the seeds."""
         return [self._folder(made) for (name, _), made in self.plan.items() if name == arm]
 
+    def works(self, arm: str) -> list[Any]:
+        """Configurations of an arm, in the order of the seeds."""
+        return [made.work for (name, _), made in self.plan.items() if name == arm]
+
     def work(self, arm: str) -> Any:
         """The configuration of an arm's first seed."""
-        return next(made.work for (name, _), made in self.plan.items() if name == arm)
+        return self.works(arm)[0]
+
+    @property
+    def whole(self) -> list[tuple[Made, RunFolder]]:
+        """All runs, those that the arms start from too, with their folders."""
+        return [(one, self._folder(one)) for one in ordered(self.plan.values())]
 
     @property
     def seconds(self) -> float:
         """That all runs took, one after another, as far as they say."""
-        runs = ordered(self.plan.values())
-        return sum(row.values.get("seconds", 0.0) for one in runs for row in self._folder(one).metrics("finished"))
+        rows = [row for _, folder in self.whole for row in folder.metrics("finished")]
+        return sum(row.values.get("seconds", 0.0) for row in rows)
+
+    @property
+    def codes(self) -> list[str]:
+        """Digests of the code that has worked at any of them."""
+        return sorted({code for _, folder in self.whole for code in codes_of(folder)})

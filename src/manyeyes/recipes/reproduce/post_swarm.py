@@ -1,23 +1,32 @@
 """What is asked of orchestrators: places of recipe `tiny.parl`, alone and as a swarm, on its tables and on Swarm Bench.
 
     swarm    the recipe's own environment: sub-agents, a budget of critical steps
-    alone    the same tasks for the same model without sub-agents, with as many steps as it takes
+    alone    the same tasks for the same model without sub-agents, with as many steps as it takes, at the temperature
+             that sub-agents read at: who reads and copies is as calm in both
+
+What one agent that never errs would take (`Plan.steps_alone`) is counted from the tasks themselves.
 
 Report: §3, §5.2.
 """
 
 from dataclasses import replace
+from statistics import mean
 from typing import Any, Literal
 
 from manyeyes.core.errors import ConfigError
-from manyeyes.recipes.rl_run import Measured, PlaceSpec, RlRun
+from manyeyes.recipes.reproduce.post_measure import Measuring
+from manyeyes.recipes.rl_parts import Measured, PlaceSpec
+from manyeyes.recipes.rl_run import RlRun
+from manyeyes.swarm.parl_environment import Parl, plan_of
 
 PARL, BENCH = "parl", "swarm_bench"
+WIDE = "wide"
+"""Held-out tables of recipe `tiny.parl`, and the first benchmark here."""
 Mode = Literal["swarm", "alone"]
 LONG_ANSWER = 1024
 """Tokens of an answer of an orchestrator that assigns twenty rows."""
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
-    "wide": (PARL, {"families": {"wide": 1.0}, "rows": [4, 12]}),
+    WIDE: (PARL, {"families": {"wide": 1.0}, "rows": [4, 12]}),
     "deep": (PARL, {"families": {"deep": 1.0}, "rows": [4, 8]}),
     "wild": (BENCH, {"benchmark": "wild"}),
     "download": (BENCH, {"benchmark": "download"}),
@@ -63,7 +72,48 @@ def asked(run: RlRun, names: tuple[str, ...], *, mode: Mode, count: int) -> tupl
         )
         for name in names
     ]  # fmt: skip
-    return tuple(Measured(place, count=count, quick=min(count, 8)) for place in places)
+    temperature = reading_temperature(run) if mode == "alone" else None
+    return tuple(Measured(place, count=count, quick=min(count, 8), temperature=temperature) for place in places)
+
+
+def tables_of(run: RlRun) -> Measured:
+    """The held-out tables of a run of PARL.
+
+    Raises:
+        ConfigError: it measures none under that name.
+    """
+    found = [one for one in run.measured if one.place.environment == PARL and one.name == WIDE]
+    if not found:
+        names = ", ".join(one.name for one in run.measured)
+        raise ConfigError(f"{run.name}: expected held-out tables {WIDE!r} of environment {PARL!r}, it measures {names}")
+    return found[0]
+
+
+def without_sub_agents(run: RlRun, one: Measured) -> Measured:
+    """The same held-out tasks for one agent alone."""
+    place = replace(
+        one.place, world=one.place.world | {"mode": "alone"}, tasks=one.place.tasks | {"budget": 0},
+        answer_tokens=max(one.place.answer_tokens, LONG_ANSWER),
+    )  # fmt: skip
+    return replace(one, place=place, temperature=reading_temperature(run))
+
+
+def reading_temperature(run: RlRun) -> float:
+    """That sub-agents sample at."""
+    return float(orchestrated(run).world.get("sub_temperature", Parl.sub_temperature))
+
+
+def temperatures(run: RlRun) -> str:
+    """Who samples at which, for people."""
+    calm = reading_temperature(run)
+    return (
+        f"orchestrators sample at temperature {run.evaluate_temperature:g}, sub-agents and the agent alone at {calm:g}"
+    )
+
+
+def steps_alone(work: Measuring) -> dict[str, float]:
+    """Critical steps that one agent which never errs takes for the tasks of a measurement: the mean by place."""
+    return {name: mean(plan_of(task).steps_alone for task in tasks) for name, tasks in work.tasks().items()}
 
 
 def _options(name: str) -> dict[str, Any]:

@@ -3,25 +3,37 @@
     command      manyeyes reproduce sft
     arms         zero-vision: image operations as code and what it printed, no picture shown; text-vision: the same
                  conversations with their pictures
-    chain        tiny → one of the two → tiny.vision_rl, for each seed; same tasks, steps and tokens
+    chain        tiny → one of the two → tiny.vision_rl, for each seed; same tasks of RL, same steps
+
+Fine-tuning is compared at equal steps and equal tokens. The tokens of pictures are among them, so the arm that shows
+them sees fewer conversations. In both arms the language model alone is trained; tower and projector keep their weights.
 
 Report: §2.2 (zero-vision SFT; preliminary experiments with text-vision SFT).
 """
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from manyeyes.core.errors import ConfigError
+from manyeyes.core.runlog import RunFolder, RunFolderError
 from manyeyes.data.mixture import Mixture, Segment
-from manyeyes.recipes.reproduce.fig2 import SFT, VISION, vision_rl
-from manyeyes.recipes.reproduce.post_curves import Curve, curve, mean_curve
+from manyeyes.recipes.reproduce.fig2 import SFT, VISION, sft, vision_rl
+from manyeyes.recipes.reproduce.post_curves import Curve, Figures, curve, last_figures, mean_curve
 from manyeyes.recipes.reproduce.post_findings import percent, points, risen
+from manyeyes.recipes.reproduce.post_measure import Measuring
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
+from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
+from manyeyes.train.stages import Stage
 
 ZERO, TEXT_VISION = "zero-vision", "text-vision"
+ARMS = (ZERO, TEXT_VISION)
+BEFORE, AFTER = "before RL", "after RL"
 SWAPPED = {"sft/zero_vision": "sft/text_vision"}
 """Sources of zero-vision fine-tuning, and the same conversations with their pictures."""
 REPORT = (
@@ -34,18 +46,57 @@ REPORT = (
 def plan(scale: Scale) -> Plan:
     """What has to be run."""
     made: dict[tuple[str, int], Made] = {}
+    asked = scale.shortened(VISION).measured
     for seed in range(scale.seeds):
-        made[ZERO, seed] = vision_rl(scale, seed)
-        made[TEXT_VISION, seed] = scale.reinforced(VISION, seed, text_vision(scale, seed), label="text-vision-rl")
+        starts = {ZERO: sft(scale, seed), TEXT_VISION: text_vision(scale, seed)}
+        trained = {
+            ZERO: vision_rl(scale, seed),
+            TEXT_VISION: scale.reinforced(VISION, seed, starts[TEXT_VISION], label="text-vision-rl"),
+        }
+        for arm in ARMS:
+            made[arm, seed] = trained[arm]
+            for when, model in ((BEFORE, starts[arm]), (AFTER, trained[arm])):
+                label = f"seen-{arm}-{'sft' if when == BEFORE else 'rl'}"
+                made[f"{arm} {when}", seed] = scale.measuring(label, seed, model, measured=asked)
     return made
 
 
 def text_vision(scale: Scale, seed: int) -> Made:
-    """Fine-tuning with the pictures; the same number of steps, and the same share of each kind of conversation."""
-    run: Run = scale.recipes(SFT)
-    stages = tuple(dataclasses.replace(stage, mixture=with_pictures(stage.mixture)) for stage in run.stages)
-    made = scale.tuned(SFT, seed, stages=stages)
-    return dataclasses.replace(made, label=f"text-vision-sft {seed}")
+    """Fine-tuning with the pictures: the same steps, and the same share of the tokens for each kind of conversation.
+
+    Where all seeds start from one zero-vision fine-tuning there is one with pictures, too, of that run's configuration.
+    """
+    given = None if scale.fine_tuned is None else zero_vision_run(scale.fine_tuned)
+    run: Run = given or scale.recipes(SFT)
+    stages = tuple(_showing(stage) for stage in run.stages)
+    if stages == run.stages:
+        raise ConfigError(f"zero-vision SFT must draw from {' or '.join(SWAPPED)}, and no stage of {run.name} does")
+    own_seed = given.seed if given else seed
+    return scale.tuned(SFT, own_seed, label="text-vision-sft", run=run, stages=stages)
+
+
+def zero_vision_run(model: Path) -> Run:
+    """The configuration of the finished fine-tuning that a model comes from.
+
+    Raises:
+        ConfigError: it comes from no run of zero-vision fine-tuning.
+    """
+    try:
+        run = Run.from_json(RunFolder.open(model.parent).config())
+    except (RunFolderError, ConfigError) as error:
+        raise ConfigError(
+            f"--start {model}: `sft` fine-tunes once more with pictures as this model was without, so it has to lie in "
+            f"the folder of its run of {SFT}: {error}"
+        ) from None
+    if run.name != SFT:
+        raise ConfigError(f"--start {model}: expected a run of {SFT}, this is one of {run.name}")
+    return run
+
+
+def _showing(stage: Stage) -> Stage:
+    """The stage with pictures; one that has no conversation about any stays as it is."""
+    drawn = {name for segment in stage.mixture.segments for name in segment.weights}
+    return dataclasses.replace(stage, mixture=with_pictures(stage.mixture)) if drawn & SWAPPED.keys() else stage
 
 
 def with_pictures(mixture: Mixture) -> Mixture:
@@ -70,55 +121,62 @@ def _with_pictures(segment: Segment) -> Segment:
 
 
 def results(found: Finished, scale: Scale) -> dict[str, Any]:
-    """The whole result, from the logs alone."""
-    work = found.work(ZERO)
+    """The whole result: figures from the measurements, which ask both arms the same; curves from the runs."""
+    work: Measuring = found.work(f"{ZERO} {BEFORE}")
     names = [one.name for one in work.measured]
-    by_arm = {arm: {name: curve(found.runs(arm), f"{name}/reward") for name in names} for arm in (ZERO, TEXT_VISION)}
-    means = {arm: mean_curve(list(curves.values())) for arm, curves in by_arm.items()}
     tools = [one.name for one in work.measured if one.place.world.get("tools", True)]
-    called = {arm: [curve(found.runs(arm), f"{name}/calls") for name in tools] for arm in by_arm}
-    whole = by_arm[ZERO] | {"mean": means[ZERO]}, by_arm[TEXT_VISION] | {"mean": means[TEXT_VISION]}
+    told = {(arm, when): [last_figures(run) for run in found.runs(f"{arm} {when}")] for arm in ARMS for when in WHEN}
+    rewards = {key: _by_name(seeds, names, "reward") for key, seeds in told.items()}
+    called = {key: _by_name(seeds, tools, "calls")["mean"] for key, seeds in told.items()} if tools else {}
+    curves = {arm: {name: curve(found.runs(arm), f"{name}/reward") for name in names} for arm in ARMS}
+    run: RlRun = found.work(ZERO)
     return result(
         "sft", "Zero-vision against text-vision SFT", found, scale,
         about=[
-            f"{scale.seeds} seeds. Both arms take the same steps of fine-tuning on the same conversations, with and "
-            f"without their pictures, and the same {work.steps} steps of visual RL.",
+            f"{scale.seeds} seeds. Both arms take the same steps and tokens of fine-tuning, conversations with and "
+            f"without their pictures, and the same {run.steps} steps of visual RL. The tokens of pictures are among "
+            "those of fine-tuning, so the arm that shows them sees fewer conversations; the language model alone is "
+            "fine-tuned in both. Tables: both are asked the same held-out tasks. Curves are the runs' own: each leaves "
+            "out what its own start solves without looking.",
         ],
         report=REPORT,
         sentences=[
-            difference_sentence("before RL", means, first=True), difference_sentence("after RL", means, first=False),
-            *(gain_sentence(arm, one) for arm, one in means.items()), *call_sentences(called),
+            *(difference_sentence(when, rewards) for when in WHEN), *(gain_sentence(arm, rewards) for arm in ARMS),
+            *call_sentences(called),
         ],
-        tables=[table("Held-out mean reward, %", HEADS, rows(*whole))],
-        panels=[
-            panel("Mean of all kinds", "RL steps", [one.series(arm) for arm, one in means.items()], percent=True,
-                  y_range=(0.0, 1.0)),
-            *(panel(name, "RL steps", [by_arm[arm][name].series(arm) for arm in by_arm], percent=True,
-                    y_range=(0.0, 1.0)) for name in names),
-        ],
-        figures={arm: {name: one.seeds for name, one in curves.items()} for arm, curves in by_arm.items()},
+        tables=[table("Held-out mean reward, %", HEADS, rows(rewards))],
+        panels=panels(curves, names),
+        figures={f"{arm} {when}": one for (arm, when), one in rewards.items()}
+        | {"curves": {arm: {name: one.seeds for name, one in of.items()} for arm, of in curves.items()}},
     )  # fmt: skip
 
 
+WHEN = (BEFORE, AFTER)
+ByName = dict[str, list[float]]
+"""One number a seed, by kind of task, and "mean" over the kinds."""
+Rewards = dict[tuple[str, str], ByName]
+"""By arm and when."""
 HEADS = ["kind", "zero, SFT", "text, SFT", "zero, RL", "text, RL", "zero - text", ""]
 
 
-def rows(zero: dict[str, Curve], other: dict[str, Curve]) -> list[list[str]]:
+def _by_name(seeds: Sequence[Figures], names: Sequence[str], figure: str) -> ByName:
+    found = {name: [one[f"{name}/{figure}"] for one in seeds] for name in names}
+    return found | {"mean": [mean(values) for values in zip(*found.values(), strict=True)]}
+
+
+def rows(rewards: Rewards) -> list[list[str]]:
     """A row a kind, the mean last."""
     found = []
-    for name, one in zero.items():
-        difference, outcome = risen(other[name].last, one.last)
-        found.append(
-            [name, percent(one.first), percent(other[name].first), percent(one.last), percent(other[name].last),
-             f"{100 * difference.mean:+.1f}", outcome]
-        )  # fmt: skip
+    for name in rewards[ZERO, AFTER]:
+        difference, outcome = risen(rewards[TEXT_VISION, AFTER][name], rewards[ZERO, AFTER][name])
+        cells = [percent(rewards[arm, when][name]) for when in WHEN for arm in ARMS]
+        found.append([name, *cells, f"{100 * difference.mean:+.1f}", outcome])
     return found
 
 
-def difference_sentence(when: str, means: dict[str, Curve], *, first: bool) -> str:
+def difference_sentence(when: str, rewards: Rewards) -> str:
     """Zero-vision against text-vision."""
-    zero, other = (one.first if first else one.last for one in (means[ZERO], means[TEXT_VISION]))
-    difference, outcome = risen(other, zero)
+    difference, outcome = risen(rewards[TEXT_VISION, when]["mean"], rewards[ZERO, when]["mean"])
     worse = outcome == "not shown" and difference.high < 0
     return (
         f"Zero-vision SFT is better than text-vision SFT {when}: {outcome}; {points(difference)} in the mean of all "
@@ -126,17 +184,27 @@ def difference_sentence(when: str, means: dict[str, Curve], *, first: bool) -> s
     )
 
 
-def gain_sentence(arm: str, one: Curve) -> str:
+def gain_sentence(arm: str, rewards: Rewards) -> str:
     """What RL brought."""
-    difference, outcome = risen(one.first, one.last)
+    difference, outcome = risen(rewards[arm, BEFORE]["mean"], rewards[arm, AFTER]["mean"])
     return f"Visual RL after {arm} SFT: {points(difference)}; rise {outcome}."
 
 
-def call_sentences(called: dict[str, list[Curve]]) -> list[str]:
+def call_sentences(called: Mapping[tuple[str, str], list[float]]) -> list[str]:
     """How often tools are called where there are some."""
-    told = []
-    for arm, curves in called.items():
-        if curves:
-            one = mean_curve(curves)
-            told.append(f"{arm} {percent(one.first)} % before and {percent(one.last)} % after RL")
+    told = [
+        f"{arm} {percent(called[arm, BEFORE])} % before and {percent(called[arm, AFTER])} % after RL"
+        for arm in ARMS
+        if called
+    ]
     return [f"Attempts at tool tasks that call a tool: {'; '.join(told)}."] if told else []
+
+
+def panels(curves: Mapping[str, Mapping[str, Curve]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The mean, and each kind, over training."""
+    whole = {"mean of all kinds": {arm: mean_curve(list(of.values())) for arm, of in curves.items()}}
+    each = {name: {arm: of[name] for arm, of in curves.items()} for name in names}
+    return [
+        panel(title, "RL steps", [one.series(arm) for arm, one in of.items()], percent=True, y_range=(0.0, 1.0))
+        for title, of in (whole | each).items()
+    ]

@@ -18,7 +18,7 @@ from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
 from manyeyes.recipes.reproduce.verdict import Difference, Outcome
-from manyeyes.recipes.rl_run import Measured
+from manyeyes.recipes.rl_parts import Measured
 from manyeyes.recipes.run import HeldOut
 
 BEFORE, AFTER = "before", "after"

@@ -5,8 +5,9 @@
     benchmarks   deep (the form of BrowseComp), wide (that of WideSearch), and a small Swarm Bench: wild search, batch
                  download, reading among 120 documents, a report of many sections
 
-One agent has as many steps as it takes; swarms have the budget of critical steps that they are trained with. All get
-the same tasks. Swarm Bench is not trained on; its worlds are larger than those of training.
+One agent has as many steps as it takes, and samples as calmly as sub-agents do; swarms have the budget of critical
+steps that they are trained with. All get the same tasks. Swarm Bench is not trained on; its worlds are larger.
+
 Report: §5.2, Table 6; App. E.8.
 """
 
@@ -20,7 +21,8 @@ from manyeyes.recipes.reproduce.post_findings import percent, points, risen
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
-from manyeyes.recipes.reproduce.post_swarm import BENCHMARKS, CONTEXT, TASKS, asked
+from manyeyes.recipes.reproduce.post_swarm import BENCHMARKS, CONTEXT, TASKS, asked, steps_alone, temperatures
+from manyeyes.recipes.rl_run import RlRun
 
 ALONE, BEFORE, AFTER = "one agent", "swarm before PARL", "swarm"
 ARMS = (ALONE, BEFORE, AFTER)
@@ -65,22 +67,25 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         {arm: with_bench({name: [one[f"{name}/{key}"] for one in figures[arm]] for name in TASKS}) for arm in ARMS}
         for key in ("part_performance", "part_critical_steps")
     )
-    names = list(scores[ALONE])
+    names, least = list(scores[ALONE]), with_bench({n: [one] for n, one in steps_alone(found.work(ALONE)).items()})
+    trained: RlRun = scale.recipes(RECIPE)
     return result(
         "table6", "One agent, a swarm before PARL, a trained swarm", found, scale,
         about=[
             f"{scale.seeds} seeds, {found.work(ALONE).measured[0].count} held-out tasks of each kind. Score: item-F1 "
-            "of exact cells. One agent has as many steps as it takes; swarms have their budget of critical steps.",
+            "of exact cells. One agent has as many steps as it takes; swarms have their budget of critical steps. "
+            f"{temperatures(trained).capitalize()}. One that never errs: an agent alone that makes no mistake.",
         ],
         report=REPORT,
         sentences=[*(sentence(name, scores, steps) for name in ("deep", "wide", "bench")), parl_sentence(scores)],
         tables=[
             table("Item-F1, %", ["benchmark", *HEADS, "difference", ""], score_rows(scores, names)),
-            table("Critical steps", ["benchmark", *HEADS, "swarm / one agent"], step_rows(steps, names)),
+            table("Critical steps", ["benchmark", *HEADS, "swarm / one agent", "one that never errs"],
+                  step_rows(steps, least, names)),
             table("The report's Table 6", ["benchmark", "K2.5 Agent Swarm", "K2.5", "difference"], printed_rows()),
         ],
         panels=[_bars("Item-F1", scores, names, percent=True), _bars("Critical steps", steps, names, percent=False)],
-        figures={"scores": scores, "critical_steps": steps},
+        figures={"scores": scores, "critical_steps": steps, "steps_alone": least},
     )  # fmt: skip
 
 
@@ -120,13 +125,14 @@ def score_rows(scores: Scores, names: list[str]) -> list[list[str]]:
     return rows
 
 
-def step_rows(steps: Scores, names: list[str]) -> list[list[str]]:
-    """A row a benchmark."""
+def step_rows(steps: Scores, least: dict[str, list[float]], names: list[str]) -> list[list[str]]:
+    """A row a benchmark; `least` is what one agent takes that never errs."""
     return [
         [
             _title(name),
             *(f"{mean(steps[arm][name]):.1f}" for arm in ARMS),
             f"{mean(steps[AFTER][name]) / mean(steps[ALONE][name]):.2f}",
+            f"{mean(least[name]):.1f}",
         ]
         for name in names
     ]

@@ -1,0 +1,39 @@
+"""`mark_of`: a short digest of what was asked, shown or looked at, by which an interrupted synthesis knows it again.
+
+Report: none; what is remembered must be what would be asked for again.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from manyeyes.agent.record import plain_of
+from manyeyes.core.messages import Message, Tool
+
+
+def mark_of(*parts: Any) -> str:
+    """32 hexadecimal digits.
+
+    Args:
+        parts: plain values, dataclasses and collections of them.
+
+    Example:
+        >>> mark_of("a", {"b": 1, "c": 2}) == mark_of("a", {"c": 2, "b": 1}) != mark_of("a", {"b": 1})
+        True
+    """
+    return hashlib.blake2b(msgspec.json.encode(parts, order="sorted"), digest_size=16).hexdigest()
+
+
+def plain(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Any]:
+    """Messages and declarations as plain values; pictures by the digest of their bytes."""
+    said = [plain_of(message, lambda content: hashlib.sha256(content).hexdigest()) for message in messages]
+    return [said, [[tool.name, tool.description, tool.parameters] for tool in tools]]
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """What a function is called where it was written: as much of it as can be known again in another process."""
+    inner = function.func if isinstance(function, partial) else function
+    return f"{inner.__module__}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"

@@ -1,0 +1,73 @@
+"""A recipe learns from the tokens of a server, and gives it the new weights."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from manyeyes.core.errors import ConfigError
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.inference.async_engine import AsyncEngine
+from manyeyes.inference.constraint import Grammars
+from manyeyes.inference.serve_control import WeightSource
+from manyeyes.inference.serve_prompt import Served
+from manyeyes.inference.server import ChatServer
+from manyeyes.model.checkpoint import load_model
+from manyeyes.recipes.rl_execute import execute_rl
+
+from .post_worlds import REGISTRY, checkpoint_of_little, folder_of, little_run, plain_rows
+
+
+@contextmanager
+def served(model: Path, root: Path) -> Iterator[tuple[str, str, list[int]]]:
+    """Address and token of a server in a thread, and the version that it had when it ended."""
+    told, ended, versions = threading.Event(), threading.Event(), list[int]()
+    place: list[str] = []
+
+    async def serve() -> None:
+        tokenizer, policy = Tokenizer.load(model), load_model(model, dtype=torch.float32)
+        async with AsyncEngine(policy, tokenizer) as engine:
+            about = Served("little", tokenizer, policy.config.rules, engine.context, Grammars(tokenizer))
+            weights = WeightSource(root, lambda folder: load_model(folder, dtype=torch.float32).state_dict())
+            async with ChatServer(engine, about, control=engine, weights=weights) as server:
+                place.extend((server.url, server.token))
+                told.set()
+                await asyncio.to_thread(ended.wait)
+                versions.append(engine.version)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert told.wait(60)
+        yield place[0], place[1], versions
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_run_learns_from_an_engine_elsewhere(tmp_path: Path) -> None:
+    start, root = checkpoint_of_little(tmp_path / "start"), tmp_path / "weights"
+    root.mkdir()
+    with served(start, root) as (address, token, versions):
+        run = little_run(start, steps=2, engine=address, engine_weights=str(root))
+        with folder_of(tmp_path / "run", run.to_json()) as folder:
+            given = {"device": torch.device("cpu"), "registry": REGISTRY}
+            with pytest.raises(ConfigError, match="asks for the token"):
+                execute_rl(run, folder, **given)
+            assert execute_rl(run, folder, engine_token=token, **given)
+        fresh = replace(run, name="again")
+        with (
+            folder_of(tmp_path / "again", fresh.to_json()) as folder,
+            pytest.raises(ConfigError, match="version 2, this"),
+        ):
+            execute_rl(fresh, folder, engine_token=token, **given)
+    assert versions == [2]
+    folder = folder_of(tmp_path / "run", {})
+    assert [row["updated"] for row in plain_rows(folder, "rl")] == [True, True]
+    assert plain_rows(folder, "start")[0]["engine"].startswith("manyeyes serve at http")
+    assert sorted(path.name for path in root.iterdir()) == ["run-1", "run-2"]
