@@ -1,14 +1,14 @@
 """Micro-batches of a step side by side, one a thread, beside one after the other on all threads.
 
-    python benchmarks/rl_step_pieces.py [--rounds 5] [--threads 2] [--out FILE]
+    python benchmarks/rl_step_pieces.py [--rounds 3] [--threads 2] [--out FILE]
 
-    language   `train.objectives.learn_language`: rows of 2,048 tokens that are full of short samples
+    language   `train.objectives.learn_language`: rows of 1,024 tokens that are full of short samples
     rl         `rl.learn.learn_rl`: the same rows, a third of their tokens learned from, Eq. 1
 
 Both of the text model of `tiny`, random weights, fp32. Of each the same batch is computed in three ways, which take
 turns round by round; the first round warms up. They give the same gradients but for rounding, which is checked.
 
-Prints a table, writes benchmarks/results/rl_step_pieces.json. Takes about a minute.
+Prints a table, writes benchmarks/results/rl_step_pieces.json. Takes a minute or two, and wants a quiet machine.
 """
 
 import argparse
@@ -35,7 +35,9 @@ from manyeyes.train.objectives import learn_language
 
 RESULT = Path(__file__).parent / "results" / "rl_step_pieces.json"
 CPU = torch.device("cpu")
-ROW, ROWS, LENGTH = 2048, 4, 256
+ROW, ROWS, LENGTH = 1024, 4, 256
+NEAR = 1e-3
+"""How far gradients may be apart, as a share of the largest: rounding is far below."""
 WAYS: dict[str, dict[str, Any]] = {
     "side by side": {"micro_rows": 1},
     "one after the other": {"micro_rows": 1, "side_by_side": 1},
@@ -85,6 +87,10 @@ def compared(learn: Callable[..., None], model: K25, batch: Batch, *, rounds: in
             seconds[name] += [took] if number else []
     first = found["side by side"]
     apart = {name: float((one - first).abs().max() / first.abs().max()) for name, one in found.items()}
+    if wrong := [f"{name} ({value:.1e})" for name, value in apart.items() if not value <= NEAR]:
+        raise SystemExit(
+            f"gradients of {learn.__name__} are not those of micro-batches side by side: {', '.join(wrong)}"
+        )
     return {
         name: {"tokens_per_s": round(batch.tokens / statistics.median(took), 1), "apart": apart[name]}
         for name, took in seconds.items()
@@ -94,10 +100,12 @@ def compared(learn: Callable[..., None], model: K25, batch: Batch, *, rounds: in
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULT)
     asked = parser.parse_args()
+    if asked.rounds < 1 or asked.threads < 2:
+        parser.error("a comparison needs at least 1 round and 2 threads")
     torch.set_num_threads(asked.threads)
     model = build(tiny(), seed=0)
     batch = batch_of(np.random.default_rng(0), model)
@@ -112,6 +120,7 @@ def main() -> None:
         "threads": asked.threads,
         "rounds": asked.rounds,
     }
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(json.dumps(header | {"rows": [ROWS, ROW], "learn": results}, indent=2) + "\n")
 
 

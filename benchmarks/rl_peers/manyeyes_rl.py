@@ -152,7 +152,7 @@ async def main() -> None:
     parameters = sum(one.numel() for one in model.language_model.parameters())
     tell(loss=loss_of(model, case), parameters=parameters, versions={"torch": version("torch")})
     with tempfile.TemporaryDirectory() as folder:
-        async with AsyncEngine(copy, config=EngineConfig(max_rows=case.samples)) as engine:
+        async with AsyncEngine(copy, config=EngineConfig(max_rows=case.samples, threads=1)) as engine:
             await engine.sample(SampleRequest(np.arange(8, dtype=np.int32)))  # its thread keeps one of torch's threads
             torch.set_num_threads(case.threads)
             clock = Clock()

@@ -49,6 +49,14 @@ def test_any_decimal_equals_itself(value: int, places: int) -> None:
     assert same_number(case(f"Answer: {text}", text)) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("said", "truth"), [("-5", "5"), ("5", "-5"), ("\u22125", 5), ("\u20135", "5"), ("x = -2", "x = 2")]
+)
+def test_the_sign_of_a_number_counts(said: str, truth: object) -> None:
+    assert same_answer(case(f"Answer: {said}", truth)) == 0.0
+    assert same_answer(case(f"Answer: {said}", [truth, said])) == 1.0
+
+
 def test_words_compare_as_words_and_one_of_several_is_enough() -> None:
     assert same_answer(case("Answer: The Two red cubes.", "2 red cubes")) == 1.0
     assert (

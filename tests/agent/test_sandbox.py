@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,20 @@ def until(true, seconds: float) -> bool:
 async def ran(sandbox: Sandbox, run: Path, command: str, **options) -> Ran:
     room = Room(Workspace.of(run, "main/1"), sandbox.exchange())
     return await sandbox.run([sandbox.shell, "-c", command], room, **options)
+
+
+def test_where_temporary_files_are_too_deep_that_is_said_and_nothing_else_advised(
+    probed, tmp_path, monkeypatch
+) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    found = asyncio.run(probe())
+    assert not found.works and found.fix.startswith("set TMPDIR")
+    with pytest.raises(SandboxUnavailable, match="too long a path for sockets.*set TMPDIR to a shorter folder") as told:
+        asyncio.run(open_sandbox(probed=found))
+    assert "pip install" not in str(told.value) and "unsafe" not in str(told.value)
+    assert list(deep.iterdir()) == []
 
 
 def test_every_program_of_bubblewrap_here_works(probed) -> None:

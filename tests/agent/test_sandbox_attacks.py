@@ -4,11 +4,13 @@ import os
 import shutil
 import socket
 import stat
+import struct
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from manyeyes.agent import sandbox_entry
 from manyeyes.agent.workspace import PathRefused
 
 SECRET = "the host's secret 5a1f"
@@ -183,6 +185,63 @@ def test_a_process_of_the_host_cannot_be_traced(inside) -> None:
     read = f"tried('process_vm_readv', {os.getpid()}, place, 1, place, 1, 0)\n"
     ran = inside.python(f"{SYSCALL}{room}{read}tried('ptrace', 16, {os.getpid()}, 0, 0)")
     assert ran.status == 0 and ran.output and b"worked" not in ran.output
+
+
+def test_what_the_whole_machine_or_a_user_shares_cannot_be_taken(bounded) -> None:
+    if not bounded.probed.layers.calls:
+        pytest.skip("a filter of system calls is what refuses these")
+    ran = bounded.python(
+        SYSCALL + "import fcntl\nx86 = os.uname().machine == 'x86_64'\n"
+        "tried('syscall', 206 if x86 else 0, 8, ctypes.byref(ctypes.c_ulong()))\n"
+        "tried('personality', 0xffffffff)\n"
+        "if x86: tried('syscall', 154, 0, ctypes.create_string_buffer(64), 64)\n"
+        "read, write = os.pipe()\n"
+        "print(fcntl.fcntl(write, 1032), end=' ')\n"
+        "try: print(fcntl.fcntl(write, 1031, 1 << 20), 'worked')\n"
+        "except OSError as error: print(error.strerror)\n"
+    )
+    refused = ran.output.decode().splitlines()
+    assert ran.status == 0 and refused[-1] == "65536 Operation not permitted", refused
+    assert all(line.endswith("Operation not permitted") for line in refused), refused
+
+
+def test_calls_that_nobody_has_judged_are_not_there(bounded) -> None:
+    if not bounded.probed.layers.calls:
+        pytest.skip("a filter of system calls is what refuses these")
+    ran = bounded.python(SYSCALL + "for number in (467, 468, 470, 600): tried('syscall', number, -100, b'/', 0, 0, 0)")
+    assert ran.output == b"syscall Function not implemented\n" * 4
+
+
+@pytest.mark.parametrize("processor", ["x86_64", "aarch64"])
+def test_the_filter_gives_the_answers_that_its_lists_say(processor) -> None:
+    program = sandbox_entry.call_filter(processor)
+    lines = [struct.unpack("=HBBI", program[at : at + 8]) for at in range(0, len(program), 8)]
+    column, mark = sandbox_entry.PROCESSORS[processor]
+    refused = {numbers[column] for numbers in sandbox_entry.REFUSED_CALLS.values()} - {-1}
+    told = {number: answer(lines, mark, number) for number in range(700)}
+    assert {number for number, said in told.items() if said == REFUSED} == refused
+    missing = {number for number, said in told.items() if said == NOT_THERE}
+    assert missing == {435, 437, *range(467, 700)}
+    assert answer(lines, mark, (72, 25)[column], 4, 1031) == REFUSED, "F_SETPIPE_SZ"
+    assert answer(lines, mark, (72, 25)[column], 4, 1032) == ALLOWED, "F_GETPIPE_SZ"
+    assert answer(lines, mark ^ 1, 0) == KILLED
+
+
+ALLOWED, REFUSED, NOT_THERE, KILLED = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
+
+
+def answer(lines: list[tuple[int, ...]], mark: int, number: int, *arguments: int) -> int:
+    """What the kernel would do: a machine of one register, which jumps forward."""
+    known = {0: number, 4: mark} | {16 + 8 * place: value for place, value in enumerate(arguments)}
+    at, held = 0, 0
+    while True:
+        operation, so, otherwise, value = lines[at]
+        if operation == 0x06:
+            return value
+        if operation == 0x20:
+            held = known.get(value, 1)  # an argument that nothing is said of: a Unix socket, no flag that counts
+        holds = {0x15: held == value, 0x35: held >= value, 0x45: held & value != 0}.get(operation)
+        at += 1 + (0 if holds is None else so if holds else otherwise)
 
 
 def test_a_fork_bomb_is_held(bounded) -> None:

@@ -92,6 +92,7 @@ def test_a_server_of_ours_is_asked_for_tokens(random_model, monkeypatch) -> None
         (["--upstream", "127.0.0.1:8000/v1"], "http://..."),
         (["--upstream", "http://x", "--tokens"], "--vocabulary"),
         (["--model", "/nowhere/run"], "no run"),
+        (["--model", "/nowhere/run", "--threads", "-1"], "--threads must be 1 or more"),
     ],
 )
 def test_what_is_refused(arguments, why) -> None:

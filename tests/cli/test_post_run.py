@@ -11,11 +11,13 @@ import pytest
 
 from manyeyes.cli import run_training
 from manyeyes.cli.main import main
+from manyeyes.cli.starting_model import is_as_shipped
 from manyeyes.core.runlog import RunFolder
 from manyeyes.model.checkpoint_folder import CONFIG
 from manyeyes.model.checkpoint_staging import config_layout, write_json
 from manyeyes.model.config import tiny
 from manyeyes.recipes import RECIPES, recipe
+from manyeyes.recipes.rl_parts import Frozen
 from manyeyes.recipes.rl_run import RlRun
 
 
@@ -166,6 +168,12 @@ def test_a_folder_of_another_configuration_is_left_alone(runs: Path, trained: li
         (["tiny.rft", 'beside={"sft/zero_visoin": 1}'], "did you mean sft/zero_vision"),
         (["tiny.vision_rl", "places.0.environment=sihgts"], "sights"),
         (["tiny.vision_rl", "measured.0.place.environment=sihgts"], "sights"),
+        (["tiny.vision_rl", "objective_options.taus=1"], "has no taus"),
+        (["tiny.vision_rl", "places.measure_count.tasks.sed=1"], "place measure_count"),
+        (["tiny.vision_rl", "places.measure_count.tasks.size=-3"], "place measure_count"),
+        (["tiny.vision_rl", "places.measure_count.tasks.seed=1"], "is the run's to give"),
+        (["tiny.vision_rl", "domains.perception=0"], "must be above 0"),
+        (["tiny.vision_rl", "cache_tokens=1"], "must hold a conversation"),
         (["tiny.sft", "--full"], "nothing goes on from tiny.sft"),
         (["tiny", "--full", "seed=3"], "--full runs several recipes"),
     ],
@@ -204,6 +212,93 @@ def test_full_gives_each_run_the_model_before_it_and_not_the_newest(
     assert main(["run", "tiny", "--full", "--threads", "1"]) == 0 and len(calls) == len(trained)
     by_name = {run.name: (run, folder) for run, folder in trained}
     assert Path(by_name["tiny.vision_rl"][0].start_model) == (by_name["tiny.sft"][1].path / "model").resolve()
+
+
+def frozen_of(trained: list) -> list[Path]:
+    """The sub-agents of the runs so far."""
+    return [Path(run.frozen_model) for run, _ in trained if isinstance(run, RlRun)]
+
+
+def test_a_run_whose_start_is_named_goes_on_with_the_sub_agents_that_it_began_with(
+    runs: Path, trained: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, start = a_finished(runs, "tiny.sft"), a_finished(runs, "tiny.toggle")
+    asked = ["run", "tiny.parl", f"start_model={start}", "--threads", "1"]
+    with monkeypatch.context() as patched:
+        a_stop(patched)
+        assert main(asked) == 130
+    new = a_finished(runs, "tiny.sft", when="20260201")
+    assert main(asked) == 0
+    (_, first), (_, again) = trained
+    assert first.path == again.path and frozen_of(trained) == [old.resolve()] * 2
+    other = a_finished(runs, "tiny.toggle", when="20260201", seed=4)
+    assert main(["run", "tiny.parl", f"start_model={other}", "--threads", "1"]) == 0
+    assert trained[2][1].path != first.path and frozen_of(trained)[2] == new.resolve()
+
+
+def test_full_gives_sub_agents_of_its_own_chain(runs: Path, trained: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_another_sft(folder: RunFolder) -> None:
+        if trained[-1][0].name == "tiny.toggle":
+            a_finished(runs, "tiny.sft", when="20991231")
+
+    monkeypatch.setattr(run_training, "write_report", with_another_sft)
+    assert main(["run", "tiny", "--full", "--threads", "1"]) == 0
+    by_name = {run.name: (run, folder) for run, folder in trained}
+    assert Path(by_name["tiny.parl"][0].frozen_model) == (by_name["tiny.sft"][1].path / "model").resolve()
+    assert main(["run", "tiny", "--full"]) == 0 and len(trained) == len(by_name)
+
+
+def test_an_old_run_whose_sub_agents_are_gone_blocks_nothing(
+    runs: Path, trained: list, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = a_finished(runs, "tiny.sft")
+    a_finished(runs, "tiny.toggle")
+    with monkeypatch.context() as patched:
+        a_stop(patched)
+        assert main(["run", "tiny.parl", "--threads", "1"]) == 130
+    shutil.rmtree(old.parent)
+    new = a_finished(runs, "tiny.sft", when="20260201")
+    assert main(["run", "tiny.parl", "--threads", "1"]) == 0
+    assert frozen_of(trained) == [old.resolve(), new.resolve()] and trained[0][1].path != trained[1][1].path
+
+
+def test_a_run_that_began_with_models_of_other_recipes_is_an_ablation(
+    runs: Path, trained: list, capsys: pytest.CaptureFixture
+) -> None:
+    sft, joint = a_finished(runs, "tiny.sft"), a_finished(runs, "tiny.joint_rl")
+    usual = a_finished(runs, "tiny.toggle", start_model=str(joint.resolve()))
+    a_finished(runs, "tiny.toggle", when="20260201", start_model=str(sft.resolve()))
+    a_finished(runs, "tiny.toggle", when="20260301", start_model=str((joint.parent / "model_unconstrained").resolve()))
+    assert main(["run", "tiny.parl", "--threads", "1"]) == 0
+    assert Path(trained[0][0].start_model) == usual.resolve()
+    shutil.rmtree(joint.parent)  # its name says what it was
+    assert main(["run", "tiny.parl", "seed=1", "--threads", "1"]) == 0
+    assert Path(trained[1][0].start_model) == usual.resolve()
+    shutil.rmtree(usual.parent)
+    assert main(["run", "tiny.parl", "seed=2"]) == 2
+    assert "with other settings than the recipe has" in capsys.readouterr().err
+
+
+def test_a_parl_run_with_other_sub_agents_is_not_as_shipped(runs: Path) -> None:
+    sft, toggle = a_finished(runs, "tiny.sft").resolve(), a_finished(runs, "tiny.toggle").resolve()
+    made = {"start_model": str(toggle)}
+    usual = a_finished(runs, "tiny.parl", when="20260101", frozen_model=str(sft), **made)
+    itself = a_finished(runs, "tiny.parl", when="20260201", frozen_model=str(toggle), **made)
+    swapped = a_finished(
+        runs, "tiny.parl", when="20260301", frozen_model=str(sft), frozen=(Frozen(3, str(toggle)),), **made
+    )
+    told = [is_as_shipped(one.parent, "tiny.parl") for one in (usual, itself, swapped)]
+    assert told == [True, False, False]
+
+
+def test_a_dry_run_of_rejection_sampling_is_checked_and_as_short_as_asked(
+    runs: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["run", "tiny.rft", "--dry-run", "rows=3"]) == 2
+    assert "rows=3 is not a multiple of micro_rows=2" in capsys.readouterr().err
+    assert main(["run", "tiny.rft", "--dry-run", "--steps-scale", "0.1"]) == 0
+    assert " 8 steps" in capsys.readouterr().out
+    assert main(["run", "tiny.rft", "--dry-run", "--steps-scale", "0"]) == 2
 
 
 def test_a_dry_run_makes_nothing(runs: Path, capsys: pytest.CaptureFixture) -> None:

@@ -41,7 +41,7 @@ def ask(url: str, token: str, body: Any = None) -> Any:
 def test_the_whole_command_serves_a_trained_model(random_model, tmp_path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "step-1").symlink_to(random_model)
-    arguments = [str(random_model), "--port", "0", "--name", "tiny", "--device", "cpu",
+    arguments = [str(random_model), "--port", "0", "--name", "tiny", "--device", "cpu", "--threads", "2",
                  "--weights-root", str(random_model.parent)]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     process = subprocess.Popen(
@@ -53,7 +53,7 @@ def test_the_whole_command_serves_a_trained_model(random_model, tmp_path) -> Non
         first, second, third = (process.stdout.readline() for _ in range(3))
         found, token = re.search(r"tiny is served at (\S+)", first), second.removeprefix("token: ").strip()
         assert found, process.stderr and process.stderr.read()
-        assert third.startswith("computes with PyTorch")
+        assert third.startswith("computes with PyTorch") and third.endswith("CPU threads: 2\n")
         url = found[1]
         assert ask(url + "/models", token)["data"][0]["id"] == "tiny"
         chat = {"model": "tiny", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, "temperature": 0}
@@ -132,6 +132,7 @@ def test_a_port_that_is_taken_is_one_line_before_anything_is_loaded(random_model
         (["--weights-root", "nothing"], "no folder"),
         (["--device", "tpu", "--port", "0"], "expected auto, cpu"),
         (["--most-requests", "0"], "at least one"),
+        (["--threads", "-1"], "--threads must be 1 or more"),
         (["--cache-tokens", "0", "--port", "0"], "cache_tokens"),
     ],
 )

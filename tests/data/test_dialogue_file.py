@@ -69,8 +69,41 @@ def test_a_thinking_conversation_is_a_dialogue_for_each_turn_that_reasons(field:
     thought = SAID | {field: "two twos"}
     dialogues = read_line(json.dumps({"messages": [ASKED, thought, ASKED, SAID, ASKED, thought]}), "x")
     assert [(d.name, len(d.messages), d.thinking) for d in dialogues] == [("x.0", 2, True), ("x.1", 6, True)]
-    instant = read_line(json.dumps({"messages": [ASKED, thought], "thinking": False}), "x")
-    assert [d.thinking for d in instant] == [False]
+    with pytest.raises(DataError, match=r"thinking is false, but messages\[1\] has reasoning"):
+        read_line(json.dumps({"messages": [ASKED, thought], "thinking": False}), "x")
+    for empty in (None, ""):
+        (instant,) = read_line(json.dumps({"messages": [ASKED, SAID | {field: empty}], "thinking": False}), "x")
+        assert not instant.thinking, "nothing is lost"
+
+
+@pytest.mark.parametrize(
+    "content", ["<think>two twos</think>4", "\n<think>\ntwo twos\n</think>\n\n4", "two twos</think>4"]
+)
+def test_a_thought_between_marks_is_reasoning_and_no_text(content: str) -> None:
+    pieces = [{"type": "text", "text": content}]
+    for said in (content, pieces):
+        (dialogue,) = read_line(json.dumps({"messages": [ASKED, SAID | {"content": said}]}), "x")
+        assert dialogue.thinking and dialogue.messages[1] == assistant("4", reasoning="two twos")
+    with pytest.raises(DataError, match="thinking is false"):
+        read_line(json.dumps({"messages": [ASKED, SAID | {"content": content}], "thinking": False}), "x")
+    asked = {"role": "user", "content": "What does <think> mean?"}
+    (dialogue,) = read_line(json.dumps({"messages": [asked, SAID]}), "x")
+    assert dialogue.messages[0].text == asked["content"], "who asks may name the mark"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"content": "So: <think>two twos</think>4"},
+        {"content": "<think>two twos, 4"},
+        {"content": "<think>two</think>4</think>"},
+        {"content": "<think>two twos</think>4", "reasoning_content": "I add."},
+        {"content": "4", "reasoning_content": "<think>two twos</think>"},
+    ],
+)
+def test_a_mark_that_would_be_learned_as_text_is_refused(said: dict) -> None:
+    with pytest.raises(DataError, match=r"messages\[1\] has <think> or </think> .* reasoning_content"):
+        read_line(json.dumps({"messages": [ASKED, SAID | said]}), "x")
 
 
 @pytest.mark.parametrize(

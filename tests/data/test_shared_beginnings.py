@@ -66,6 +66,14 @@ def test_each_sample_sees_all_of_itself_once(groups: list[tuple[int, list[int]]]
         assert column is not None and (column[batch.weights_BT == 0] == blank).all()
 
 
+def test_beginnings_that_stand_within_each_other_may_be_as_many_as_one_likes() -> None:
+    ids = list(range(100, 1700))
+    ones = [sample(f"{n}", ids[: n + 20], [7]) for n in range(1500)]
+    parts = clusters(ones)
+    assert [one.name for part in parts for one in part] == [f"{n}" for n in range(1500)]
+    assert all(shared_tokens(part) >= LEAST for part in parts if len(part) > 1) and len(parts[-1]) > 700
+
+
 def test_the_last_common_token_goes_to_each_branch() -> None:
     ones = [sample(f"{n}", list(range(40)), [50 + n] * 3) for n in range(3)]
     (bundle,) = bundles(ones, 100)

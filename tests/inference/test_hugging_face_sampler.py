@@ -168,6 +168,36 @@ def test_what_it_cannot_do_is_refused(wrong: SampleRequest, error: type[Exceptio
         asyncio.run(HuggingFaceSampler(toy(), context=16).sample(wrong))
 
 
+def test_a_context_that_the_model_was_not_made_for_is_refused() -> None:
+    assert HuggingFaceSampler(toy()).context == 256
+    with pytest.raises(ConfigError, match="256 tokens"):
+        HuggingFaceSampler(toy(), context=257)
+
+
+def test_a_listener_that_raises_ends_its_own_request_and_nobody_elses() -> None:
+    async def asked() -> tuple[Completion | BaseException, ...]:
+        def angry(token: int, logprob: float) -> None:
+            raise ValueError("the listener is gone")
+
+        sampler = HuggingFaceSampler(toy(), rows=2)
+        calls = [sampler.sample(request(0), on_token=angry), sampler.sample(request(1)), sampler.sample(request(2))]
+        return tuple(await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 30))
+
+    guilty, *others = asyncio.run(asked())
+    assert isinstance(guilty, ValueError) and "gone" in str(guilty)
+    wanted = asyncio.run(all_of(HuggingFaceSampler(toy(), rows=2), [request(1), request(2)]))
+    assert [one.ids for one in others] == [one.ids for one in wanted]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    "wrong, count, words",
+    [(replace(request(0), ids=np.array([99], np.int32)), 3, "outside"), (request(0), 0, "asks for 0")],
+)
+def test_several_completions_fail_as_one_does(wrong: SampleRequest, count: int, words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        asyncio.run(HuggingFaceSampler(toy()).sample_many(wrong, count))
+
+
 def test_a_step_that_fails_is_told_to_all_that_were_in_it_and_the_next_ones_go_well() -> None:
     class Fails:
         def __call__(self, *_: object, **__: object) -> None:

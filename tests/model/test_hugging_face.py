@@ -44,6 +44,10 @@ def test_a_sample_that_continues_another_sees_all_of_it_and_not_its_sibling() ->
     found = said(model, out.hidden_BTD[0])
     torch.testing.assert_close(found[3:5], log_p(model, prompt + one)[3:], atol=1e-5, rtol=0)
     torch.testing.assert_close(found[5:], log_p(model, prompt + other)[3:], atol=1e-5, rtol=0)
+    whole = model(row, positions_BT=positions, segments_BT=segments, continues_BT=continues)
+    assert torch.equal(whole.hidden_BTD, out.hidden_BTD)
+    with pytest.raises(ValueError, match="positions_BT"):
+        model(row, segments_BT=segments, continues_BT=continues)
 
 
 def test_each_weight_is_named_once_and_ties_are_kept() -> None:
@@ -66,6 +70,9 @@ def test_what_cannot_be_read_or_is_not_known_is_said(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(ConfigError, match="got mistral"):
         HuggingFaceModel(transformers.AutoModelForCausalLM.from_config(config_of("mistral")))
+    stretched = config_of(rope_scaling={"rope_type": "dynamic", "factor": 2.0})
+    with pytest.raises(ConfigError, match="positions are dynamic"):
+        HuggingFaceModel(transformers.AutoModelForCausalLM.from_config(stretched))
     near = config_of("qwen2", use_sliding_window=True, sliding_window=8, max_window_layers=1)
     with pytest.raises(ConfigError, match="see everything before"):
         HuggingFaceModel(transformers.AutoModelForCausalLM.from_config(near))

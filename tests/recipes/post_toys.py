@@ -112,9 +112,19 @@ def finish(plan: Plan, root: Path, tell: Tell, *, curve: Callable[[str, str, flo
             folder.log("finished", 1, seconds=60.0)
 
 
-def measured_attempt(place: str, task: str, *, reward: float, tokens: int, step: int = 0) -> Trajectory:
+def measured_attempt(
+    place: str,
+    task: str,
+    *,
+    reward: float,
+    tokens: int,
+    step: int = 0,
+    stop: str = "done",
+    critical: float | None = None,
+) -> Trajectory:
     """An attempt as a measurement keeps it."""
-    whole = Trajectory(f"{task}/{step}/{place}/0/0", task, environment="thoughts", reward=reward, stop="done")
+    whole = Trajectory(f"{task}/{step}/{place}/0/0", task, environment="thoughts", reward=reward, stop=stop)
+    whole.rewards = {} if critical is None else {"critical_steps": critical}
     ids = np.arange(1, tokens + 2, dtype=np.int32)
     whole.add(Node(ids, 1, np.zeros(tokens, np.float32), np.zeros(tokens, np.int32)))
     return whole

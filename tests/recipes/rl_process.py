@@ -18,7 +18,7 @@ def run_of(start: Path, loop: str) -> RlRun:
     """With all that has a state."""
     return little_run(
         start, places=(PLACE, LOOKS), measured=(Measured(LOOKS, count=6, quick=2),), blind=BlindRule(), loop=loop,
-        curriculum=CurriculumRule(patience=1, rest=1), toggle=ToggleRule(every=2, threshold=0.1), steps=12,
+        curriculum=CurriculumRule(patience=1, rest=1), toggle=ToggleRule(every=2, threshold=0.1), steps=14,
         checkpoint_every=2,
     )  # fmt: skip
 

@@ -1,19 +1,35 @@
 """Configurations of every size are checked and counted without weights."""
 
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import torch
 
 from manyeyes.agent.missing_package import MissingPackage
 from manyeyes.agent.registry import Found, Registry
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
 from manyeyes.core.errors import ConfigError
+from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.recipes import RECIPES, recipe
 from manyeyes.recipes.dry_run import dry_run, model_of
 from manyeyes.recipes.rft_run import RftRun
 from manyeyes.recipes.rl_parts import PlaceSpec, PtxSpec
-from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.rl_run import ObjectiveName, RlRun
+from manyeyes.recipes.rl_settings import settings_of
+from manyeyes.rl.band import EQ_1, Band
+from manyeyes.train import in_order
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
 
 POST = [name for name in RECIPES if "." in name]
 
@@ -45,6 +61,41 @@ def test_memory_counts_the_engines_and_their_caches() -> None:
     (elsewhere,) = dry_run(dataclasses.replace(run, engine="http://x", engine_weights="w")).needs
     assert elsewhere.engine_bytes * 2 == need.engine_bytes
     assert "for engines and their caches" in need.line
+
+
+def test_memory_counts_gradients_of_micro_batches_side_by_side(one_thread: None) -> None:
+    run = recipe("tiny.vision_rl")
+    assert isinstance(run, RlRun)
+    assert dry_run(run).needs[0].aside_bytes == 0
+    torch.set_num_threads(3)
+    (need,) = dry_run(run).needs
+    assert need.aside_bytes == 3 * 4 * need.trainable and "on a CPU" in need.line
+
+
+def test_gradients_that_are_too_many_to_be_held_aside_are_not_counted(
+    one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recipe("tiny.vision_rl")
+    assert isinstance(run, RlRun)
+    torch.set_num_threads(2)
+    monkeypatch.setattr(in_order, "MOST_ASIDE", 1 << 20)
+    assert dry_run(run).needs[0].aside_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "name, options, band",
+    [
+        ("eq1", {"band": {"alpha": 0.8, "beta": 1.25}}, Band(0.8, 1.25)), ("icepop", {}, Band(0.5, 5.0)),
+        ("grpo", {}, EQ_1),
+    ],
+)  # fmt: skip
+def test_the_mismatch_is_counted_against_the_objectives_own_band(
+    name: ObjectiveName, options: dict[str, Any], band: Band
+) -> None:
+    run = recipe("tiny.vision_rl")
+    assert isinstance(run, RlRun)
+    run = dataclasses.replace(run, objective=name, objective_options=options)
+    assert settings_of(run, Tokenizer.tiny(), vocab_size=2048).update.band == band
 
 
 def test_names_and_fields_are_checked_as_before_a_run() -> None:

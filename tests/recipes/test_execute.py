@@ -79,8 +79,13 @@ def test_a_stopped_run_goes_on(finished: RunFolder, tmp_path: Path) -> None:
     folder, lines = place(tmp_path / "run", short()), []
     assert not execute(short(), folder, device=CPU, stop=after(3))
     assert not (folder.path / MODEL_FOLDER).exists() and len(folder.metrics("train")) == 2
-    assert execute(short(), folder, device=CPU, announce=lines.append)
+    torch.set_num_threads(2)
+    try:
+        assert execute(short(), folder, device=CPU, announce=lines.append)
+    finally:
+        torch.set_num_threads(1)
     assert lines[0] == "going on from step 2 of 3"
+    assert "threads was 1, is 2" in lines[1] and [row.step for row in folder.metrics("moved")] == [2]
     samples = [row.values["samples"] for row in folder.metrics("train")]
     assert samples == [row.values["samples"] for row in finished.metrics("train")]
 

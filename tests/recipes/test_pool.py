@@ -76,6 +76,19 @@ def test_a_failing_worker_is_named_with_what_it_said(tmp_path: Path, environment
         run([job(tmp_path, "bad", fails=2), job(tmp_path, "good", steps=50)], environment)
 
 
+def test_what_earlier_lives_have_said_stays_in_the_log(tmp_path: Path, environment: dict[str, str]) -> None:
+    bad = job(tmp_path, "bad", fails=2)
+    for life in (1, 2):
+        with pytest.raises(WorkerError, match="something is wrong"):
+            run([bad], environment)
+        assert (bad.folder.path / "worker.log").read_text().count("something is wrong") == life
+    silent = Job("silent", bad.folder, 5)
+    bad.folder.config_path.write_text("{")  # no worker's words, whatever it dies of now
+    with pytest.raises(WorkerError) as failure:
+        run([silent], environment)
+    assert "something is wrong" not in str(failure.value)
+
+
 def test_a_job_waits_for_what_it_starts_from_while_others_go_on(tmp_path: Path, environment: dict[str, str]) -> None:
     first, other = job(tmp_path, "first", steps=12), job(tmp_path, "other", steps=20)
     second = Job("second", job(tmp_path, "second").folder, 5, after=(first,))

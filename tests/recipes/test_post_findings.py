@@ -9,7 +9,8 @@ from manyeyes.core.errors import DataError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes.reproduce.post_attempts import accuracy_within, attempts, pairs, trajectories
 from manyeyes.recipes.reproduce.post_curves import Curve, curve, last_figures, mean_curve
-from manyeyes.recipes.reproduce.post_findings import of_clusters, points, risen
+from manyeyes.recipes.reproduce.post_ends import Steps, asked_of, ends_of, said, steps_on_both
+from manyeyes.recipes.reproduce.post_findings import of_clusters, points, risen, threshold
 
 from .post_toys import measured_attempt, store
 
@@ -48,18 +49,55 @@ def folder(path: Path, *rows: tuple[str, int, dict[str, float]]) -> RunFolder:
 
 
 def test_a_curve_has_the_steps_that_all_seeds_tell(tmp_path: Path) -> None:
-    one = folder(tmp_path / "a", ("evaluation", 0, {"x": 0.2}), ("evaluation", 5, {"x": 0.4}), ("rl", 1, {"x": 9.0}))
+    one = folder(tmp_path / "a", ("evaluation", 0, {"x": 0.2}), ("evaluation", 9, {"x": 0.4}), ("rl", 1, {"x": 9.0}))
     two = folder(
-        tmp_path / "b", ("evaluation", 0, {"x": 0.4, "y": 1.0}), ("evaluation", 5, {"x": 0.8}),
-        ("evaluation", 9, {"x": 1.0}),
+        tmp_path / "b", ("evaluation", 0, {"x": 0.4, "y": 1.0}), ("evaluation", 5, {"x": 0.6}),
+        ("evaluation", 9, {"x": 0.8}),
     )  # fmt: skip
     found = curve([one, two], "x")
-    assert (found.steps, found.first, found.last) == ([0, 5], [0.2, 0.4], [0.4, 0.8])
+    assert (found.steps, found.first, found.last) == ([0, 9], [0.2, 0.4], [0.4, 0.8])
     drawn = found.series("a name", dashed=True)
     assert drawn["ys"] == [0.3, 0.6] and drawn["low"] == [0.2, 0.4] and drawn["high"] == [0.4, 0.8]
     assert curve([one], "x", kind="rl").last == [9.0]
     with pytest.raises(DataError, match="tell 'y'"):
         curve([one, two], "y")
+
+
+@pytest.mark.parametrize("lost", [0, 9])
+def test_a_curve_without_a_seeds_beginning_or_end_is_no_curve(tmp_path: Path, lost: int) -> None:
+    one = folder(tmp_path / "a", *(("evaluation", step, {"x": 0.1, "y": 0.5}) for step in (0, 5, 9)))
+    two = folder(
+        tmp_path / "b", *(("evaluation", step, {"y": 0.5} | ({} if step == lost else {"x": 0.3})) for step in (0, 5, 9))
+    )
+    assert curve([one, two], "y").steps == [0, 5, 9]
+    with pytest.raises(DataError, match=f"b: no 'x' was measured after step {lost}"):
+        curve([one, two], "x")
+
+
+def test_steps_are_compared_on_tasks_that_both_brought_to_an_end(tmp_path: Path) -> None:
+    def arm(name: str, *ends: tuple[str, float]) -> RunFolder:
+        made = folder(tmp_path / name, ("evaluation", 0, {"final": True, "wide/stop_done": 0.5, "wide/stop_loop": 0.5}))
+        tasks = [
+            measured_attempt("wide", f"t/{n}", reward=0.5, tokens=4, stop=stop, critical=steps)
+            for n, (stop, steps) in enumerate(ends)
+        ]
+        store(made.path, tasks)
+        return made
+
+    alone = arm("a", ("done", 20.0), ("context_overflow", 3.0), ("done", 30.0))
+    swarm = arm("b", ("done", 8.0), ("done", 6.0), ("turn_cap", 2.0))
+    found = steps_on_both(asked_of([swarm]), asked_of([alone]), ["wide"])
+    assert found == Steps([1], [8.0], [20.0]) and found.shares == [0.4] and found.everywhere
+    assert steps_on_both(asked_of([swarm]), asked_of([alone]), ["deep"]).share is None
+    assert said(ends_of([alone], "wide")) == "by itself 50 %, loop 50 %"
+    with pytest.raises(DataError, match="no 'deep/stop_done' was measured"):
+        ends_of([alone], "deep")
+
+
+def test_what_is_reached_is_no_word_about_noise() -> None:
+    assert [threshold(True, seeds=3), threshold(False, seeds=3), threshold(True, seeds=1)] == [
+        "reached", "not reached", "one seed only",
+    ]  # fmt: skip
 
 
 def test_the_mean_of_curves_is_by_seed_and_at_common_steps() -> None:

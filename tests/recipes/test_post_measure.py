@@ -46,6 +46,8 @@ def test_it_tells_rewards_and_losses_and_keeps_every_attempt(start: Path, tmp_pa
     assert row.values["sums/questions"] == 12 and 0 <= row.values["sums/reward"] <= 1
     assert row.values["talk/loss"] == pytest.approx(7.6, abs=0.3)  # untrained: nearly log 2,048
     assert len(folder.metrics("finished")) == 1
+    ends = {name: share for name, share in row.values.items() if name.startswith("sums/stop_")}
+    assert "sums/stop_done" in ends and sum(ends.values()) == pytest.approx(1.0)
     found = attempts(folder)
     assert len(found) == 12 and all(0 < one.tokens <= post_toys.PLACE.answer_tokens for one in found.values())
     assert sum(one.reward or 0 for one in found.values()) / 12 == pytest.approx(row.values["sums/reward"])

@@ -34,7 +34,7 @@ def test_every_experiment_of_three_seeds_ends_within_two_hours_on_two_cores(name
     assert scale.seeds == 3
 
 
-@pytest.mark.parametrize(("names", "arm"), [(("fig2", "sft"), "tiny.vision_rl"), (("fig4", "table6"), "tiny.parl")])
+@pytest.mark.parametrize(("names", "arm"), [(("fig2", "table2"), "tiny.vision_rl"), (("fig4", "table6"), "tiny.parl")])
 def test_experiments_that_share_runs_make_the_same_ones(names: tuple[str, str], arm: str, start: Path) -> None:
     keys = []
     for name in names:
@@ -42,6 +42,16 @@ def test_experiments_that_share_runs_make_the_same_ones(names: tuple[str, str], 
         runs = ordered(POST[name].plan(scale).values())
         keys.append({one.key for one in runs if one.label in (f"{arm} 0", f"{arm} 1", f"{arm} 2")})
     assert keys[0] == keys[1] and len(keys[0]) == 3
+
+
+@pytest.mark.parametrize("name", ["fig2", "fig4"])
+def test_more_seeds_take_more_minutes_and_leave_the_runs_that_are_there(name: str, start: Path) -> None:
+    minutes = 0.9 * max(makespan(ordered(plan(Scale(start)).values()), processes=CORES) for plan in plans(name))
+    three, five = (fitted(Scale(start, seeds=seeds), plans(name), minutes=minutes) for seeds in (3, 5))
+    assert three.share == five.share < 1 and five.seeds == 5
+    runs = [ordered(POST[name].plan(scale).values()) for scale in (three, five)]
+    assert {one.key for one in runs[0]} < {one.key for one in runs[1]}
+    assert makespan(runs[1], processes=CORES) > makespan(runs[0], processes=CORES) <= minutes
 
 
 def test_fine_tuning_is_the_same_at_every_share(start: Path) -> None:
@@ -78,13 +88,13 @@ def test_a_share_shortens_runs_and_the_fading_of_rewards_with_them(start: Path) 
 
 
 @pytest.mark.parametrize("share", [1.0, 0.7, 0.33])
-def test_a_shorter_toggle_has_shorter_phases_and_ends_with_a_whole_turn(start: Path, share: float) -> None:
+def test_a_shorter_toggle_has_shorter_phases_and_ends_with_a_brief_one(start: Path, share: float) -> None:
     plan = fig5.plan(Scale(start, seeds=1, share=share))
     with_it, without = (plan[f"run {arm}", 0].work for arm in (fig5.WITH, fig5.WITHOUT))
     assert isinstance(with_it, RlRun) and isinstance(without, RlRun) and with_it.toggle is not None
     assert with_it.toggle.every == round(share * recipe_of_toggle().every) and without.steps == with_it.steps
-    assert with_it.steps % (2 * with_it.toggle.every) == 0
-    assert with_it.kept_step == with_it.steps - with_it.toggle.every
+    assert with_it.steps % (2 * with_it.toggle.every) == with_it.toggle.every
+    assert with_it.unconstrained_step == without.unconstrained_step == with_it.steps - with_it.toggle.every
 
 
 def recipe_of_toggle():

@@ -1,6 +1,7 @@
 """What orchestrators are asked: the same tasks alone and as a swarm, all of which the registry can make."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -17,10 +18,12 @@ from manyeyes.recipes.reproduce.post_swarm import (
     reading_temperature,
     steps_alone,
     tables_of,
+    taught_alone,
     temperatures,
     without_sub_agents,
 )
 from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.run import Run
 from manyeyes.swarm import parl_environment, swarm_bench
 from manyeyes.swarm.parl_environment import plan_of
 
@@ -78,6 +81,24 @@ def test_an_agent_that_never_errs_takes_a_search_its_pages_and_a_put_for_each_ro
     plans = [plan_of(task) for task in work.tasks(REGISTRY)["wide"]]
     expected = sum(1 + len(plan.rows) * (plan.reads + 2) for plan in plans) / 6
     assert steps_alone(work) == {"wide": pytest.approx(expected)}
+
+
+def test_pages_of_wild_search_are_counted_row_by_row(run: RlRun) -> None:
+    [wild] = asked(run, ("wild",), mode="alone", count=8)
+    work = Measuring("m", (wild,))
+    plans = [plan_of(task) for task in work.tasks(REGISTRY)["wild"]]
+    own = [
+        sum(re.match(rf"{key}\b", page.text) is not None for page in plan.pages) for plan in plans for key in plan.rows
+    ]
+    expected = sum(own) + sum(2 * len(plan.rows) + 1 for plan in plans)
+    assert steps_alone(work) == {"wild": pytest.approx(expected / 8)} and expected > sum(p.steps_alone for p in plans)
+
+
+def test_what_an_agent_alone_was_taught_is_said_of_its_fine_tuning() -> None:
+    tuning = recipe("tiny.sft")
+    assert isinstance(tuning, Run) and "wide up to 12 rows" in taught_alone(tuning)
+    without = dataclasses.replace(tuning, stages=tuning.stages[:1])
+    assert taught_alone(without) == "tiny.sft shows no agent that does a whole task alone"
 
 
 def test_a_run_without_orchestrators_is_refused(run: RlRun) -> None:

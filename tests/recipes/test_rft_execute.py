@@ -9,6 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from manyeyes.agent.environment import Environment
+from manyeyes.agent.judge import JudgeFailed, Rewards
+from manyeyes.agent.registry import Found, Registry
+from manyeyes.agent.rollouts.config import RolloutConfig
+from manyeyes.agent.toolset import Together
 from manyeyes.core.errors import ConfigError, DataError
 from manyeyes.core.sample import Sample
 from manyeyes.core.tokenizer import Tokenizer
@@ -16,9 +21,9 @@ from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.data.source import RecordError
 from manyeyes.model.checkpoint import load_model
 from manyeyes.model.config import tiny
-from manyeyes.recipes import recipe
+from manyeyes.recipes import recipe, rft_attempts
 from manyeyes.recipes.kept_source import kept_sources
-from manyeyes.recipes.rft_attempts import BEFORE
+from manyeyes.recipes.rft_attempts import ATTEMPTS, BEFORE
 from manyeyes.recipes.rft_checks import check_rft
 from manyeyes.recipes.rft_examples import KEPT
 from manyeyes.recipes.rft_execute import execute_rft
@@ -29,7 +34,7 @@ from manyeyes.recipes.sources import SOURCES
 from manyeyes.rl.rft import RftRules
 from manyeyes.train.stages import LoopConfig
 
-from .post_worlds import PLACE, REGISTRY, checkpoint_of_little, folder_of, little_run, plain_rows
+from .post_worlds import PLACE, REGISTRY, checkpoint_of_little, folder_of, little_run, plain_rows, sums
 
 CPU = torch.device("cpu")
 
@@ -114,6 +119,46 @@ def test_nothing_is_measured_or_attempted_twice(start: Path, tmp_path: Path, mon
     assert measured == [0, 3]
     with TrajectoryStore(tmp_path / "run" / "trajectories", mode="read") as store:
         assert len(store) == 16
+
+
+def test_more_tasks_than_may_be_open_at_once_are_all_attempted(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = RolloutConfig
+    monkeypatch.setattr(rft_attempts, "RolloutConfig", lambda **given: made(**given, most_open=5))
+    assert executed(rft(start, measured=()), tmp_path / "run")
+    told = json.loads((tmp_path / "run" / ATTEMPTS).read_text())
+    assert (told["tasks"], told["attempts"], told["failed"]) == (4, 16, 0)
+
+
+def test_attempts_that_failed_are_made_again_when_the_run_goes_on(start: Path, tmp_path: Path) -> None:
+    """The judge of one task is gone at first; the other tasks' attempts stand."""
+    gone = [True]
+
+    async def judged(case: Any) -> float:
+        if gone[0] and case.task.id == "sum/0/0":
+            raise JudgeFailed("gone")
+        return float(len(case.outcome.text) % 2)
+
+    def shaky() -> Environment:
+        return Environment(lambda ctx: Together(), judge=Rewards(odd=judged), name="sums")
+
+    registry = Registry({"environments": {"sums": shaky}, "task_sources": {"sums": sums}}, installed=Found(()))
+    run = rft(start, places=(dataclasses.replace(PLACE, tasks={"size": 4}),), measured=())
+    counts: list[int] = []
+
+    def dies(line: str) -> None:
+        if "are examples" in line:
+            counts.append(json.loads((tmp_path / "run" / ATTEMPTS).read_text())["failed"])
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with folder_of(tmp_path / "run", run.to_json()) as folder, pytest.raises(KeyboardInterrupt):
+            execute_rft(run, folder, device=CPU, registry=registry, announce=dies)
+        gone[0] = False
+    assert counts == [4, 0]
+    with TrajectoryStore(tmp_path / "run" / "trajectories", mode="read") as store:
+        assert len(store) == 16 and "failed" not in {one.stop for one in store.find()}
 
 
 def test_another_measurement_is_made_again(start: Path, tmp_path: Path) -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from manyeyes.agent.environment import Environment
+from manyeyes.agent.judge import Rewards
 from manyeyes.agent.registry import Found, Registry
+from manyeyes.agent.toolset import Together
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.model.checkpoint import load_model
@@ -20,7 +23,17 @@ from manyeyes.recipes.rl_run import RlRun
 from manyeyes.rl.curriculum import CurriculumRule
 from manyeyes.rl.toggle import ToggleRule
 
-from .post_worlds import ASKS, PLACE, REGISTRY, checkpoint_of_little, folder_of, little_run, plain_rows
+from .post_worlds import (
+    ASKS,
+    PLACE,
+    REGISTRY,
+    checkpoint_of_little,
+    folder_of,
+    little_run,
+    plain_rows,
+    said_anything,
+    sums,
+)
 
 CPU = torch.device("cpu")
 
@@ -80,7 +93,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights_and_rows(start: Path,
     """Few tasks, so that they come again: the curriculum passes some over, and Toggle knows budgets."""
     place = replace(PLACE, tasks={"size": 3}, answer_tokens=6)
     run = little_run(
-        start, places=(place,), steps=6, curriculum=CurriculumRule(patience=1, rest=1),
+        start, places=(place,), steps=7, curriculum=CurriculumRule(patience=1, rest=1),
         toggle=ToggleRule(every=1, threshold=0.1), ptx=PtxSpec({"small_talk": 1.0}, rows=1),
     )  # fmt: skip
     assert executed(run, tmp_path / "whole")
@@ -96,17 +109,59 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights_and_rows(start: Path,
     assert rows[-1]["skipped"] > 0 and sum(row["tally"].get("toggle/enforced", 0) for row in rows) > 0
 
 
-def test_toggle_leaves_the_brief_model_and_measures_the_end_of_both_phases(start: Path, tmp_path: Path) -> None:
-    run = little_run(start, steps=4, toggle=ToggleRule(every=1), evaluate_every=0)
+def test_toggle_leaves_both_models_and_measures_the_end_of_both_phases(start: Path, tmp_path: Path) -> None:
+    run = little_run(start, steps=5, toggle=ToggleRule(every=1), evaluate_every=0)
     assert executed(run, tmp_path / "toggle")
     rows = plain_rows(folder_of(tmp_path / "toggle", {}), "evaluation")
     assert [(row["step"], row["final"], row["sums/questions"]) for row in rows] == [
-        (0, True, 4.0), (3, True, 4.0), (4, True, 4.0)
+        (0, True, 4.0), (4, True, 4.0), (5, True, 4.0)
     ]  # fmt: skip
-    brief, last = weights_of(tmp_path / "toggle"), weights_of(tmp_path / "toggle", UNCONSTRAINED)
-    assert any(not torch.equal(brief[name], last[name]) for name in brief)
+    brief, free = weights_of(tmp_path / "toggle"), weights_of(tmp_path / "toggle", UNCONSTRAINED)
+    assert any(not torch.equal(brief[name], free[name]) for name in brief)
     store = TrajectoryStore(tmp_path / "toggle" / MEASURED, mode="read")
-    assert {store.summary(name).last_version for name in store.names()} == {0, 3, 4}
+    assert {store.summary(name).last_version for name in store.names()} == {0, 4, 5}
+
+
+def test_steps_that_teach_nothing_do_not_move_the_phases(start: Path, tmp_path: Path) -> None:
+    """No step is an update, and yet each phase ends where it is said to."""
+    dull = replace(PLACE, world={"lenient": False})
+    run = little_run(start, places=(dull,), measured=(), steps=6, toggle=ToggleRule(every=2))
+    assert executed(run, tmp_path / "run")
+    rows = plain_rows(folder_of(tmp_path / "run", {}), "rl")
+    assert [row["updated"] for row in rows] == [False] * 6
+    assert [row["toggle/phase"] for row in rows] == [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]
+
+
+def test_a_model_that_is_there_already_is_replaced(start: Path, tmp_path: Path) -> None:
+    """A life that died behind its export and before it said that it was finished."""
+    run = little_run(start, measured=(), steps=3, toggle=ToggleRule(every=1))
+    assert executed(run, tmp_path / "run")
+    before = weights_of(tmp_path / "run")
+    folder = folder_of(tmp_path / "run", {})
+    log = folder.path / "metrics.jsonl"
+    log.write_text("".join(line for line in log.read_text().splitlines(True) if '"finished"' not in line))
+    assert executed(run, tmp_path / "run")
+    after = weights_of(tmp_path / "run")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+class NoSandbox(Environment):
+    """Needs what is not there."""
+
+    async def ready(self) -> None:
+        raise ConfigError("no sandbox works here; to mend it: install bubblewrap")
+
+
+def test_what_an_environment_needs_is_tried_before_the_first_attempt(start: Path, tmp_path: Path) -> None:
+    def needy() -> Environment:
+        return NoSandbox(lambda ctx: Together(), judge=Rewards(odd=said_anything), name="sums")
+
+    registry = Registry({"environments": {"sums": needy}, "task_sources": {"sums": sums}}, installed=Found(()))
+    run = little_run(start)
+    with folder_of(tmp_path / "run", run.to_json()) as folder:
+        with pytest.raises(ConfigError, match="install bubblewrap"):
+            execute_rl(run, folder, device=CPU, registry=registry)
+        assert not (folder.path / MEASURED).exists() and not folder.metrics("start")
 
 
 def test_sub_agents_change_with_the_steps_and_a_resumed_run_has_the_same_ones(start: Path, tmp_path: Path) -> None:

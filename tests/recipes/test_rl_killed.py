@@ -79,5 +79,5 @@ def test_an_asynchronous_run_that_was_killed_goes_on_and_counts_every_group_once
     assert [row["step"] for row in rows(tmp_path / "killed", "rl")] == list(range(1, 13))
     draws = [group.partition(".")[0] for group in groups(tmp_path / "killed")]
     assert len(draws) == len(set(draws)) >= 12
-    assert [row["step"] for row in rows(tmp_path / "killed", "evaluation")] == [0, 2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows(tmp_path / "killed", "evaluation")] == [0, 2, 4, 6, 8, 10, 12, 14]
     assert rows(tmp_path / "killed", "finished")

@@ -7,17 +7,20 @@ from typing import Any
 
 import pytest
 
-from manyeyes.agent.chat_model import Reply
+from manyeyes.agent.chat_model import ModelError, Reply
 from manyeyes.agent.fakes import Scripted
 from manyeyes.agent.registry import Found, Registry
+from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.group import Group, GroupRequest
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
-from manyeyes.core.errors import ConfigError
+from manyeyes.core.errors import ConfigError, ManyeyesError
 from manyeyes.core.messages import assistant
 from manyeyes.core.trajectory import AgentSpan, Event, Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
-from manyeyes.recipes.rl_measure import MEASURED, RlMeasure, figures_of
+from manyeyes.recipes import rl_measure
+from manyeyes.recipes.asked_groups import EndedAttempts
+from manyeyes.recipes.rl_measure import LACKING, MEASURED, RlMeasure, figures_of
 from manyeyes.recipes.rl_parts import Measured
 from manyeyes.recipes.rl_places import Places
 from manyeyes.recipes.rl_run import RlRun
@@ -111,3 +114,61 @@ def test_attempts_stand_again_only_for_the_same_weights_place_and_temperature(tm
     assert len(measured(warmer, tmp_path / "run", weights=lambda: "a")[0].temperatures) == 4
     longer = replace(run, measured=(Measured(replace(PLACE, answer_tokens=5), count=4, quick=2),))
     assert len(measured(longer, tmp_path / "run", weights=lambda: "a")[0].temperatures) == 4
+
+
+class Flaky(Heard):
+    """As long as it is ill, it fails questions about numbers that are 1, and then every so many."""
+
+    def __init__(self, every: int = 2) -> None:
+        super().__init__()
+        self.every, self.ill = every, True
+
+    async def complete(self, messages: Any, tools: Any = (), **given: Any) -> Reply:
+        if self.ill and (int(messages[-1].text.removesuffix("?")) + 1) % self.every == 0:
+            raise ModelError("gone", kind="endpoint")
+        return await super().complete(messages, tools, **given)
+
+
+def ask_twice(run: RlRun, path: Path, chats: list[Flaky]) -> list[str]:
+    told: list[str] = []
+    for number, chat in enumerate(chats):
+        with folder_of(path, run.to_json()) as folder, TrajectoryStore(path / MEASURED, mode="append") as store:
+            ask = RlMeasure(run, Places(run, FEW), {"live": chat}, folder, announce=told.append, store=store)
+            asyncio.run(ask(0) if number == 0 else ask.again(0))
+    return told
+
+
+def test_what_failed_is_said_and_asked_again_when_the_run_goes_on(tmp_path: Path) -> None:
+    run = little_run(tmp_path, measured=(Measured(PLACE, count=3, quick=3),))
+    ill, well, later = Flaky(), Flaky(), Flaky()
+    well.ill = later.ill = False
+    told = ask_twice(run, tmp_path / "run", [ill, well, later])
+    folder = folder_of(tmp_path / "run", {})
+    assert any("1 attempts failed and are not in the means; the first: few/1" in line for line in told)
+    assert [row["sums/failed"] for row in plain_rows(folder, "evaluation")] == [1.0, 0.0]
+    assert [row["attempts"] for row in plain_rows(folder, LACKING)] == [1, 0]
+    assert len(well.temperatures) == 1 and not later.temperatures  # only what failed, and only once
+    with TrajectoryStore(tmp_path / "run" / MEASURED, mode="read") as store:
+        assert {one.stop for one in store.find()} == {"done"}
+
+
+def test_an_attempt_that_failed_in_an_earlier_version_does_not_stand_for_an_answer(tmp_path: Path) -> None:
+    with TrajectoryStore(tmp_path) as kept:
+        for name, stop in (("a/0/0", "failed"), ("a/0/1", "done")):
+            kept.append(Trajectory(name, "a", stop=stop))
+        store = EndedAttempts(kept)
+        assert "a/0/1" in store and "a/0/0" not in store and "a/0/2" not in store
+
+
+def test_where_too_many_fail_nothing_is_said_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place whose tools are gone: no row, no means over the few that needed none."""
+    run, chat = little_run(tmp_path, measured=(Measured(PLACE, count=3, quick=3),)), Flaky(every=1)
+    quick = RolloutConfig(
+        most_running=1, breaker=1, breaker_trips=1, breaker_seconds=0.01, infra_retries=0, model_tries=0
+    )
+    monkeypatch.setattr(rl_measure, "RolloutConfig", lambda **given: quick)
+    with folder_of(tmp_path / "run", run.to_json()) as folder:
+        ask = RlMeasure(run, Places(run, FEW), {"live": chat}, folder)
+        with pytest.raises(ManyeyesError, match="too many attempts in a row failed"):
+            asyncio.run(ask(0))
+        assert not folder.metrics("evaluation")

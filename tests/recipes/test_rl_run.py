@@ -63,6 +63,7 @@ def test_any_field_is_set_from_the_command_line() -> None:
         ({"evaluate_every": -1}, "evaluate_every must be at least 0"),
         ({"checkpoint_every": 0}, "checkpoint_every must be at least 1"),
         ({"gradient_norm": 0.0}, "gradient_norm above 0"),
+        ({"domains": {"reasoning": 0.0}}, "weights of domains must be above 0, got {'reasoning': 0.0}"),
         ({"frozen": (Frozen(3, "a"), Frozen(1, "b"))}, "in the order of their steps"),
     ],
 )
@@ -76,7 +77,15 @@ def test_what_cannot_be_is_refused(fields: dict, words: str) -> None:
     [
         ({"context": 128}, "does not fit a row of 64"),
         ({"quorum": 4}, "quorum is between 1 and attempts=3"),
-        ({"toggle": ToggleRule(every=2)}, "steps is a multiple of 4, got 3"),
+        ({"toggle": ToggleRule(every=2)}, "steps is an odd multiple of 2, got 3; set steps=2"),
+        ({"toggle": ToggleRule(every=1), "steps": 4}, "begins and ends with a brief phase"),
+        ({"cache_tokens": 63}, "must hold a conversation of 64 tokens"),
+        ({"objective_options": {"taus": 1}}, "the objective eq1 has no taus"),
+        ({"places": (dataclasses.replace(PLACE, tasks={"sed": 1}),)}, "place sums: .*sed"),
+        ({"places": (dataclasses.replace(PLACE, tasks={"size": -3}),)}, "place sums: .*at least one task, got -3"),
+        ({"places": (dataclasses.replace(PLACE, tasks={"epochs": 0}),)}, "has no task"),
+        ({"measured": (Measured(dataclasses.replace(PLACE, tasks={"sed": 1})),)}, "place sums: .*sed"),
+        ({"places": (dataclasses.replace(PLACE, world={"lenint": True}),)}, "place sums: .*lenint"),
         ({"frozen": (Frozen(3, "a"),)}, "never answers in 3 steps"),
         ({"frozen": (Frozen(0, "a"),), "frozen_model": "b"}, "two first ones"),
         ({"engine": "http://here"}, "engine and engine_weights go together"),
@@ -95,17 +104,26 @@ def test_what_does_not_fit_is_said_before_anything_is_made(fields: dict, words: 
 def test_every_recipe_fits_together() -> None:
     for run in map(recipe, NAMED):
         if isinstance(run, RlRun):
-            check_rl(run)
+            check_rl(run, tasks=False)
 
 
-def test_the_model_of_a_run_with_toggle_is_that_of_the_last_brief_phase() -> None:
+@pytest.mark.parametrize("name", ["tiny.toggle", "small.toggle", "k25.toggle"])
+def test_a_run_with_toggle_begins_and_ends_brief(name: str) -> None:
+    """So that its model and that of a run without Toggle are of the same step, at the same rate of learning."""
+    run = recipe(name)
+    assert isinstance(run, RlRun) and run.toggle is not None
+    phases = [run.toggle.phase(step) for step in range(run.steps)]
+    assert phases[0] == phases[-1] == 0 and phases[run.unconstrained_step - 1] == 1
+    assert set(phases[run.unconstrained_step :]) == {0}
+    without = dataclasses.replace(run, toggle=None)
+    assert without.unconstrained_step == 0 and not without.is_final(run.unconstrained_step)
+
+
+def test_held_out_tasks_are_asked_at_the_end_of_each_phase() -> None:
     run = recipe("tiny.toggle")
     assert isinstance(run, RlRun) and run.toggle is not None
-    assert (run.steps, run.kept_step) == (30, 25) and run.toggle.phase(24) == 0 and run.toggle.phase(29) == 1
-    assert [step for step in range(31) if run.is_final(step)] == [0, 25, 30]
-    assert all(run.is_due(step) for step in range(0, 31, run.toggle.every))
-    without = dataclasses.replace(run, toggle=None)
-    assert without.kept_step == 30
+    assert [step for step in range(run.steps + 1) if run.is_final(step)] == [0, 30, 35]
+    assert all(run.is_due(step) for step in range(0, run.steps + 1, run.toggle.every))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.34, 0.5, 1.0])
@@ -114,10 +132,10 @@ def test_a_shortened_run_scales_whatever_is_counted_in_steps(name: str, share: f
     run = recipe(name)
     assert isinstance(run, RlRun)
     short = run.shortened(share)
-    check_rl(short)
+    check_rl(short, tasks=False)
     assert 1 <= short.steps <= max(run.steps, 2) and short.is_due(short.steps)
     if run.toggle is not None and short.toggle is not None:
-        assert short.steps % (2 * short.toggle.every) == 0
+        assert short.steps // short.toggle.every % 2 == 1
         if run.toggle.every * share >= 1:
             assert short.steps / short.toggle.every == pytest.approx(run.steps / run.toggle.every, rel=0.4)
     if run.parl is not None and short.parl is not None:
@@ -131,16 +149,47 @@ def drawn(run: RlRun) -> list[str]:
     return [one.task.id for _ in range(20) if (one := domains.draw(step=0)) is not None]
 
 
-def test_tasks_of_training_depend_on_the_seed_and_not_on_the_name_of_the_run() -> None:
-    """So that two arms of an experiment meet the same tasks in the same order."""
+def test_arms_of_one_recipe_meet_the_same_tasks_and_another_recipe_meets_others() -> None:
     run = little_run(Path("start"), places=(PLACE, LOOKS))
-    other = dataclasses.replace(run, name="other", toggle=ToggleRule(every=1), steps=4)
-    assert drawn(run) == drawn(other) != drawn(dataclasses.replace(run, seed=1))
+    arm = dataclasses.replace(run, toggle=ToggleRule(every=1), steps=5)
+    assert drawn(run) == drawn(arm) != drawn(dataclasses.replace(run, seed=1))
+    assert drawn(run) != drawn(dataclasses.replace(run, name="other"))
+
+
+def test_no_recipe_learns_again_what_one_before_it_has_learned() -> None:
+    """The same kinds of pictures in visual RL, rejection sampling and joint RL; held-out ones are the same for all."""
+    runs = [recipe(name) for name in ("tiny.vision_rl", "tiny.rft", "tiny.joint_rl")]
+    rl = [run.as_rl() if isinstance(run, RftRun) else run for run in runs if isinstance(run, RlRun | RftRun)]
+    learned, held_out = [set[str]() for _ in rl], [set[str]() for _ in rl]
+    for number, run in enumerate(rl):
+        places, spec = Places(run), next(one for one in run.places if one.name == "measure_gauge")
+        measured = next(one for one in run.measured if one.name == "measure_gauge")
+        for source, into in ((places.source(spec, "train"), learned), (places.held_out(measured), held_out)):
+            into[number] = {task.id for _ in range(32) if (task := source.next()) is not None}
+    assert all(len(one) == 32 for one in (*learned, *held_out))
+    assert not (learned[0] & learned[1] or learned[0] & learned[2] or learned[1] & learned[2])
+    assert held_out[0] == held_out[1] == held_out[2]
+
+
+def test_a_shortened_run_keeps_its_sub_agents_in_order() -> None:
+    many = (Frozen(0, "a"), Frozen(2, "b"), Frozen(40, "c"), Frozen(50, "d"))
+    run = little_run(Path("start"), steps=60, frozen=many)
+    short = run.shortened(0.1)
+    assert [(one.from_step, one.model) for one in short.frozen] == [(0, "a"), (1, "b"), (4, "c"), (5, "d")]
+    check_rl(short, REGISTRY)
+    named = dataclasses.replace(run, frozen_model="z", frozen=many[1:]).shortened(0.1)
+    check_rl(named, REGISTRY)
+    assert [one.from_step for one in named.frozen] == [1, 4, 5] and named.frozen_at(0) == "z"
+    assert [one.model for one in run.shortened(0.03).frozen] == ["a", "b"]
+    assert run.shortened(1.0) == run
 
 
 def test_places_and_measurements_have_limits() -> None:
     with pytest.raises(ConfigError, match="without '/'"):
         PlaceSpec("a/b", "reasoning", "sums")
+    for own in ("seed", "split"):
+        with pytest.raises(ConfigError, match=f"{own} of its tasks is the run's to give"):
+            dataclasses.replace(PLACE, tasks={own: 1})
     with pytest.raises(ConfigError, match="quick between 1 and count"):
         Measured(PLACE, count=2, quick=3)
     with pytest.raises(ConfigError, match="temperature of 0 or more"):

@@ -16,7 +16,7 @@ def finished(folder: Path, **fields) -> Path:
     """A run's folder with its configuration and an empty model; the model that it began from beside it."""
     begun = folder / "start"
     begun.mkdir(parents=True)
-    run = replace(tiny_parl(), **({"start_model": str(begun)} | fields))
+    run = replace(tiny_parl(), **({"start_model": str(begun), "frozen_model": ""} | fields))
     made = RunFolder.create(folder / "run", run.to_json())
     (made.path / "model").mkdir()
     return made.path / "model"

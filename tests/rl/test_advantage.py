@@ -39,6 +39,13 @@ def test_scaled_by_the_standard_deviation_of_the_group(rewards: list[float]) -> 
 
 def test_without_a_baseline_the_reward_itself() -> None:
     assert advantages_of([1.0, 0.25], AdvantageRule("none")).values == [1.0, 0.25]
+    with pytest.raises(ConfigError, match="baseline"):
+        AdvantageRule("none", scale="std")
+
+
+@pytest.mark.parametrize("rewards, kind", [([1.0, 1.0], "told"), ([1.0], "told"), ([0.0, 0.0], "equal")])
+def test_without_a_baseline_equal_rewards_say_which_way_unless_they_are_0(rewards: list[float], kind: str) -> None:
+    assert advantages_of(rewards, AdvantageRule("none", quorum=1)).kind == kind
 
 
 @given(rewards=ANYTHING, order=st.randoms(use_true_random=False), baseline=st.sampled_from(["mean", "leave_one_out"]))

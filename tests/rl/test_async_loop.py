@@ -31,6 +31,14 @@ def finished(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(work, 120))
 
 
+def one_place_draw(number: int) -> str:
+    """The task that is drawn so late."""
+    domains = one_place()
+    drawn = [domains.draw(step=0) for _ in range(number + 1)][-1]
+    assert drawn is not None
+    return drawn.task.id
+
+
 def learned(run: RlLoop) -> list[str]:
     return [group for row in rows(run) for group in row["groups"]]
 
@@ -197,6 +205,23 @@ def test_what_newer_weights_said_in_a_life_before_is_not_taken_for_this_one(poli
         store.append(one)
         assert finished(async_loop(run))
     assert ("0.1" in learned(run)) == (policy == "live") and len(learned(run)) == 3
+
+
+def test_what_a_life_that_is_over_said_stays_lost_when_later_ones_reach_its_step(tmp_path: Path) -> None:
+    """The second life makes a checkpoint behind the step of those weights, and the third goes on from there."""
+    said = np.array([1, 7, 8], np.int32), 2, np.array([-0.5], np.float32), np.array([1], np.int32)
+    with TrajectoryStore(tmp_path / "trajectories") as store:
+        for number in (6, 9):  # drawn after one step or more, and after three or more: the third life draws the last
+            task = one_place_draw(number)
+            one = Trajectory(f"{task}/{number}/1", task, agents=[AgentSpan()], stop="done", reward=1.0)
+            one.add(Node(*said))
+            store.append(one)
+        second = make_run(tmp_path, domains=one_place(), steps=5, store=store, max_staleness=0, checkpoint_every=1)
+        assert not finished(async_loop(second, stop=lambda: second.step >= 3))
+        third = make_run(tmp_path, domains=one_place(), steps=5, store=store, max_staleness=0, checkpoint_every=1)
+        assert third.resume() and third.step == 3
+        assert finished(async_loop(third))
+    assert {"6.1", "9.1"} <= set(learned(third)) and not {"6", "9"} & set(learned(third))
 
 
 @pytest.mark.parametrize("end", ["no", "stopped"])

@@ -59,9 +59,9 @@ def test_what_rests_is_passed_over_but_never_for_ever() -> None:
     curriculum = Curriculum(CurriculumRule(patience=1, rest=10, most_skips=50))
     domains = Domains([Domain("reasoning", (place("text", size=4),))], seed=1, curriculum=curriculum)
     for n in range(3):
-        curriculum.observe(f"text/{n}", [0.0, 0.0], step=0)
+        curriculum.observe(f"text/{n}", [0.0, 0.0], [False, False], step=0)
     assert {one.task.id for one in drawn(domains, 12, step=1)} == {"text/3"} and domains.skipped >= 30
-    curriculum.observe("text/3", [1.0, 1.0], step=1)
+    curriculum.observe("text/3", [1.0, 1.0], [True, True], step=1)
     assert len(drawn(domains, 3, step=2)) == 3  # where everything rests, something comes all the same
 
 

@@ -155,6 +155,13 @@ def test_a_batch_in_which_no_rewards_differ_teaches_nothing() -> None:
     assert [stepped(one, least_told=least).updated for one, least in cases] == [False, True, True, False]
 
 
+def test_without_a_baseline_equal_rewards_teach_unless_they_are_0() -> None:
+    rules = dataclasses.replace(RULES, advantage=AdvantageRule("none", quorum=1), drop_equal=True)
+    found = made([group([1.0], id="a"), group([1.0, 1.0], id="b"), group([0.0, 0.0], id="c")], rules)
+    assert found.count.told == 2 and stepped(found).updated
+    assert set(advantages(found)) == {"sum/a/0", "sum/b/0", "sum/b/1"}
+
+
 @given(order=st.permutations(range(5)))
 def test_the_order_of_delivery_does_not_matter(order: list[int]) -> None:
     groups = [group([1.0, 0.0, n / 5], id=str(n), task=f"t{n % 2}", lengths=[3, 9 + n, 5]) for n in range(5)]
@@ -200,6 +207,21 @@ def test_what_an_attempt_is_worth_may_depend_on_the_update() -> None:
     assert advantages(second) == {"sum/0/0": 0.375, "sum/0/4": -0.375} and second.tally["attempts/unjudged"] == 2
     gated = made([one], step=4, reward_of=annealed, toggle=Toggle(ToggleRule(correct=0.2, percentile=0)))
     assert gated.figures["reward"] == 0.625 and gated.tally["toggle/enforced"] == 1
+
+
+def test_budgets_are_of_answers_that_the_judge_calls_right() -> None:
+    one = group([0.95, 0.97], lengths=[6, 16])
+    one.trajectories[0].rewards, one.trajectories[1].rewards = {"right": 1.0}, {"right": 0.0}
+    toggle = Toggle()
+    made([one], toggle=toggle)
+    assert toggle.budget("sum") == 10.0
+
+
+def test_phases_of_toggle_count_steps_of_the_run_and_not_updates() -> None:
+    """A step that taught nothing goes on with the phase all the same."""
+    toggle = Toggle(ToggleRule(every=2))
+    phases = [made([group([1.0, 0.0])], step=0, iteration=n, toggle=toggle).figures["toggle/phase"] for n in range(5)]
+    assert phases == [0.0, 0.0, 1.0, 1.0, 0.0]
 
 
 def test_two_groups_of_one_task_share_an_estimate() -> None:

@@ -50,6 +50,14 @@ def test_lengths_of_right_and_wrong_answers_and_what_their_turns_are_like() -> N
     assert (found["cut"], found["malformed"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
 
 
+def test_lengths_of_right_answers_are_those_that_the_judge_calls_right() -> None:
+    groups = [group("0", [0.95, 0.9])]
+    near, wrong = groups[0].trajectories
+    near.rewards, wrong.rewards = {"right": 1.0}, {"right": 0.0}
+    found = rollout_figures(groups, {"0": "perception/measure_gauge"}, right=1.0, version=3)
+    assert (found["success"], found["length_right"], found["length_wrong"]) == (0.5, 1.0, 1.0)
+
+
 @pytest.mark.parametrize("groups", [[], [group("0", [])]])
 def test_nothing_has_no_figures(groups: list[Group]) -> None:
     assert rollout_figures(groups, {"0": "coding/text"}, right=1.0, version=0) == {}

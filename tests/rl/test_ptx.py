@@ -10,7 +10,7 @@ from manyeyes.model.multimodal import K25
 from manyeyes.rl.ptx import learn_ptx
 from manyeyes.train.objectives import Learned, learn_language
 
-from ..train.small_system import CPU, batch, system
+from ..train.small_system import CPU, alike, batch, system
 from .rollout_samples import gradients
 from .rollout_samples import one_thread as one_thread
 
@@ -31,6 +31,15 @@ def test_it_is_the_language_loss_times_its_weight(micro_rows: int) -> None:
     assert mine.expert_counts_LE is not None and mine.expert_counts_LE.equal(found.expert_counts_LE)
     for name, gradient in gradients(model).items():
         torch.testing.assert_close(gradient, 0.25 * expected[name], atol=1e-6, rtol=1e-4, msg=name)
+
+
+def test_shared_beginnings_are_whole_samples_but_for_rounding() -> None:
+    model = system(aux_loss_alpha=0.0).main
+    rules = {"weight": 0.5, "micro_rows": 2, "clip_threshold": math.inf, "device": CPU}
+    expected, wanted = learn_ptx(model, alike(whole=True), **rules).parts["ptx"], gradients(model)
+    assert learn_ptx(model, alike(whole=False), **rules).parts["ptx"] == pytest.approx(expected, rel=1e-5)
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(gradient, wanted[name], atol=1e-6, rtol=1e-4, msg=name)
 
 
 def test_it_adds_to_what_is_there() -> None:

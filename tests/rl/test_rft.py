@@ -85,6 +85,17 @@ def test_a_store_gives_the_right_ones_and_counts_all(tmp_path: Path) -> None:
     assert (kept.attempts, kept.right, kept.tokens) == (8, 4, 10)
 
 
+def test_a_right_answer_need_not_earn_the_whole_reward(tmp_path: Path) -> None:
+    """A gauge read as near as measuring comes earns 0.95; a word of which a letter is wrong earns nearly as much."""
+    near = dataclasses.replace(answer("a/0/0", [5], 0.95), rewards={"near": 0.9, "right": 1.0})
+    wrong = dataclasses.replace(answer("a/0/1", [6], 0.97), rewards={"near": 0.97, "right": 0.0})
+    with TrajectoryStore(tmp_path) as store:
+        store.append(near)
+        store.append(wrong)
+        kept = kept_of_store(store, RftRules())
+    assert kept.names == ["a/0/0"] and kept.tally["wrong"] == 1 and kept.right == 1
+
+
 @pytest.mark.parametrize("settings", [{"per_task": 0}, {"least_reward": math.nan}, {"longest": 0}])
 def test_rules_out_of_range_are_refused(settings: dict) -> None:
     with pytest.raises(ConfigError, match="RFT"):

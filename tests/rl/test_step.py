@@ -23,6 +23,7 @@ from manyeyes.rl.learned_tokens import LearnedTokens
 from manyeyes.rl.objective import Eq1, Loss, Objective
 from manyeyes.rl.step import RlStep, StepRules, rl_step, update
 from manyeyes.rl.token_count import TokenCount
+from manyeyes.train import in_order
 
 from ..train.small_system import CPU, batch, system
 from .rollout_samples import SOURCE, one_a_row, rollout_samples, tight
@@ -143,8 +144,6 @@ def test_a_gradient_that_is_not_finite_steps_nothing() -> None:
 def test_rules_out_of_range_are_refused(settings: dict) -> None:
     with pytest.raises(ManyeyesError, match="micro_rows"):
         StepRules(**settings)
-    with pytest.raises(ManyeyesError, match="side_by_side"):
-        StepRules(side_by_side=0)
 
 
 def test_a_rank_without_a_batch_is_told_so_before_others_wait_for_it() -> None:
@@ -153,10 +152,13 @@ def test_a_rank_without_a_batch_is_told_so_before_others_wait_for_it() -> None:
         step(model, optimizer_of(model), None, count=TokenCount(tokens=9, told=1), reduce=lambda seen: None)
 
 
-@pytest.mark.parametrize(("bound", "threads_of_a_piece"), [(None, {1}), (2, {1}), (1, {2})])
-def test_a_bound_on_what_is_computed_side_by_side_holds(bound: int | None, threads_of_a_piece: set[int]) -> None:
-    """Several at once have one thread each; one after the other, each has all."""
+@pytest.mark.parametrize(("sets", "threads_of_a_piece"), [(9, {1}), (2, {1}), (1.9, {2})])
+def test_gradients_that_are_held_aside_are_bounded(
+    sets: float, threads_of_a_piece: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several pieces at once have one thread each; where two sets are too many they go one by one, with all threads."""
     model, seen = system().main, set[int]()
+    monkeypatch.setattr(in_order, "MOST_ASIDE", int(sets * 4 * sum(one.numel() for one in model.parameters())))
     plain = Eq1()
 
     def objective(tokens: LearnedTokens, count: TokenCount) -> Loss:
@@ -165,7 +167,7 @@ def test_a_bound_on_what_is_computed_side_by_side_holds(bound: int | None, threa
 
     try:
         torch.set_num_threads(2)
-        step(model, optimizer_of(model), one_a_row(rollout_samples(model)), StepRules(objective, side_by_side=bound))
+        step(model, optimizer_of(model), one_a_row(rollout_samples(model)), StepRules(objective))
     finally:
         torch.set_num_threads(1)
     assert seen == threads_of_a_piece

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from manyeyes.agent.chat_model import Sampling
+from manyeyes.agent.fakes import Scripted
 from manyeyes.core.errors import ConfigError
+from manyeyes.core.messages import assistant
 from manyeyes.swarm.parl_demo import Cast, Filled, ParlSession, run_parl_demo
 from manyeyes.swarm.parl_environment import Parl
 from manyeyes.swarm.parl_plan import plan_at
-from manyeyes.swarm.parl_scripts import parallel, worker
+from manyeyes.swarm.parl_scripts import parallel, serial, worker
 from manyeyes.swarm.session import Mode
 
 from .parl_play import Player, model
@@ -62,6 +65,25 @@ def test_a_cast_plays_orchestrators_and_workers_with_their_own_weights(tmp_path:
     assert [(one.who, one.f1, one.critical) for one in ran] == [
         ("alone", 0.0, 2), ("worker", 1.0, 49), ("swarm", 1.0, 7),
     ]  # fmt: skip
+
+
+class Warm(Scripted):
+    """Plays by a script, and knows at which temperatures it was asked."""
+
+    def __init__(self, make) -> None:
+        super().__init__(lambda messages: assistant())
+        self.make, self.heard = make, set()
+
+    async def complete(self, messages, tools=(), **settings):
+        self.heard.add(settings["sampling"].temperature)
+        return await model(self.make).complete(messages, tools, **settings)
+
+
+def test_who_reads_alone_is_as_calm_as_sub_agents(tmp_path: Path) -> None:
+    leads, works = Warm(serial), Warm(worker)
+    world = Parl(sampling=Sampling(0.9), sub_temperature=0.2)
+    asyncio.run(run_parl_demo(tmp_path, Cast(leads, works), tasks=1, world=world))
+    assert works.heard == {0.2} and leads.heard == {0.2, 0.9}
 
 
 def test_several_calls_in_an_answer_are_as_many_steps_and_beyond_the_budget_nothing_counts(tmp_path: Path) -> None:

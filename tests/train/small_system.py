@@ -14,8 +14,9 @@ from manyeyes.core.sample import Sample
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.loader import Loader
 from manyeyes.data.mixture import constant
-from manyeyes.data.packing import Batch, pack, stack
+from manyeyes.data.packing import Batch, pack, pack_all, stack
 from manyeyes.data.plan import Planner
+from manyeyes.data.shared_beginnings import pack_shared
 from manyeyes.model.coca import CocaConfig
 from manyeyes.model.config import ModelConfig, tiny
 from manyeyes.optim.config import MuonClipConfig
@@ -73,6 +74,22 @@ def batch(seed: int = 0, *, rows: int = 4, row_length: int = 40) -> Batch:
         samples = [sample(rng, int(rng.integers(4, 9)), pictures=int(rng.integers(0, 2))) for _ in range(1 + row % 3)]
         packs.append(pack(samples, row_length, pad_id=TOKENIZER.pad))
     return stack(packs)
+
+
+def alike(*, whole: bool) -> Batch:
+    """Two groups whose samples begin alike, one of them with a picture: each sample whole, or beginnings shared."""
+    rng, groups = np.random.default_rng(0), list[list[Sample]]()
+    for pictures in (0, 1):
+        prompt = sample(rng, 20, pictures=pictures)
+        answers = [rng.integers(0, 1700, 3).astype(np.int32) for _ in range(3)]
+        weights = np.append(np.zeros(prompt.length, np.float32), np.ones(3, np.float32))
+        groups.append([
+            Sample(np.append(prompt.ids, answer), weights, prompt.media, f"t/{pictures}/{number}#0")
+            for number, answer in enumerate(answers)
+        ])  # fmt: skip
+    if whole:
+        return stack(pack_all([one for group in groups for one in group], 96, pad_id=TOKENIZER.pad))
+    return stack(pack_shared(groups, 96, pad_id=TOKENIZER.pad, media_pad=TOKENIZER.media_pad))
 
 
 class RandomSource:

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from manyeyes.core.errors import DataError
 from manyeyes.data.packing import Batch, pack, stack
 from manyeyes.model.moonvit3d import MediaBatch
 from manyeyes.model.multimodal import K25
@@ -14,7 +15,7 @@ from manyeyes.train.batches import media_of
 from manyeyes.train.objectives import learn_language, learn_pairs
 from manyeyes.train.pairs import pairs_of
 
-from .small_system import CPU, TOKENIZER, RandomSource, batch, sample, system
+from .small_system import CPU, TOKENIZER, RandomSource, alike, batch, sample, system
 
 EXACT = -1e9
 """A clip threshold that every head could pass, so that every largest logit is exact."""
@@ -93,6 +94,27 @@ def test_micro_batches_side_by_side_are_one_after_the_other_bit_for_bit() -> Non
         assert learned.max_logit_LH is not None and learned.expert_counts_LE is not None
         assert learned.max_logit_LH.equal(first.max_logit_LH)  # pyright: ignore[reportArgumentType]
         assert learned.expert_counts_LE.equal(first.expert_counts_LE)  # pyright: ignore[reportArgumentType]
+
+
+def test_shared_beginnings_are_whole_samples_but_for_rounding() -> None:
+    model, apart, shared = system(aux_loss_alpha=0.5).main, alike(whole=True), alike(whole=False)
+    assert shared.continues_BT is not None and shared.tokens < apart.tokens == shared.seen
+    expected, wanted = learn(model, apart, 4, clip_threshold=EXACT), gradients(model)
+    found = learn(model, shared, 4, clip_threshold=EXACT)
+    assert found.parts == pytest.approx(expected.parts, rel=1e-5) and {"text", "vision"} <= found.parts.keys()
+    assert found.expert_counts_LE is not None and found.expert_counts_LE.equal(expected.expert_counts_LE)  # pyright: ignore[reportArgumentType]
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(gradient, wanted[name], atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_pairs_are_not_made_of_shared_beginnings() -> None:
+    networks = system(coca=True)
+    assert networks.coca is not None
+    with pytest.raises(DataError, match="share beginnings"):
+        learn_pairs(
+            networks.main, networks.coca, alike(whole=False), TOKENIZER, siglip_weight=1.0, caption_weight=1.0,
+            device=CPU,
+        )  # fmt: skip
 
 
 def test_empty_rows_change_nothing() -> None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from manyeyes.agent.judge import Case, Rewards
 from manyeyes.core.errors import ConfigError
-from manyeyes.reward.answers import exact_match
+from manyeyes.reward.answers import signed_match
 from manyeyes.reward.final_answer import final_answer
 
 _NUMBER = re.compile(
@@ -19,12 +19,12 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def same_answer(case: Case) -> float:
-    """1 where the final answer is the truth, or one of several, as words compare; else 0.
+    """1 where the final answer is the truth, or one of several, as words and the signs of numbers compare; else 0.
 
     Raises:
         ConfigError: the task has no truth to compare with.
     """
-    return exact_match(final_answer(case.outcome.text), _truth(case))
+    return signed_match(final_answer(case.outcome.text), _truth(case))
 
 
 def same_number(case: Case) -> float:

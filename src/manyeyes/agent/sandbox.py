@@ -13,6 +13,7 @@ Report: App. D (tools run in a sandbox); the means are an open choice here.
 
     ManyeyesError
     └── SandboxUnavailable    no code can be run here
+        └── PathTooLong       only because of where temporary files are put
 """
 
 import asyncio
@@ -54,6 +55,15 @@ UNSAFE = (
 
 class SandboxUnavailable(ManyeyesError):
     """No code can be run here; the message says what to do."""
+
+
+class PathTooLong(SandboxUnavailable):
+    """Folders for temporary files have names that are too long for sockets: what the problem is, and what mends it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.problem = f"{folder} is too long a path for sockets"
+        self.fix = "set TMPDIR to a shorter folder, such as /tmp"
+        super().__init__(f"{self.problem}; {self.fix}")
 
 
 class Sandbox:
@@ -101,7 +111,7 @@ class Sandbox:
         """A new folder through which a tool and its code hand over files; short enough for sockets."""
         folder = self._exchange.make()
         if len(os.fsencode(folder)) + 16 > LONGEST_SOCKET:
-            raise SandboxUnavailable(f"{folder} is too long a path for sockets; set TMPDIR to a shorter folder")
+            raise PathTooLong(folder)
         return folder
 
     async def discard(self, exchange: Path) -> None:

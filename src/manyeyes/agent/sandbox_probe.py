@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from manyeyes.agent.sandbox import Sandbox, SandboxUnavailable
+from manyeyes.agent.sandbox import PathTooLong, Sandbox, SandboxUnavailable
 from manyeyes.agent.sandbox_bwrap import Layers, binaries
 from manyeyes.agent.sandbox_cgroup import ControlGroups
 from manyeyes.agent.sandbox_entry import knows_calls, landlock_version
@@ -41,17 +41,25 @@ class Probe:
         version: of bubblewrap.
         problem: why there is no sandbox, or what is weaker than it could be; "" for nothing.
         fix: the line that mends it.
+        at_hand: whether who asks can mend it at once, so that nobody need run code unprotected for it.
     """
 
     layers: Layers
     version: str = ""
     problem: str = ""
     fix: str = ""
+    at_hand: bool = False
 
     @property
     def works(self) -> bool:
         """Whether code can run."""
         return self.layers.bwrap is not None
+
+    @property
+    def refusal(self) -> str:
+        """Why no code is run, and what to do."""
+        said = f"no sandbox works here, so code that a model writes is not run: {self.problem}. To mend it: {self.fix}"
+        return said if self.at_hand else f"{said}. To run it unprotected, as you: --unsafe-no-sandbox"
 
 
 async def open_sandbox(
@@ -77,10 +85,7 @@ async def open_sandbox(
         return Sandbox(Layers(None, version), groups=groups, limits=limits, at_once=at_once)
     found = probed or await probe()
     if not found.works:
-        raise SandboxUnavailable(
-            f"no sandbox works here, so code that a model writes is not run: {found.problem}. "
-            f"To mend it: {found.fix}. To run it unprotected, as you: --unsafe-no-sandbox"
-        )
+        raise SandboxUnavailable(found.refusal)
     layers = replace(found.layers, control_groups=version)
     return Sandbox(layers, groups=groups, limits=limits, at_once=at_once)
 
@@ -117,7 +122,10 @@ async def _try(layers: Layers, groups: ControlGroups | None) -> Probe:
     if lacking := [flag for flag in NEEDED_FLAGS if flag not in told]:
         problem = f"{layers.bwrap} is too old ({version}): it has no {', '.join(lacking)}"
         return Probe(none, version, problem, "pip install 'manyeyes[code]'")
-    status, output = await _trial(layers, groups)
+    try:
+        status, output = await _trial(layers, groups)
+    except PathTooLong as error:
+        return Probe(none, version, error.problem, error.fix, at_hand=True)
     if status == 0 and output == "works":
         return Probe(layers, version, *_weaker(layers))
     why = output.splitlines()[-1] if output else f"status {status}"
@@ -139,6 +147,8 @@ async def _trial(layers: Layers, groups: ControlGroups | None) -> tuple[int, str
         room = Room(Workspace.of(folder, "trial"), sandbox.exchange())
         ran = await sandbox.run(["/bin/sh", "-c", TRIAL], room, seconds=TRIAL_SECONDS)
         return ran.status, ran.output.decode(errors="replace").strip()
+    except PathTooLong:
+        raise
     except (SandboxUnavailable, OSError) as error:
         return 1, str(error)
     finally:

@@ -30,6 +30,7 @@ from manyeyes.agent.remote_manyeyes import ManyeyesSampler
 from manyeyes.agent.remote_wire import Server
 from manyeyes.cli.listening import event_loop, given_token, stopped
 from manyeyes.cli.locations import MODEL, model_folder
+from manyeyes.cli.threads import check_threads, use_threads
 from manyeyes.core.errors import ConfigError, ManyeyesError
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.core.trajectory import Trajectory
@@ -78,12 +79,15 @@ class Options:
     """Answered or waiting at once; more are told to come again."""
     drain_seconds: float = 30.0
     """For calls under way, when it is stopped."""
+    threads: Annotated[int, tyro.conf.arg(help_behavior_hint="")] = 0
+    """With --model: CPU threads; OMP_NUM_THREADS, or one for each core that may be used, when left out."""
     device: str = "auto"
     """With --model: cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
 
 
 def main(options: Options) -> int:
     """Listen until it is stopped; returns the exit status."""
+    check_threads(options.threads)
     if bool(options.upstream) == bool(options.model):
         raise ConfigError("name what answers: --upstream URL for an endpoint, or --model RUN for a trained model")
     config = GatewayConfig(
@@ -146,8 +150,9 @@ async def _engine(options: Options, stack: AsyncExitStack) -> Upstream:
     from manyeyes.inference.engine_config import EngineConfig
 
     sizes = EngineConfig(
-        cache_tokens=options.cache_tokens, max_context=options.context_tokens, max_queue=options.most_calls
-    )
+        cache_tokens=options.cache_tokens, max_context=options.context_tokens, max_queue=options.most_calls,
+        threads=use_threads(options.threads),
+    )  # fmt: skip
     loaded = Assistant.load(folder, device=chosen_device(options.device))
     engine = await stack.enter_async_context(AsyncEngine(loaded.model, loaded.tokenizer, sizes))
     served = Served(_name(folder), loaded.tokenizer, loaded.model.config.rules, engine.context, grammars)

@@ -18,7 +18,7 @@ class Options:
     questions (default 2); fig8: worlds (default 1)"""
     minutes: float | None = None
     """those that train: budget for the whole experiment on two cores; runs of RL get shorter by it, in all experiments
-    that share them (default: table1 40, the others 115)"""
+    that share them (default: table1 40, the others 115, for three seeds: others take their share of it, or more)"""
     model: Annotated[str, tyro.conf.arg(metavar="RUN")] = ""
     """post-training: the finished run of tiny, or its model folder, that all starts from (default: the newest);
     fig8: finished runs of tiny.parl, separated by commas, to be measured in the place of rules"""

@@ -28,7 +28,7 @@ from manyeyes.recipes.reproduce.post_experiments import POST, Experiment, sharin
 from manyeyes.recipes.reproduce.post_rates import rates_of
 from manyeyes.recipes.reproduce.post_result import identity
 from manyeyes.recipes.reproduce.post_runs import Finished, jobs_of, ordered
-from manyeyes.recipes.reproduce.post_scale import WITHIN, Scale, fitted
+from manyeyes.recipes.reproduce.post_scale import SEEDS, WITHIN, Scale, fitted
 from manyeyes.recipes.starting_model import MODEL_FOLDER
 from manyeyes.view import figure_experiment
 from manyeyes.view.figure_panels import document
@@ -37,7 +37,6 @@ WORKER = "manyeyes.cli.reproduce_worker"
 STOPPED = 130
 SHARED = "post-training"
 """Folder of the runs that experiments share."""
-SEEDS = 3
 
 
 def run(options: Options) -> int:

@@ -1,6 +1,7 @@
 """Train a recipe through all its stages. The same command goes on where a stopped or killed run left off."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from manyeyes.cli.locations import MODEL, data_folder, short
@@ -32,7 +33,7 @@ def main(options: Options) -> int:
     if options.full:
         return full_training(options)
     if options.dry_run:
-        return _dry(apply_overrides(recipe(options.recipe), options.overrides))
+        return _dry(_as_asked(options))
     return one_run(options)[0]
 
 
@@ -48,18 +49,28 @@ def full_training(options: Options) -> int:
         raise ConfigError(f"nothing goes on from {options.recipe}; --full is for tiny, small and k25")
     if options.overrides or options.folder is not None or options.change_mixture:
         raise ConfigError("--full runs several recipes; give overrides, --folder and --change-mixture to one at a time")
-    start: tuple[str, ...] = ()
+    made: dict[str, Path] = {}
     for number, name in enumerate(names, 1):
         print(f"\n{name} ({number} of {len(names)})", flush=True)
-        asked = dataclasses.replace(options, recipe=name, overrides=start, full=False)
+        asked = dataclasses.replace(options, recipe=name, overrides=_models_of(recipe(name), made), full=False)
         if asked.dry_run:
-            _dry(recipe(name))
+            _dry(_as_asked(asked))
             continue
         status, path = one_run(asked)
         if status:
             return status
-        start = (f"start_model={(path / MODEL).resolve()}",)
+        made[name] = (path / MODEL).resolve()
     return 0
+
+
+def _models_of(run: AnyRun, made: Mapping[str, Path]) -> tuple[str, ...]:
+    """Overrides that give a run the models that were made before it, in the place of recipes' names."""
+    start = [f"start_model={made[run.after]}"] if run.after in made else []
+    if not isinstance(run, RlRun):
+        return tuple(start)
+    frozen = [f"frozen_model={made[run.frozen_model]}"] if run.frozen_model in made else []
+    later = [f"frozen.{n}.model={made[one.model]}" for n, one in enumerate(run.frozen) if one.model in made]
+    return (*start, *frozen, *later)
 
 
 def chain(name: str) -> list[str]:
@@ -96,18 +107,23 @@ def wanted(options: Options) -> AnyRun:
         ConfigError: an unknown recipe, a misspelt override, a value out of range.
         LocationError: the model that it starts from is not there.
     """
-    if not 0 < options.steps_scale < float("inf"):
-        raise ConfigError(f"--steps-scale must be above 0, got {options.steps_scale}")
     check_threads(options.threads)
     if options.fresh and options.change_mixture:
         raise ConfigError("--change-mixture goes on with a run and --fresh starts one; give only one of them")
-    run = apply_overrides(recipe(options.recipe), options.overrides)
+    run = _as_asked(options)
     if options.change_mixture and not isinstance(run, Run):
         raise ConfigError(f"{run.name} has no mixtures; leave --change-mixture out")
-    run = with_paths_from(run, Path.cwd()) if isinstance(run, Run) else run
-    run = run if options.steps_scale == 1.0 else run.shortened(options.steps_scale)
     run = started_from(run, options)
     return with_frozen(run) if isinstance(run, RlRun) else run
+
+
+def _as_asked(options: Options) -> AnyRun:
+    """The recipe with the user's changes, and as short as is asked for. Raises ConfigError."""
+    if not 0 < options.steps_scale < float("inf"):
+        raise ConfigError(f"--steps-scale must be above 0, got {options.steps_scale}")
+    run = apply_overrides(recipe(options.recipe), options.overrides)
+    run = with_paths_from(run, Path.cwd()) if isinstance(run, Run) else run
+    return run if options.steps_scale == 1.0 else run.shortened(options.steps_scale)
 
 
 def _check_names(run: AnyRun) -> None:

@@ -16,6 +16,7 @@ import tyro
 
 from manyeyes.cli.listening import event_loop, given_token, stopped
 from manyeyes.cli.locations import MODEL, model_folder
+from manyeyes.cli.threads import check_threads, use_threads
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.inference.constraint import Grammars
@@ -54,12 +55,16 @@ class Options:
     """A folder of checkpoints that a trainer may have loaded (/update_weights)."""
     drain_seconds: float = 30.0
     """For answers under way, when it is stopped."""
+    threads: Annotated[int, tyro.conf.arg(help_behavior_hint="")] = 0
+    """CPU threads; OMP_NUM_THREADS, or one for each core that may be used, when left out. With many requests at once, 1
+    is faster for a small model."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto takes a GPU when there is one."""
 
 
 def main(options: Options) -> int:
     """Serve until it is stopped; returns the exit status."""
+    check_threads(options.threads)
     folder, token = model_folder(options.model), given_token(options.token_file, host=options.host)
     config = ServerConfig(
         options.host, options.port, options.most_requests, options.body_mb * 2**20,
@@ -74,8 +79,9 @@ def main(options: Options) -> int:
     from manyeyes.inference.engine_config import EngineConfig
 
     sizes = EngineConfig(
-        cache_tokens=options.cache_tokens, max_context=options.context_tokens, max_queue=options.most_requests
-    )
+        cache_tokens=options.cache_tokens, max_context=options.context_tokens, max_queue=options.most_requests,
+        threads=use_threads(options.threads),
+    )  # fmt: skip
     loaded = Assistant.load(folder, device=chosen_device(options.device))
 
     async def serve() -> int:
@@ -86,7 +92,7 @@ def main(options: Options) -> int:
             )  # fmt: skip
             weights = None if weights_root is None else WeightSource(weights_root, _tensors)
             server = ChatServer(engine, served, token=token, config=config, control=engine, weights=weights)
-            about = f"computes with {engine.described}"
+            about = f"computes with {engine.described}; CPU threads: {sizes.threads}"
             return await serve_until_stopped(server, served.name, about, token_told=token is not None)
 
     return event_loop()(serve())

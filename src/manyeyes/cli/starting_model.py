@@ -4,7 +4,8 @@
     under way         that of the newest run that differs in nothing else and is not finished: the same command goes on
     newest            that of the newest finished run of the recipe before it, as the recipe has it
 
-A run that was changed (an ablation, fewer steps) is no such run: whoever wants to start from it names it.
+A run that was changed (an ablation, fewer steps), or that began with a model of another recipe than the one before it,
+is no such run: whoever wants to start from it names it.
 """
 
 import dataclasses
@@ -14,13 +15,15 @@ from manyeyes.cli.locations import MODEL, LocationError, model_folder, runs_fold
 from manyeyes.cli.run_options import Options
 from manyeyes.cli.run_place import AnyRun, is_finished, run_of, run_paths
 from manyeyes.core.errors import ConfigError
+from manyeyes.core.runlog import RunFolderError
 from manyeyes.recipes import RECIPES, recipe
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
 from manyeyes.recipes.starting_model import with_start
 
 OWN = ("seed", "vocabulary", "start_text", "start_vision", "start_align", "start_model", "frozen_model", "frozen")
-"""What a run may have of its own and still be the recipe's: its seed, and what it was given to start with."""
+"""What a run may have of its own and still be the recipe's: its seed, and what it was given to start with; models that
+the recipe takes from runs of other recipes are to be of such (`_begins_as_shipped`)."""
 
 
 def newest_model(after: str, *, wanted_by: str) -> Path:
@@ -48,7 +51,27 @@ def is_as_shipped(path: Path, name: str) -> bool:
         return False
     own = {field.name for field in dataclasses.fields(usual)} & {*OWN, *(("model",) if usual.after else ())}
     made = dataclasses.replace(usual, **{field: getattr(began, field) for field in own})
-    return (made.started() if isinstance(made, Run) else made).fingerprint == began.fingerprint
+    same = (made.started() if isinstance(made, Run) else made).fingerprint == began.fingerprint
+    return same and _begins_as_shipped(began, usual)
+
+
+def _begins_as_shipped(began: AnyRun, usual: AnyRun) -> bool:
+    """Whether its models are those of runs that the recipe names."""
+    asked = [(usual.after, began.start_model)] if usual.after else []
+    if isinstance(began, RlRun) and isinstance(usual, RlRun):
+        if len(_frozen(began)) != len(_frozen(usual)):
+            return False
+        asked += zip(_frozen(usual), _frozen(began), strict=True)
+    return all(model == name or _is_model_of(model, name) for name, model in asked)
+
+
+def _is_model_of(model: str, name: str) -> bool:
+    """Whether a checkpoint folder is that of a run of a recipe; where the run is gone, its folder's name tells."""
+    path = Path(model)
+    if not model or path.name != MODEL:
+        return not model
+    began = run_of(path.parent)
+    return path.parent.name.startswith(f"{name}-") if began is None else began.name == name
 
 
 def started_from(run: AnyRun, options: Options) -> AnyRun:
@@ -64,7 +87,7 @@ def started_from(run: AnyRun, options: Options) -> AnyRun:
     if isinstance(run, Run) and run.model != _usual_model(run):
         raise ConfigError(f"{run.name} starts from a model and has its configuration; leave model.* out")
     if run.start_model:
-        return _from_named(run, options.folder)
+        return _goes_on(_from_named(run, options.folder), options)
     if (began := _under_way(run, options)) is not None:
         return with_start_of(run, began)
     return with_model(run, newest_model(run.after, wanted_by=run.name))
@@ -129,23 +152,38 @@ def _usual_model(run: Run) -> object:
     return usual.model if isinstance(usual, Run) else None
 
 
-def _under_way(run: AnyRun, options: Options) -> AnyRun | None:
-    """What began in the user's folder; else the newest run that differs in its start alone, if it is not finished."""
+def _goes_on(run: AnyRun, options: Options) -> AnyRun:
+    """A run whose start is named: with the frozen sub-agents of the run that it goes on with, if it does."""
+    if not isinstance(run, RlRun) or not any(name in RECIPES for name in _frozen(run)):
+        return run
+    began = _under_way(run, options, start=run.start_model)
+    return _with_frozen_of(run, began) if isinstance(began, RlRun) else run
+
+
+def _under_way(run: AnyRun, options: Options, *, start: str = "") -> AnyRun | None:
+    """What began in the user's folder; else the newest run that differs in its start alone, if it is not finished.
+
+    Args:
+        start: that it began with, where one is named.
+    """
     if options.folder is not None:
         there = run_of(options.folder)
-        return there if type(there) is type(run) else None
+        return there if there and type(there) is type(run) and start in ("", there.start_model) else None
     for path in () if options.fresh else run_paths(run.name):
-        if (began := _alike(run, path, options)) is not None:
+        if (began := _alike(run, path, options)) is not None and start in ("", began.start_model):
             return None if is_finished(path) else began
     return None
 
 
 def _alike(run: AnyRun, path: Path, options: Options) -> AnyRun | None:
-    """The run of a folder, where it differs from this one in its start alone."""
+    """The run of a folder, where it differs from this one in its start alone; one whose models are gone does not."""
     began = run_of(path)
     if began is None or type(began) is not type(run):
         return None
-    here = with_start_of(run, began)
+    try:
+        here = with_start_of(run, began)
+    except (LocationError, RunFolderError):
+        return None
     if isinstance(here, Run) and isinstance(began, Run) and options.change_mixture:
         return began if here.core_fingerprint == began.core_fingerprint else None
     return began if here.fingerprint == began.fingerprint else None

@@ -23,6 +23,7 @@ from manyeyes.cli.swarm_export import export_run
 from manyeyes.cli.swarm_services import LOCAL, check_endpoint, check_services
 from manyeyes.cli.swarm_show import show
 from manyeyes.cli.swarm_view import run_with_view
+from manyeyes.cli.threads import check_threads, use_threads
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import new_run_path
 from manyeyes.swarm.prompts import Language
@@ -77,6 +78,8 @@ Without it agents only open pages."""
     """System prompt of the main agent, in place of the report's."""
     concurrency: int = 256
     """Model calls under way at most; fewer when the endpoint objects."""
+    threads: Annotated[int, tyro.conf.arg(help_behavior_hint="")] = 0
+    """Of a model in this process: CPU threads; torch's own count when left out."""
     most_agents: int = 300
     """Sub-agents of a run at most."""
     tokens: float | None = None
@@ -110,6 +113,8 @@ def main(options: Options) -> int:
     if not options.words:
         raise ConfigError('say what to do: manyeyes swarm "TASK" --endpoint URL --model NAME, or: manyeyes swarm demo')
     check(options)
+    if options.threads:
+        use_threads(options.threads)
     first = options.words[0]
     if first not in VERBS or (len(options.words) > 2 and options.endpoint):
         return _attended(begun(options), options)
@@ -128,6 +133,7 @@ def check(options: Options) -> None:
     """Raises ConfigError for what can be seen to be wrong before anything is made."""
     if options.concurrency < 1:
         raise ConfigError(f"--concurrency must be 1 or more, got {options.concurrency}")
+    check_threads(options.threads)
     if not 0 <= options.port <= MOST_PORT:
         raise ConfigError(f"--port must be between 0 (any) and {MOST_PORT}, got {options.port}")
     if options.endpoint:

@@ -6,7 +6,8 @@ Beside `messages` a line may have `tools`, and `thinking` (true where an assista
 is said). Calls are renamed as K2.5 names them, functions.zoom:0 and on: the model writes these names itself, so nobody
 else's random ids are to be learned. Pictures are files below a folder, named by relative path. A thinking conversation
 becomes one dialogue for each of its turns that has reasoning, because the template shows the reasoning of the last
-turn only; an instant one is a dialogue as a whole.
+turn only; an instant one is a dialogue as a whole. A thought that stands in the text between <think> and </think> is
+taken for reasoning.
 
 Report: §4.4.1.
 """
@@ -25,6 +26,7 @@ from manyeyes.core.picture import Picture
 from manyeyes.core.tool_declaration import declaration
 from manyeyes.data.dialogue import Dialogue
 from manyeyes.data.dialogue_form import Call, ImagePiece, Said, TextPiece, decoded
+from manyeyes.data.dialogue_thoughts import BEGIN, END, has_marks, told_apart
 
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -51,6 +53,7 @@ def read_line(line: bytes | str, name: str, *, folder: Path | None = None) -> tu
     _require_sense(messages, tools)
     thinking = any(m.reasoning is not None for m in messages) if given.thinking is None else given.thinking
     if not thinking:
+        _require_instant(messages)
         return (Dialogue(name, messages, tools),)
     ends = _thinking_turns(messages)
     if not ends:
@@ -85,8 +88,18 @@ def _messages(said: Sequence[Said], folder: Path | None) -> tuple[Message, ...]:
         made += len(calls)
         answered = None if one.tool_call_id is None else renamed.get(one.tool_call_id, one.tool_call_id)
         content = _content(one.content, f"messages[{at}]", folder)
-        messages.append(Message(one.role, content, one.thought, tuple(calls), answered, one.name))
+        message = Message(one.role, content, one.thought, tuple(calls), answered, one.name)
+        messages.append(_told_apart(message, at) if one.role == "assistant" else message)
     return tuple(messages)
+
+
+def _told_apart(message: Message, at: int) -> Message:
+    """With its thought as reasoning. Raises DataError for a mark that would be learned as text."""
+    if has_marks(message := told_apart(message)):
+        raise DataError(
+            f"messages[{at}] has {BEGIN} or {END} in what it says; write a thought as reasoning_content, without marks"
+        )
+    return message
 
 
 def _refuse_lost(one: Said, at: int) -> None:
@@ -156,6 +169,16 @@ def _require_sense(messages: tuple[Message, ...], tools: tuple[Tool, ...]) -> No
         open_calls += [call.id for call in message.tool_calls]
         if unknown := [call.name for call in message.tool_calls if call.name not in known]:
             raise DataError(f"messages[{at}] calls {', '.join(unknown)}, but tools declares {sorted(known) or 'none'}")
+
+
+def _require_instant(messages: tuple[Message, ...]) -> None:
+    """Raises DataError where reasoning would be lost without a word."""
+    for at, message in enumerate(messages):
+        if message.reasoning:
+            raise DataError(
+                f"thinking is false, but messages[{at}] has reasoning, which an instant conversation does not show; "
+                "leave out one of the two"
+            )
 
 
 def _thinking_turns(messages: tuple[Message, ...]) -> list[int]:

@@ -10,8 +10,9 @@ to which a beginning counts with each of its branches. Pictures in the prompt ar
 Report: none (engineering). Shapes: K samples, p tokens of a beginning, a of a branch.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -102,45 +103,89 @@ def clusters(samples: Sequence[Sample], *, media_pad: int | None = None) -> list
     """The samples of a group, parted so that sharing within each part saves most tokens.
 
     Several agents of an attempt begin in ways of their own, and their attempts alike. Sorted by their beginnings, what
-    a part has in common is the least that neighbours have in common: parted there, or not at all.
+    a part has in common is the least that neighbours have in common: parted there, or not at all. So it is with how
+    they were routed and what they show.
     """
+    if not samples:
+        return []
     prompts = {id(one): one.ids[: _unlearned(one)] for one in samples}
     ordered = sorted(samples, key=lambda one: prompts[id(one)].astype(">u4").tobytes())
     common = [_common(prompts[id(one)], prompts[id(other)]) for one, other in pairwise(ordered)]
-    return _parted(ordered, common, media_pad)[0]
+    alike = [_alike(*pair, most, media_pad) for pair, most in zip(pairwise(ordered), common, strict=True)]
+    return [ordered[start:stop] for start, stop in _parted(ordered, common, alike, media_pad)]
 
 
-def _parted(ordered: list[Sample], common: list[int], media_pad: int | None) -> tuple[list[list[Sample]], int]:
-    """Parts, and tokens that they save; `common` of neighbours."""
-    if not common:
-        return ([ordered] if ordered else []), 0
-    cut = shared_tokens(ordered, media_pad=media_pad)
-    together = cut * (len(ordered) - 1) if cut >= LEAST else 0
-    least = min(common)
-    places = [place + 1 for place, tokens in enumerate(common) if tokens == least]
-    edges = [0, *places, len(ordered)]
-    parts, apart = list[list[Sample]](), 0
-    for start, stop in pairwise(edges):
-        found, saved = _parted(ordered[start:stop], common[start : stop - 1], media_pad)
-        parts, apart = parts + found, apart + saved
-    return ([ordered], together) if together >= apart and together else (parts, apart)
+@dataclass(slots=True)
+class _Part:
+    """Neighbours that are looked at together.
+
+    Attributes:
+        common: what they all begin with, of neighbours the least.
+        alike: the same of `_alike`.
+        pieces: what they are parted into, each as start and stop.
+        saved: tokens that this saves.
+    """
+
+    common: int
+    alike: int
+    pieces: list[tuple[int, int]]
+    saved: int = 0
+
+    def take(self, other: "_Part") -> None:
+        """What stands behind it."""
+        self.alike = min(self.alike, other.alike)
+        self.pieces += other.pieces
+        self.saved += other.saved
+
+
+def _parted(
+    ordered: Sequence[Sample], common: Sequence[int], alike: Sequence[int], media_pad: int | None
+) -> list[tuple[int, int]]:
+    """Starts and stops of parts, in one pass over what neighbours have in common.
+
+    A part is open as long as what follows begins with as much; those that begin with more stand within it.
+    """
+    still, last = list[_Part](), _alone(0)
+    for place, (tokens, same) in enumerate(zip(common, alike, strict=True)):
+        while still and still[-1].common > tokens:
+            still[-1].take(last)
+            last = _closed(still.pop(), ordered, media_pad)
+        if still and still[-1].common == tokens:
+            still[-1].take(last)
+        else:
+            still.append(replace(last, common=tokens))
+        still[-1].alike = min(still[-1].alike, same)
+        last = _alone(place + 1)
+    while still:
+        still[-1].take(last)
+        last = _closed(still.pop(), ordered, media_pad)
+    return last.pieces
+
+
+def _alone(place: int) -> _Part:
+    return _Part(0, sys.maxsize, [(place, place + 1)])
+
+
+def _closed(part: _Part, ordered: Sequence[Sample], media_pad: int | None) -> _Part:
+    """Nothing more belongs to it: it is one piece where that saves most."""
+    start, stop = part.pieces[0][0], part.pieces[-1][1]
+    cut = _whole_pictures(ordered[start], min(part.common - 1, part.alike), media_pad)
+    together = cut * (stop - start - 1) if cut >= LEAST else 0
+    if together >= max(part.saved, 1):
+        part.pieces, part.saved = [(start, stop)], together
+    return part
 
 
 def shared_tokens(samples: Sequence[Sample], *, media_pad: int | None = None) -> int:
-    """How many tokens all of them begin with: none of them learned from, none sent to other experts in one sample than
-    in another, where that is known, and standing before a picture or behind it."""
-    most = min((_unlearned(one) for one in samples), default=0)
-    if not most:
+    """How many tokens all of several begin with: none of them learned from, none sent to other experts in one sample
+    than in another, where that is known, and standing before a picture or behind it."""
+    if len(samples) < 2:
         return 0
-    first = samples[0]
+    most, first = min(_unlearned(one) for one in samples), samples[0]
     for one in samples[1:]:
         most = _common(first.ids[:most], one.ids[:most])
-    cut = min([most - 1, *(_routed_alike(first, one, most) for one in samples[1:])])  # the last one goes to each branch
-    if not any(one.media for one in samples):
-        return max(cut, 0)
-    if media_pad is None:
-        return 0
-    return _before_a_difference(samples, max(cut, 0), media_pad)
+    alike = min(_alike(one, other, most, media_pad) for one, other in pairwise(samples))
+    return _whole_pictures(first, min(most - 1, alike), media_pad)  # the last one goes to each branch
 
 
 def beginning(sample: Sample, cut: int, media_pad: int | None) -> Sample:
@@ -215,19 +260,34 @@ def _items(sample: Sample, cut: int, media_pad: int | None) -> int:
     """Media whose tokens stand among the first so many."""
     if not sample.media:
         return 0
-    shows = np.concatenate([[False], sample.ids[:cut] == media_pad])
-    return int(np.count_nonzero(shows[1:] & ~shows[:-1]))
+    return len(_pictures(sample.ids[:cut], -1 if media_pad is None else media_pad))
 
 
-def _before_a_difference(samples: Sequence[Sample], cut: int, media_pad: int) -> int:
-    """No further than the first picture that is not the same in all, and not into the middle of one."""
-    ids, first = samples[0].ids, samples[0]
-    begins = np.flatnonzero((ids[:cut] == media_pad) & (np.concatenate([[-1], ids[: max(cut - 1, 0)]]) != media_pad))
-    for item, start in enumerate(begins):
-        if not all(_same(first.media[item], one.media[item]) for one in samples[1:]):
-            return int(start)
-    inside = cut < len(ids) and cut > 0 and ids[cut] == media_pad and ids[cut - 1] == media_pad
-    return int(begins[-1]) if inside else cut
+def _alike(one: Sample, other: Sample, most: int, media_pad: int | None) -> int:
+    """Of the first `most` tokens, which both begin with, those that may be computed once: sent to the same experts, and
+    before a picture that is not the same."""
+    alike = _routed_alike(one, other, most)
+    if not (one.media or other.media):
+        return alike
+    if media_pad is None:
+        return 0
+    starts = enumerate(_pictures(one.ids[:alike], media_pad))
+    return next((start for item, start in starts if not _same(one.media[item], other.media[item])), alike)
+
+
+def _whole_pictures(sample: Sample, cut: int, media_pad: int | None) -> int:
+    """At most so many tokens, and not into the middle of a picture."""
+    ids = sample.ids
+    if cut <= 0 or not sample.media or media_pad is None:
+        return max(cut, 0)
+    inside = cut < len(ids) and ids[cut] == media_pad and ids[cut - 1] == media_pad
+    return _pictures(ids[:cut], media_pad)[-1] if inside else cut
+
+
+def _pictures(ids: NDArray[np.int32], media_pad: int) -> list[int]:
+    """Where they begin."""
+    shows = np.concatenate([[False], ids == media_pad])
+    return np.flatnonzero(shows[1:] & ~shows[:-1]).tolist()
 
 
 def _same(one: Media, other: Media) -> bool:

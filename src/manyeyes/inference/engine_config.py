@@ -22,8 +22,9 @@ class EngineConfig:
         prefix_cache: find the beginning of a prompt that was read before.
         media_bytes: features of pictures that are kept.
         patience: steps after which a waiting request counts as one priority better.
-        threads: of torch, for what an `AsyncEngine` computes on a CPU. One is faster than two from 16 requests at once
-            on (`benchmarks/engine.py`), and leaves the others to a trainer; give more to few requests and wide models.
+        threads: of torch, for what an `AsyncEngine` computes on a CPU; as many as who makes it has when left out. For
+            models as small as `tiny` one is faster than two from 16 requests at once on (`benchmarks/engine.py`), and
+            leaves the others to a trainer.
         compiled: use kernels that are compiled when the engine begins, where that is possible (`inference.kernels`).
         invariant: what is sampled for a request, and its log-probabilities, are to the last bit a function of weights
             and request alone: not of what else is in the batch, how prompts are cut, or what the cache has kept
@@ -44,14 +45,14 @@ class EngineConfig:
     prefix_cache: bool = True
     media_bytes: int = 256 << 20
     patience: int = 256
-    threads: int = 1
+    threads: int | None = None
     compiled: bool = True
     invariant: bool = False
 
     def __post_init__(self) -> None:
         for name in ("block_tokens", "cache_tokens", "max_rows", "step_tokens", "patience", "threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
         if self.cache_tokens < self.block_tokens:
             raise ConfigError(
                 f"cache_tokens ({self.cache_tokens}) must hold at least one block of {self.block_tokens} tokens; a "

@@ -37,6 +37,9 @@ from manyeyes.inference.sampling import Choice, choose_each
 from manyeyes.inference.slot_cache import SlotCache
 from manyeyes.model.hugging_face import HuggingFaceModel, visible
 
+CONTEXT = 1024
+"""Tokens of prompt and answer where nobody says."""
+
 
 @dataclass(slots=True, eq=False)
 class _Row:
@@ -64,16 +67,21 @@ class HuggingFaceSampler:
     Args:
         model: its own from now on: `publish` overwrites it.
         rows: requests that are sampled at once; others wait.
-        context: tokens of prompt and answer, at most.
+        context: tokens of prompt and answer, at most; `CONTEXT`, or what the model can hold, when left out.
         version: of the weights that the model has now.
 
     Raises:
-        ConfigError: no row, or no room for a prompt and an answer.
+        ConfigError: no row, no room for a prompt and an answer, or a longer context than the model was made for.
     """
 
-    def __init__(self, model: HuggingFaceModel, *, rows: int = 32, context: int = 1024, version: int = 0) -> None:
+    def __init__(
+        self, model: HuggingFaceModel, *, rows: int = 32, context: int | None = None, version: int = 0
+    ) -> None:
+        context = min(CONTEXT, model.longest) if context is None else context
         if rows < 1 or context < 2:
             raise ConfigError(f"a sampler needs rows of at least 1 and context of at least 2, got {rows} and {context}")
+        if context > model.longest:
+            raise ConfigError(f"this model was made for {model.longest:,} tokens; a context of {context:,} is too long")
         self.model, self.rows, self.context, self._version = model, rows, context, version
         head_VD = model.head_weight
         self._cache = SlotCache(
@@ -100,11 +108,22 @@ class HuggingFaceSampler:
         return await row.future
 
     async def sample_many(self, request: SampleRequest, count: int) -> list[Completion]:
-        """See `Sampler.sample_many`."""
+        """See `Sampler.sample_many`.
+
+        Raises:
+            RequestError: none of them can be served.
+        """
+        if count < 1:
+            raise RequestError(f"a request may ask for 1 completion or more, this one asks for {count}")
+        self._checked(request)
         params = [replace(request.params, seed=request.params.seed + draw) for draw in range(count)]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.sample(replace(request, params=one))) for one in params]
-        return [task.result() for task in tasks]
+        tasks = [asyncio.create_task(self.sample(replace(request, params=one))) for one in params]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def pause(self, *, hand_back: bool = False) -> None:
         """See `PolicySampler.pause`."""
@@ -180,6 +199,7 @@ class HuggingFaceSampler:
             self._add(row, token, logprob)
             if (stop := row.ends_with(token, self.context)) is not None:
                 self._end(row, stop)
+            if row.future.done():
                 self._leave(slot)
 
     def _add(self, row: _Row, token: int, logprob: float) -> None:
@@ -189,8 +209,11 @@ class HuggingFaceSampler:
         said.logprobs.append(logprob)
         said.versions.append(self._version)
         row.ids.append(token)
-        if row.on_token is not None:
-            row.on_token(token, logprob)
+        try:
+            if row.on_token is not None:
+                row.on_token(token, logprob)
+        except Exception as error:  # the listener's fault ends its own request, nobody else's
+            row.future.set_exception(error)
 
     def _end(self, row: _Row, stop: StopReason) -> None:
         row.said.stop = stop

@@ -27,6 +27,9 @@ from manyeyes.model.multimodal import default_positions
 
 KINDS = ("llama", "qwen2", "qwen3")
 """Architectures whose every layer sees everything before a token, and of which the tests show it."""
+OF_LENGTH = ("dynamic", "longrope")
+"""Kinds of rotary positions whose angles depend on how long a row is: what a cache holds, and what is packed beside a
+sample, would change what it means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,8 @@ class HuggingFaceModel(nn.Module):
         whole: a causal language model of transformers; its tensors are shared, not copied.
 
     Raises:
-        ConfigError: of an architecture that is not one of `KINDS`, or with layers that see only what is near.
+        ConfigError: of an architecture that is not one of `KINDS`, with layers that see only what is near, or with
+            positions that depend on the length of a row.
     """
 
     def __init__(self, whole: Any) -> None:
@@ -138,16 +142,19 @@ class HuggingFaceModel(nn.Module):
         *,
         positions_BT: Tensor | None = None,
         segments_BT: Tensor | None = None,
+        continues_BT: Tensor | None = None,
         media: MediaBatch | None = None,
         collect: bool = False,
         clip_threshold: float = math.inf,
     ) -> BackboneOutput:
         """Hidden states of rows of ids; see `K25.forward`."""
         features_MD = None if media is None else self.encode(media)
-        positions_BT = default_positions(ids_BT, segments_BT) if positions_BT is None else positions_BT
+        if positions_BT is None:
+            positions_BT = default_positions(ids_BT, segments_BT, continues_BT=continues_BT)
         return self.language_model.model(
-            self.embed(ids_BT, features_MD), positions_BT=positions_BT, segments_BT=segments_BT
-        )
+            self.embed(ids_BT, features_MD), positions_BT=positions_BT, segments_BT=segments_BT,
+            continues_BT=continues_BT,
+        )  # fmt: skip
 
     def embed(self, ids_BT: Tensor, features_MD: Tensor | None = None) -> Tensor:
         """Token embeddings: [B, T, D]."""
@@ -166,6 +173,11 @@ class HuggingFaceModel(nn.Module):
     def head_weight(self) -> Tensor:
         """[V, D]."""
         return self.language_model.head_VD
+
+    @property
+    def longest(self) -> int:
+        """Positions that it was made for."""
+        return self.whole.config.max_position_embeddings
 
     @property
     def whole(self) -> Any:
@@ -244,3 +256,9 @@ def _require_known(config: Any) -> None:
     kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
     if kinds != {"full_attention"} or getattr(config, "use_sliding_window", False):
         raise ConfigError(f"expected layers that see everything before a token, got {', '.join(sorted(kinds))}")
+    positions = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if positions in OF_LENGTH:
+        raise ConfigError(
+            f"this model's rotary positions are {positions}: their angles depend on the length of a row, so packed "
+            "rows and cached keys would not be what the model alone computes; use one whose angles are fixed"
+        )

@@ -48,6 +48,7 @@ class K25(nn.Module):
         *,
         positions_BT: Tensor | None = None,
         segments_BT: Tensor | None = None,
+        continues_BT: Tensor | None = None,
         media: MediaBatch | None = None,
         features_MD: Tensor | None = None,
         collect: bool = False,
@@ -60,22 +61,23 @@ class K25(nn.Module):
 
         Args:
             positions_BT: by default counted within each segment, after what `cache` holds.
-            segments_BT: see `Backbone.forward`.
+            segments_BT, continues_BT: see `Backbone.forward`; who continues another brings positions.
             replay_BTLK, keep_routing: see `Backbone.forward`.
             media: fills the runs of `<|media_pad|>` in order; or give `features_MD` from an earlier `encode`.
 
         Raises:
             ValueError: the media have another number of tokens than `ids_BT` has `<|media_pad|>`, or more frames in a
-                chunk than the vision tower knows; `cache` is full.
+                chunk than the vision tower knows; `cache` is full; segments continue others and positions are missing.
         """
         if media is not None and features_MD is None:
             features_MD = self.encode(media)
         if positions_BT is None:
-            positions_BT = default_positions(ids_BT, segments_BT, cache)
+            positions_BT = default_positions(ids_BT, segments_BT, cache, continues_BT=continues_BT)
         return self.language_model.model(
             self.embed(ids_BT, features_MD),
             positions_BT=positions_BT,
             segments_BT=segments_BT,
+            continues_BT=continues_BT,
             collect=collect,
             clip_threshold=clip_threshold,
             cache=cache,
@@ -116,8 +118,20 @@ class K25(nn.Module):
         self.language_model.model.rope = Rope.of(config.text)
 
 
-def default_positions(ids_BT: Tensor, segments_BT: Tensor | None, cache: MlaCache | None = None) -> Tensor:
-    """Positions that start at 0 with every segment (run of equal ids), or go on where the cache ends."""
+def default_positions(
+    ids_BT: Tensor,
+    segments_BT: Tensor | None,
+    cache: MlaCache | None = None,
+    *,
+    continues_BT: Tensor | None = None,
+) -> Tensor:
+    """Positions that start at 0 with every segment (run of equal ids), or go on where the cache ends.
+
+    Raises:
+        ValueError: segments continue others: whoever packed them knows where they go on.
+    """
+    if continues_BT is not None:
+        raise ValueError("segments that continue others need positions_BT, which go on from those")
     index_BT = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
     if cache is not None:
         return index_BT + cache.lengths_B[:, None]

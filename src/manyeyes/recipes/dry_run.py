@@ -23,18 +23,18 @@ from manyeyes.optim.config import MuonClipConfig
 from manyeyes.optim.muonclip import MUON, MuonClip
 from manyeyes.recipes import recipe
 from manyeyes.recipes.readiness import check_names
+from manyeyes.recipes.rft_checks import check_rft
 from manyeyes.recipes.rft_run import RftRun
-from manyeyes.recipes.rl_checks import check_rl, require_sources
-from manyeyes.recipes.rl_objectives import objective_of
-from manyeyes.recipes.rl_parts import PlaceSpec
-from manyeyes.recipes.rl_places import Split, task_source_of
+from manyeyes.recipes.rl_checks import check_rl, places_of
 from manyeyes.recipes.rl_run import LEARNERS, RlRun
+from manyeyes.recipes.rl_sources import require_place
 from manyeyes.recipes.run import Run
+from manyeyes.train.in_order import workers_for
 from manyeyes.train.stages import Stage
 from manyeyes.train.system import System
 
 GIB, MIB = 1 << 30, 1 << 20
-META = torch.device("meta")
+META, CPU = torch.device("meta"), torch.device("cpu")
 _STATE = {True: 4, False: 8}
 """Bytes of optimiser state for a parameter: one fp32 moment under Muon, two under AdamW."""
 
@@ -50,6 +50,7 @@ class Need:
         state_bytes: fp32 weights of all networks, gradients and optimiser state of the trainable ones.
         step_tokens: tokens of a step; for RL, those of its rows when every attempt fills one.
         steps: how many.
+        aside_bytes: gradients that micro-batches which go side by side on a CPU hold beside those (`train.in_order`).
         engine_bytes: of RL: fp32 weights of the engines in this process, and their caches of latents.
     """
 
@@ -61,15 +62,17 @@ class Need:
     step_tokens: int
     steps: int
     engine_bytes: int = 0
+    aside_bytes: int = 0
 
     @property
     def line(self) -> str:
         """For people."""
         engines = f"; {_bytes(self.engine_bytes)} for engines and their caches" if self.engine_bytes else ""
+        aside = f" (on a CPU {_bytes(self.aside_bytes)} more, `train.in_order`)" if self.aside_bytes else ""
         return (
             f"{self.name:<16} {self.parameters:>21,} parameters, {self.trainable:,} learn ({self.muon:,} by Muon); "
-            f"{_bytes(self.state_bytes)} of weights, gradients and optimiser state{engines}; {self.steps:,} steps "
-            f"of {self.step_tokens:,} tokens"
+            f"{_bytes(self.state_bytes)} of weights, gradients and optimiser state{aside}{engines}; "
+            f"{self.steps:,} steps of {self.step_tokens:,} tokens"
         )
 
 
@@ -100,9 +103,9 @@ def dry_run(run: Run | RlRun | RftRun, registry: Registry | None = None) -> Foun
         return Found(list(_stages(run)), [])
     registry = registry or Registry()
     if isinstance(run, RlRun):
-        check_rl(run, registry)
+        check_rl(run, registry, tasks=False)
     else:
-        require_sources(run.beside, where=f"{run.name}, beside")
+        check_rft(run, registry, tasks=False)
     missing = _missing(run, registry)
     return Found([_reinforcement(run) if isinstance(run, RlRun) else _rejection(run)], missing)
 
@@ -140,24 +143,15 @@ def _system(run: Run, stage: Stage) -> System:
 def _missing(run: RlRun | RftRun, registry: Registry) -> list[str]:
     """Packages of environments that are not installed; names and options that are wrong are raised."""
     missing: list[str] = []
-    held_out = [one.place for one in run.measured]
-    for number, spec in enumerate((*run.places, *held_out)):
+    for spec, split in places_of(run if isinstance(run, RlRun) else run.as_rl()):
         try:
-            _require_task(registry, spec, "train" if number < len(run.places) else "test")
-            registry.environment(spec.environment, **spec.world)
+            require_place(registry, spec, split)
         except MissingPackage as error:
-            told = str(error)
-            missing.append(told if told.startswith("place ") else f"place {spec.name}: {told}")
+            missing.append(str(error))
     return list(dict.fromkeys(missing))
 
 
-def _require_task(registry: Registry, spec: PlaceSpec, split: Split) -> None:
-    if task_source_of(registry, spec, seed=0, split=split).next() is None:
-        raise ConfigError(f"place {spec.name}: its task source has no task ({split}); check {spec.tasks}")
-
-
 def _reinforcement(run: RlRun) -> Need:
-    objective_of(run.objective, run.objective_options)
     tokens = run.groups * run.attempts * run.row_length
     return _learned(run, run.optimizer, tokens, engines=(not run.engine) + run.has_frozen)
 
@@ -200,4 +194,6 @@ def _need(name: str, whole: int, optimizer: MuonClip, tokens: int, steps: int) -
         counts[group["kind"] == MUON] += sum(parameter.numel() for parameter in group["params"])
     trainable = sum(counts.values())
     state = 4 * whole + 4 * trainable + sum(_STATE[muon] * count for muon, count in counts.items())
-    return Need(name, whole, trainable, counts[True], state, tokens, steps)
+    workers = workers_for(CPU, trained=(one for group in optimizer.param_groups for one in group["params"]))
+    aside = 4 * trainable * workers if workers > 1 else 0
+    return Need(name, whole, trainable, counts[True], state, tokens, steps, aside_bytes=aside)

@@ -29,6 +29,7 @@ from manyeyes.model.precision import default_dtype
 from manyeyes.recipes.evaluation import Evaluation
 from manyeyes.recipes.mixture_change import refuse_past_changes
 from manyeyes.recipes.readiness import check_names
+from manyeyes.recipes.rl_machine import compare_start
 from manyeyes.recipes.run import Run
 from manyeyes.recipes.sources import SOURCES
 from manyeyes.recipes.starting_model import MODEL_FOLDER
@@ -95,6 +96,7 @@ def execute(
         fingerprint=run.core_fingerprint,
         announce=announce,
         accepted=(lambda: folder.write_config(run.to_json())) if changed else (lambda: None),
+        gone_on=lambda: compare_machine(trainer, announce),
     )
     if trainer.resume():
         refuse_past_changes(Run.from_json(folder.config()).started(), run, current=trainer.stage_number)
@@ -107,6 +109,13 @@ def execute(
     export(run, system, tokenizer, folder)
     folder.log("finished", trainer.run_step, seconds=round(trainer.seconds, 1))
     return True
+
+
+def compare_machine(trainer: Trainer, announce: Callable[[str], None]) -> None:
+    """Where there is something left to compute: say what last bits depend on and is not as it was."""
+    if trainer.run_step < trainer.run_steps:
+        here = {"device": str(trainer.device), "threads": torch.get_num_threads()}
+        compare_start(trainer.folder, trainer.run_step, announce, **here)
 
 
 def settle(run: Run, folder: RunFolder, *, change_mixture: bool) -> bool:

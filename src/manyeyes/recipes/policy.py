@@ -36,7 +36,9 @@ async def engine_of(
     """
     if invariant is None:
         invariant = not isinstance(kernels_for(model.head_weight.device, model.compute_dtype), str)
-    config = EngineConfig(cache_tokens=cache_tokens, invariant=invariant, max_queue=max(QUEUE, running))
+    config = EngineConfig(
+        cache_tokens=cache_tokens, invariant=invariant, max_queue=max(QUEUE, running), threads=1
+    )  # fmt: skip
     async with AsyncEngine(model, tokenizer, config) as engine:
         yield engine
 

@@ -122,9 +122,10 @@ def joint_rl(scale: Scale) -> RlRun:
 
 
 def toggle(scale: Scale) -> RlRun:
-    """The same with budgets in every other phase."""
-    made = blind(rl(scale, "toggle", "token-efficient RL", _everything(scale), after="joint_rl"))
-    return dataclasses.replace(made, toggle=ToggleRule())
+    """The same with budgets in every other phase, in the first and in the last."""
+    made, rule = blind(rl(scale, "toggle", "token-efficient RL", _everything(scale), after="joint_rl")), ToggleRule()
+    pairs = scale.steps // (2 * rule.every)
+    return dataclasses.replace(made, toggle=rule, steps=(2 * pairs + 1) * rule.every)
 
 
 def parl(scale: Scale) -> RlRun:

@@ -2,7 +2,7 @@
 
     before.json       the measurement, made once
     attempts.json     how many attempts each place had and how many were right; it is there once all are over
-    trajectories/     the attempts; those that are there are not made again
+    trajectories/     the attempts that have ended; they are not made again, and those that failed are
 
 While they go on, the log has a row "attempts" now and then, for whoever watches.
 
@@ -13,6 +13,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,12 +24,13 @@ from manyeyes.agent.rollouts.manager import RolloutManager
 from manyeyes.agent.rollouts.snapshot import TRAJECTORIES
 from manyeyes.core.runlog import RunFolder, write_atomic
 from manyeyes.core.seeds import key
+from manyeyes.core.trajectory import Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
+from manyeyes.recipes.asked_groups import EndedAttempts, asked, failed, why_failed
 from manyeyes.recipes.rft_host import RftHost
 from manyeyes.recipes.rft_run import RftRun
 from manyeyes.rl.domains import Drawn
-from manyeyes.rl.group_checks import is_reward
-from manyeyes.rl.loop_arrival import arriving
+from manyeyes.rl.right import is_right
 
 BEFORE = "before.json"
 ATTEMPTS = "attempts.json"
@@ -39,26 +41,35 @@ Figures = Mapping[str, Mapping[str, float]]
 
 
 def are_made(folder: RunFolder) -> bool:
-    """Whether all attempts are over, and the measurement before them is there."""
-    return (folder.path / ATTEMPTS).is_file() and (folder.path / BEFORE).is_file()
+    """Whether all attempts are over, and the measurement before them is there; what failed is still to be made."""
+    return all(path.is_file() and not _told(path).get("failed") for path in _files(folder))
 
 
 async def measure_before(run: RftRun, folder: RunFolder, host: RftHost, announce: Callable[[str], None]) -> Figures:
-    """What the model can do that the run starts from; found again when it was measured already."""
-    if (found := measured_before(run, folder)) is not None:
+    """What the model can do that the run starts from; found again when it was measured already, and nothing failed."""
+    if (found := measured_before(run, folder)) is not None and not _told(folder.path / BEFORE).get("failed"):
         return found
     if run.measured:
         announce(f"measuring the model that it starts from: {sum(one.count for one in run.measured):,} held-out tasks")
     figures = await host.measure.figures(0, final=True)
-    write_atomic(folder.path / BEFORE, json.dumps({"of": _measured(run), "figures": figures}, indent=1))
+    told = {"of": _measured(run), "figures": figures, "failed": host.measure.lost}
+    write_atomic(folder.path / BEFORE, json.dumps(told, indent=1))
     return figures
 
 
 def measured_before(run: RftRun, folder: RunFolder) -> Figures | None:
     """The measurement that was made; None where there is none, or one of other tasks."""
     path = folder.path / BEFORE
-    told = json.loads(path.read_bytes()) if path.is_file() else {}
+    told = _told(path) if path.is_file() else {}
     return told["figures"] if told.get("of") == _measured(run) else None
+
+
+def _files(folder: RunFolder) -> tuple[Path, Path]:
+    return folder.path / ATTEMPTS, folder.path / BEFORE
+
+
+def _told(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_bytes())
 
 
 def _measured(run: RftRun) -> Any:
@@ -84,25 +95,30 @@ class Attempts:
         self.run, self.folder, self.announce, self.clock = run, folder, announce, clock
         self.made, self.right = Counter[str](), Counter[str]()
         self.tasks = self.sampled = 0
+        self.lost: list[Trajectory] = []
         self._place_of: dict[str, str] = {}
 
     async def make(self, host: RftHost, stop: Callable[[], bool]) -> bool:
-        """Those that are not there yet; False when it was stopped on the way."""
+        """Those that are not there yet; False when it was stopped on the way.
+
+        Raises:
+            ManyeyesError: too many attempts in a row failed; what had ended is found again.
+        """
         requests = list(self._requests(host))
         began = self.clock()
         config = RolloutConfig(most_running=self.run.running)
         with TrajectoryStore(self.folder.path / TRAJECTORIES, mode="append") as store:
             async with RolloutManager(
-                host.models, config=config, pool=host.pool, store=store, folder=self.folder.path
+                host.models, config=config, pool=host.pool, store=EndedAttempts(store), folder=self.folder.path
             ) as manager:
-                for request in requests:
-                    await manager.submit_when_room(request)
-                while self.tasks < len(requests) and (group := await arriving(manager, stop)) is not None:
+                async for group in asked(manager, requests, stop=stop):
                     self._take(group)
                     if self.tasks % max(1, len(requests) // TOLD) == 0 or self.tasks == len(requests):
                         self._tell(len(requests), self.clock() - began)
         if self.tasks < len(requests):
             return False
+        if self.lost:
+            self.announce(f"{len(self.lost)} attempts failed; the first: {why_failed(self.lost[0])}")
         write_atomic(self.folder.path / ATTEMPTS, json.dumps(self.figures, indent=1))
         return True
 
@@ -115,6 +131,7 @@ class Attempts:
             "attempts": self.made.total(),
             "right": self.right.total(),
             "sampled": self.sampled,
+            "failed": len(self.lost),
             "places": places,
         }
 
@@ -133,11 +150,11 @@ class Attempts:
     def _take(self, group: Group) -> None:
         self.tasks += 1
         place = self._place_of[group.request.id]
+        self.lost += failed([group])
         for one in group.trajectories:
             self.made[place] += 1
             self.sampled += one.sampled_tokens
-            good = not one.masked and is_reward(one.reward) and (one.reward or 0.0) >= self.run.rules.least_reward
-            self.right[place] += good
+            self.right[place] += is_right(one, least=self.run.rules.least_reward)
 
     def _tell(self, tasks: int, seconds: float) -> None:
         made, right = self.made.total(), self.right.total()

@@ -9,11 +9,14 @@ Report: App. D (plug-ins composed by name).
 from manyeyes.agent.registry import Registry
 from manyeyes.core.errors import ConfigError
 from manyeyes.recipes.rft_run import RftRun
-from manyeyes.recipes.rl_checks import check_places, require_sources
+from manyeyes.recipes.rl_checks import check_places, require_places, require_sources
 
 
-def check_rft(run: RftRun, registry: Registry | None = None) -> None:
+def check_rft(run: RftRun, registry: Registry | None = None, *, tasks: bool = True) -> None:
     """Fields together, then names of environments, task sources and the sources beside.
+
+    Args:
+        tasks: as in `check_rl`.
 
     Raises:
         ConfigError: what does not fit, or is not known.
@@ -33,5 +36,8 @@ def check_rft(run: RftRun, registry: Registry | None = None) -> None:
                 f"place {spec.name}: answers of {spec.answer_tokens} tokens leave no room for a prompt in a row of "
                 f"{run.row_length}; lower its answer_tokens or raise row_length"
             )
-    check_places(run.as_rl(), registry or Registry())
+    registry = registry or Registry()
+    check_places(run.as_rl(), registry)
     require_sources(run.beside, where=f"{run.name}, beside")
+    if tasks:
+        require_places(run.as_rl(), registry)

@@ -66,7 +66,7 @@ def examples_of(run: RftRun, folder: RunFolder) -> Examples:
     if not found.samples:
         raise DataError(
             f"{run.name}: none of {found.attempts:,} attempts can be learned from: {_fates(found)}; lower "
-            "rules.least_reward where they are wrong, take easier tasks, or more attempts"
+            "rules.least_reward where their judge does not say what is right, take easier tasks, or more attempts"
         )
     return Examples(kept_sources(found.samples, part_length=run.row_length), figures)
 

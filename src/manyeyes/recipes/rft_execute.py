@@ -57,7 +57,7 @@ def execute_rft(
         raise ConfigError(
             f"{folder.path} holds a run of another configuration; use the settings it began with, or another folder"
         )
-    check_rft(run, registry)
+    check_rft(run, registry, tasks=False)  # they are made in a moment
     wiring = _Wiring(run, folder, device, announce, registry)
     if not folder.has_checkpoint and not are_made(folder) and not asyncio.run(wiring.gather(stop)):
         return False

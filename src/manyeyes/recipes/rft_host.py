@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from manyeyes.agent.chat_model import ChatModel
+from manyeyes.agent.limiter import Limiter
 from manyeyes.agent.registry import Registry
 from manyeyes.agent.rollouts.pool import EnvironmentPool
 from manyeyes.core.runlog import RunFolder
@@ -51,7 +52,11 @@ async def rft_host(
     registry: Registry | None,
     announce: Callable[[str], None],
 ) -> AsyncIterator[RftHost]:
-    """A host for as long as a block lasts; the model is its engine's from now on."""
+    """A host for as long as a block lasts; the model is its engine's from now on.
+
+    Raises:
+        ConfigError: what its environments need does not work here.
+    """
     plain = run.as_rl()
     places = Places(plain, registry)
     try:
@@ -61,7 +66,11 @@ async def rft_host(
             ) as engine,
             rooms(min(run.running, MOST_ROOMS)) as pool,
         ):
-            chat = chat_of(engine, tokenizer, model, context=run.row_length, seed=run.seed, name=run.name)
+            await places.ready()
+            chat = chat_of(
+                engine, tokenizer, model, context=run.row_length, seed=run.seed, name=run.name,
+                limiter=Limiter(run.running),
+            )  # fmt: skip
             models: dict[Policy, ChatModel | Sampler] = {"live": chat, "frozen": chat}
             with TrajectoryStore(folder.path / MEASURED, mode="append") as store:
                 measure = RlMeasure(plain, places, models, folder, store=store, pool=pool, announce=announce)

@@ -21,7 +21,7 @@ from manyeyes.data.source import TEXT, VISION, Source
 from manyeyes.model import checkpoint as weights
 from manyeyes.model.checkpoint_folder import read_config
 from manyeyes.model.multimodal import K25
-from manyeyes.recipes.execute import in_one_format
+from manyeyes.recipes.execute import compare_machine, in_one_format
 from manyeyes.recipes.held_out import named
 from manyeyes.recipes.kept_source import KeptSources
 from manyeyes.recipes.rft_attempts import ATTEMPTS, measured_before
@@ -73,6 +73,7 @@ class Learning:
             System(model, None, None), (self.stage,), config=in_one_format(run.loop, torch.float32), seed=run.seed,
             folder=self.folder, tokenizer=self.tokenizer, open_loader=self._loader, evaluate=lambda *_, **__: {},
             report=report, device=self.device, peak=peak, fingerprint=run.fingerprint, announce=announce,
+            gone_on=lambda: compare_machine(trainer, announce),
         )  # fmt: skip
         if trainer.resume():
             announce(f"going on from step {trainer.run_step} of {trainer.run_steps}")

@@ -1,38 +1,46 @@
 """`check_rl`: what can be said of an RL run before anything of it exists: fields that contradict, names nobody knows.
 
 A field alone is checked when it is set; what two of them say together is checked here, so that overrides may come in
-any order. `manyeyes run` asks before it makes a folder, and so does a dry run. Needs no torch.
+any order. `manyeyes run` asks before it makes a folder, and so does a dry run.
 
 Report: App. D (plug-ins composed by name).
 """
 
 import difflib
 from collections.abc import Iterable
-from inspect import signature
 
 from manyeyes.agent.registry import Registry
 from manyeyes.core.errors import ConfigError
 from manyeyes.recipes.rl_parts import PlaceSpec
 from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.rl_sources import Split, is_looked_at, require_place, takes
 from manyeyes.recipes.sources import SOURCES
 
 
-def check_rl(run: RlRun, registry: Registry | None = None) -> None:
-    """Fields together, then names.
+def check_rl(run: RlRun, registry: Registry | None = None, *, tasks: bool = True) -> None:
+    """Fields together, then names and options.
+
+    Args:
+        tasks: whether every place is made once and asked for a task. A run that is executed makes them itself, and so
+            does a dry run, which goes on where a package is missing.
 
     Raises:
         ConfigError: what does not fit, or is not known.
     """
     _check_lengths(run)
     _check_steps(run)
+    _check_objective(run)
     if bool(run.engine) != bool(run.engine_weights):
         raise ConfigError(
             f"{run.name}: engine and engine_weights go together: the address of `manyeyes serve`, and the folder that "
             f"it was given as --weights-root; got {run.engine!r} and {run.engine_weights!r}"
         )
-    check_places(run, registry or Registry())
+    registry = registry or Registry()
+    check_places(run, registry)
     if run.ptx is not None:
         require_sources(run.ptx.sources, where=f"{run.name}, ptx")
+    if tasks:
+        require_places(run, registry)
 
 
 def check_places(run: RlRun, registry: Registry) -> None:
@@ -41,7 +49,7 @@ def check_places(run: RlRun, registry: Registry) -> None:
     Raises:
         ConfigError: a name that is not known, or a place that cannot be measured or filtered.
     """
-    for spec in (*run.places, *(one.place for one in run.measured)):
+    for spec, _ in places_of(run):
         registry.maker("environments", spec.environment)
         registry.maker("task_sources", spec.environment)
     for one in run.measured:
@@ -58,15 +66,16 @@ def check_places(run: RlRun, registry: Registry) -> None:
             )
 
 
-def is_looked_at(registry: Registry, spec: PlaceSpec) -> bool:
-    """Whether a place can be asked without its pictures, and its tasks be dropped."""
-    makes_blind = "blind" in signature(registry.maker("environments", spec.environment)).parameters
-    return makes_blind and takes(registry, spec, "dropped")
+def require_places(run: RlRun, registry: Registry) -> None:
+    """Every place has a task, and takes its options. Raises ConfigError."""
+    for spec, split in places_of(run):
+        require_place(registry, spec, split)
 
 
-def takes(registry: Registry, spec: PlaceSpec, option: str) -> bool:
-    """Whether a place's task source has an option."""
-    return option in signature(registry.maker("task_sources", spec.environment)).parameters
+def places_of(run: RlRun) -> list[tuple[PlaceSpec, Split]]:
+    """All that a run learns from and is measured on."""
+    train: list[tuple[PlaceSpec, Split]] = [(spec, "train") for spec in run.places]
+    return train + [(one.place, "test") for one in run.measured]
 
 
 def require_sources(names: Iterable[str], *, where: str) -> None:
@@ -94,15 +103,27 @@ def _check_lengths(run: RlRun) -> None:
                 f"place {spec.name}: answers of {spec.answer_tokens} tokens leave no room for a prompt in a "
                 f"conversation of {run.longest}; lower its answer_tokens or raise the context"
             )
+    if run.cache_tokens < run.longest:
+        raise ConfigError(
+            f"{run.name}: cache_tokens must hold a conversation of {run.longest} tokens, got {run.cache_tokens}"
+        )
     if run.quorum is not None and not 1 <= run.quorum <= run.attempts:
         raise ConfigError(f"{run.name}: quorum is between 1 and attempts={run.attempts}, got {run.quorum}")
 
 
+def _check_objective(run: RlRun) -> None:
+    from manyeyes.recipes.rl_objectives import objective_of  # loads torch, which takes seconds
+
+    objective_of(run.objective, run.objective_options)
+
+
 def _check_steps(run: RlRun) -> None:
-    if run.toggle is not None and run.steps % (2 * run.toggle.every):
+    if run.toggle is not None and (run.steps % run.toggle.every or run.steps // run.toggle.every % 2 == 0):
+        every = run.toggle.every
+        near = (run.steps // (2 * every) * 2 + 1) * every
         raise ConfigError(
-            f"{run.name}: Toggle's two phases of {run.toggle.every} steps take turns, so steps is a multiple of "
-            f"{2 * run.toggle.every}, got {run.steps}; set steps, or toggle.every"
+            f"{run.name}: Toggle begins and ends with a brief phase of {every} steps, so steps is an odd multiple of "
+            f"{every}, got {run.steps}; set steps={near}, or toggle.every"
         )
     if late := [one.from_step for one in run.frozen if one.from_step >= run.steps]:
         raise ConfigError(f"{run.name}: a frozen checkpoint from step {late[0]} never answers in {run.steps} steps")

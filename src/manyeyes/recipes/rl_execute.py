@@ -83,7 +83,7 @@ def execute_rl(
         raise ConfigError(
             f"{folder.path} holds a run of another configuration; use the settings it began with, or another folder"
         )
-    check_rl(run, registry)
+    check_rl(run, registry, tasks=False)  # they are made in a moment
     wiring = _Wiring(run, folder, Places(run, registry), device, announce, data_folder)
     return asyncio.run(wiring.train(stop, engine_token))
 
@@ -110,7 +110,7 @@ class _Wiring:
             self.trainer.named_parameters(), run.optimizer, model=self.trainer
         )
         self.policies = Policies(run, self.trainer, self.tokenizer, self._loaded)
-        self.kept = KeptModel(folder, self.tokenizer, kept_step=run.kept_step, steps=run.steps)
+        self.kept = KeptModel(folder, self.tokenizer, unconstrained_step=run.unconstrained_step)
 
     def _loaded(self, path: Path) -> K25:
         return weights.load_model(path, device=self.device, dtype=torch.float32)
@@ -119,12 +119,14 @@ class _Wiring:
         """See `execute_rl`."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.places.close)
+            await self.places.ready()
             store = stack.enter_context(self._store(TRAJECTORIES)) if self.run.keep_trajectories else None
             measured = stack.enter_context(self._store(MEASURED))
             pool = await stack.enter_async_context(rooms(min(self.run.running, MOST_ROOMS)))
             fresh = not self.folder.has_checkpoint
             await self.policies.open(stack, token=engine_token, folder_name=self.folder.name, fresh=fresh)
-            dropped = await self._blind(pool)
+            if (dropped := await self._blind(pool, stop)) is None:
+                return False
             measure = RlMeasure(
                 self.run, self.places, self.policies.models, self.folder, store=measured, pool=pool,
                 weights=lambda: self.policies.digest, announce=self.announce,
@@ -144,9 +146,11 @@ class _Wiring:
     def _store(self, name: str) -> TrajectoryStore:
         return TrajectoryStore(self.folder.path / name, mode="append")
 
-    async def _blind(self, pool: EnvironmentPool) -> Mapping[str, Dropped]:
-        """Drop tasks that the first weights solve without their picture; what was found just now."""
-        blind = BlindFilter(self.places, self.policies.models, self.folder, pool=pool, announce=self.announce)
+    async def _blind(self, pool: EnvironmentPool, stop: Callable[[], bool]) -> Mapping[str, Dropped] | None:
+        """Drop tasks that the first weights solve without their picture; what is known, None where it was stopped."""
+        blind = BlindFilter(
+            self.places, self.policies.models, self.folder, pool=pool, announce=self.announce, stop=stop
+        )
         elsewhere = not isinstance(self.policies.engine, AsyncEngine)  # it has the first weights only at the beginning
         if elsewhere and self.folder.has_checkpoint and (missing := blind.missing):
             raise ConfigError(
@@ -165,10 +169,9 @@ class _Wiring:
         else:
             self.tokenizer.save(self.folder.tokenizer_path)
             note_start(self.folder, **here)
-        if dropped:
+        if dropped and not self.folder.metrics("blind"):
             self.folder.log("blind", loop.step, **dropped_figures(dropped))
-        if not resumed:
-            await measure(0)
+        await (measure.again(loop.step) if resumed else measure(0))
 
     def _loop(self, *, store: TrajectoryStore | None, pool: EnvironmentPool, measure: RlMeasure) -> RlLoop:
         run = self.run

@@ -1,4 +1,4 @@
-"""Where a run of RL computes: noted when it begins, compared when it goes on.
+"""Where a run computes: noted when it begins, compared when it goes on.
 
 A synchronous run that was killed ends with the same weights bit for bit on the same machine, with as many threads and
 the same kernels. Elsewhere it goes on just as well, but its sums are rounded otherwise, and that is said.

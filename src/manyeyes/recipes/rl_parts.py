@@ -19,7 +19,7 @@ class PlaceSpec:
         domain: the capability that it belongs to.
         environment: registered name of the environment and of its task source (`manyeyes rollout` lists them).
         world: options of the environment.
-        tasks: options of the task source, beside `seed` and `split`.
+        tasks: options of the task source; `seed` and `split` are the run's to give.
         weight: among the places of its domain.
         thinking: whether the model reasons before it answers.
         answer_tokens: of one answer, at most.
@@ -37,6 +37,11 @@ class PlaceSpec:
     def __post_init__(self) -> None:
         if not self.name or "/" in self.name or not self.domain or "/" in self.domain:
             raise ConfigError(f"a place needs a name and a domain without '/', got {self.name!r} of {self.domain!r}")
+        if own := sorted({"seed", "split"} & self.tasks.keys()):
+            raise ConfigError(
+                f"place {self.name}: {' and '.join(own)} of its tasks is the run's to give (tasks differ by the run's "
+                'seed; those of the split "test" are measured); leave it out'
+            )
         if not 0 < self.weight < inf or self.answer_tokens < 1:
             raise ConfigError(
                 f"place {self.name}: weight must be above 0 and answer_tokens at least 1, got {self.weight} and "
@@ -50,7 +55,8 @@ class Measured:
 
     Attributes:
         place: where; its tasks are those of the split "test".
-        count: tasks that are asked before the first step, behind the last one, and where the model is kept.
+        count: tasks that are asked before the first step, behind the last one, and where Toggle's last unconstrained
+            phase ends.
         quick: tasks that are asked in between; a part of these.
         attempts: at each of them.
         temperature: of the attempts; None for the run's `evaluate_temperature`.
@@ -120,7 +126,7 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class BlindRule:
-    """Tasks that are solved without their picture are dropped (`recipes.rl_blind`).
+    """Tasks of training that are solved without their picture are dropped (`recipes.rl_blind`).
 
     Attributes:
         attempts: of the policy that the run starts from, at each task, with a blank picture.

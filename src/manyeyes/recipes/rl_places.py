@@ -7,33 +7,22 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import replace
 from inspect import isawaitable
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from manyeyes.agent.chat_model import Sampling
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.registry import Registry
 from manyeyes.agent.task_source import TaskSource
-from manyeyes.core.errors import ConfigError
 from manyeyes.core.seeds import key
-from manyeyes.recipes.rl_checks import check_places, is_looked_at, takes
+from manyeyes.recipes.rl_checks import check_places
 from manyeyes.recipes.rl_parts import Measured, PlaceSpec
 from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.rl_sources import Split, is_looked_at, task_source_of
 from manyeyes.rl.curriculum import Curriculum
 from manyeyes.rl.domains import Domain, Domains, Place
 
-Split = Literal["train", "test"]
-
-
-class TaskSet(NamedTuple):
-    """The tasks of a place that are learned from, or those that are held out; of a known number."""
-
-    spec: PlaceSpec
-    split: Split
-
-    @property
-    def name(self) -> str:
-        """Unique in a run."""
-        return f"{self.split}/{self.spec.name}"
+READY = "ready"
+"""Method of environments that share something (`AttemptEnvironment.ready`); not all have one."""
 
 
 class Places:
@@ -43,7 +32,7 @@ class Places:
         registry: where names are looked up.
 
     Attributes:
-        dropped: ids of tasks that nobody is asked, by name of their set.
+        dropped: ids of tasks that are not learned from, by name of their place.
 
     Raises:
         ConfigError: a name that is not known, or a place that cannot be measured; before anything is made.
@@ -64,32 +53,46 @@ class Places:
         domains = [Domain(name, tuple(own), self.run.domains.get(name, 1.0)) for name, own in places.items()]
         return Domains(domains, seed=self.run.seed, curriculum=curriculum)
 
-    def looked_at(self) -> Iterator[TaskSet]:
-        """Tasks that a blind policy is to be asked: of places that can show blank pictures; none without the rule."""
-        if self.run.blind is None:
-            return
-        for spec in self.run.places:
-            if is_looked_at(self.registry, spec):
-                yield TaskSet(spec, "train")
-        for one in self.run.measured:
-            if is_looked_at(self.registry, one.place):
-                yield TaskSet(_of_size(one), "test")
+    def looked_at(self) -> Iterator[PlaceSpec]:
+        """Places of training that a blind policy is to be asked: that can show blank pictures; none without the rule.
+
+        Held-out sets stay whole: without the tasks that a policy of before has guessed, guessing would seem to be worth
+        less than it is, and whatever comes after it more.
+        """
+        if self.run.blind is not None:
+            yield from (spec for spec in self.run.places if is_looked_at(self.registry, spec))
 
     def held_out(self, one: Measured) -> TaskSource:
-        """Its tasks; where a blind policy is asked first, so many as it was asked, less what is dropped."""
-        counted = self.run.blind is not None and is_looked_at(self.registry, one.place)
-        return self.source(_of_size(one) if counted else one.place, "test")
+        """Its tasks, all of them. Raises ConfigError."""
+        return self.source(one.place, "test")
 
     def source(self, spec: PlaceSpec, split: Split) -> TaskSource:
-        """Its tasks: those of a seed, whatever the run is called, so that two arms of an experiment meet the same.
+        """Its tasks.
+
+        Those of training are the recipe's own by its name, so that a recipe does not learn again what the one before it
+        has learned, and two arms of an experiment, which have one name, meet the same. Held-out ones are those of the
+        seed and the place, whoever asks.
 
         Raises:
             ConfigError: an option that it does not take, or every task is dropped.
         """
-        seed = key(self.run.seed, f"tasks/{spec.name}/{split}") >> 66
-        if dropped := self.dropped.get(f"{split}/{spec.name}"):
+        own = f"{self.run.name}/{spec.name}" if split == "train" else spec.name
+        seed = key(self.run.seed, f"tasks/{own}/{split}") >> 66
+        if split == "train" and (dropped := self.dropped.get(spec.name)):
             spec = replace(spec, tasks=spec.tasks | {"dropped": tuple(sorted(dropped))})
         return task_source_of(self.registry, spec, seed=seed, split=split)
+
+    async def ready(self) -> None:
+        """Before the first attempt: find out whether what environments need works here, such as a sandbox.
+
+        Raises:
+            ManyeyesError: it does not; the message says what to do.
+        """
+        specs = (*self.run.places, *(one.place for one in self.run.measured))
+        for environment in {id(one): one for one in map(self._environment, specs)}.values():
+            ready: Callable[[], Awaitable[None]] | None = getattr(environment, READY, None)
+            if ready is not None:
+                await ready()
 
     def episode(self, spec: PlaceSpec, *, temperature: float) -> Environment:
         """Its environment at a temperature. Raises ConfigError."""
@@ -115,23 +118,6 @@ class Places:
         if name not in self._made:
             self._made[name] = self.registry.environment(spec.environment, **spec.world)
         return self._made[name]
-
-
-def task_source_of(registry: Registry, spec: PlaceSpec, *, seed: int, split: Split) -> TaskSource:
-    """The tasks of a place; one whose source knows no splits cannot be measured.
-
-    Raises:
-        ConfigError: there is none of that name, it does not take these options, or it has no task; it names the place.
-    """
-    splits = {"split": split} if takes(registry, spec, "split") else {}
-    try:
-        return registry.task_source(spec.environment, seed=seed, **splits, **spec.tasks)
-    except ConfigError as error:
-        raise type(error)(f"place {spec.name}: {error}") from error
-
-
-def _of_size(one: Measured) -> PlaceSpec:
-    return replace(one.place, tasks=one.place.tasks | {"size": one.count, "epochs": 1})
 
 
 async def _closed(environment: Any) -> None:

@@ -71,13 +71,13 @@ class RlRun:
         advantage: baseline and scale.
         schedule: learning rate by updates.
         temperature: of rollouts by updates.
-        toggle: None leaves rewards as they are.
+        toggle: None leaves rewards as they are; else a run begins and ends with a brief phase.
         curriculum: None takes tasks as they come.
         blind: None keeps tasks that are solved without their picture; else places with pictures need a `size`.
         parl: how rewards of orchestrators are put together, by updates; None takes the judge's.
         ptx: None for no auxiliary loss.
-        drop_equal: leave groups of equal rewards out of the batch.
-        least_told: groups of unequal rewards that an update needs.
+        drop_equal: leave groups whose advantages are all 0 out of the batch.
+        least_told: groups with an advantage that is not 0 that an update needs.
         trainable: components that learn; the others keep their weights.
         optimizer, gradient_norm, bias_rate: of an update.
         max_staleness: versions that a token may be behind, in the asynchronous loop.
@@ -150,6 +150,10 @@ class RlRun:
             raise ConfigError(f"{self.name}: trainable names some of {', '.join(LEARNERS)}, each once")
         if unknown := self.domains.keys() - {place.domain for place in self.places}:
             raise ConfigError(f"{self.name}: no place belongs to the domain {', '.join(sorted(unknown))}")
+        if bad := {name: weight for name, weight in self.domains.items() if not 0 < weight < inf}:
+            raise ConfigError(
+                f"{self.name}: weights of domains must be above 0, got {bad}; leave its places out instead"
+            )
         for name, smallest in LEAST.items():
             if getattr(self, name) < smallest:
                 raise ConfigError(f"{self.name}: {name} must be at least {smallest}, got {getattr(self, name)}")
@@ -196,15 +200,13 @@ class RlRun:
         return due[-1] if due else self.frozen_model or self.start_model
 
     @property
-    def kept_step(self) -> int:
-        """The step whose weights are the run's model: the last, or where Toggle's last brief phase ended."""
-        if self.toggle is None or self.toggle.phase(self.steps - 1) == 0:
-            return self.steps
-        return (self.steps - 1) // self.toggle.every * self.toggle.every
+    def unconstrained_step(self) -> int:
+        """Where Toggle's last unconstrained phase ends; 0 without one."""
+        return 0 if self.toggle is None else self.steps - self.toggle.every
 
     def is_final(self, step: int) -> bool:
         """Whether held-out tasks are asked in full then."""
-        return step in (0, self.kept_step, self.steps)
+        return step in (0, self.unconstrained_step, self.steps)
 
     def is_due(self, step: int) -> bool:
         """Whether held-out tasks are asked then."""
@@ -213,18 +215,18 @@ class RlRun:
     def shortened(self, share: float) -> "RlRun":
         """The same run with fewer steps, at least one, and all that is counted in steps with them.
 
-        With Toggle they are whole turns of its two phases.
+        With Toggle they are whole phases, an odd number of them. Sub-agents for whom no step is left are left out.
         """
         toggle = self.toggle and replace(self.toggle, every=_part(self.toggle.every, share))
-        turn = 2 * toggle.every if toggle else 1
+        steps = _part(self.steps, share) if toggle is None else toggle.every * _odd(self.steps * share / toggle.every)
         return replace(
-            self, steps=max(1, round(self.steps * share / turn)) * turn, toggle=toggle,
+            self, steps=steps, toggle=toggle,
             schedule=replace(self.schedule, warmup=round(self.schedule.warmup * share)),
             temperature=replace(
                 self.temperature, steps=_part(self.temperature.steps, share), hold=_part(self.temperature.hold, share)
             ),
             parl=self.parl and ParlRule(_faster(self.parl.parallel, share), _faster(self.parl.finish, share)),
-            frozen=tuple(replace(one, from_step=round(one.from_step * share)) for one in self.frozen),
+            frozen=_earlier(self.frozen, share, steps),
             evaluate_every=self.evaluate_every and _part(self.evaluate_every, share),
             checkpoint_every=_part(self.checkpoint_every, share),
         )  # fmt: skip
@@ -232,6 +234,22 @@ class RlRun:
 
 def _part(steps: int, share: float) -> int:
     return max(1, round(steps * share))
+
+
+def _odd(phases: float) -> int:
+    """The nearest odd number."""
+    return 2 * max(0, round((phases - 1) / 2)) + 1
+
+
+def _earlier(frozen: tuple[Frozen, ...], share: float, steps: int) -> tuple[Frozen, ...]:
+    """Each answers from its share of the steps on, behind the one before it; who answers first, still does."""
+    found: list[Frozen] = []
+    for one in frozen:
+        before = found[-1].from_step if found else 0
+        at = one.from_step and max(before + 1, round(one.from_step * share))
+        if at < steps:
+            found.append(replace(one, from_step=at))
+    return tuple(found)
 
 
 def _faster(fade: Fade, share: float) -> Fade:

@@ -8,6 +8,9 @@ from manyeyes.core.data_rules import Rules
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.recipes.rl_objectives import objective_of
 from manyeyes.recipes.rl_run import RlRun
+from manyeyes.rl.band import EQ_1
+from manyeyes.rl.icepop import IcePop
+from manyeyes.rl.objective import Eq1
 from manyeyes.rl.rl_config import RlConfig
 from manyeyes.rl.sample_rules import SampleRules
 from manyeyes.rl.step import StepRules
@@ -38,7 +41,9 @@ def _samples(run: RlRun, tokenizer: Tokenizer, vocab_size: int) -> SampleRules:
 
 
 def _update(run: RlRun) -> StepRules:
+    objective = objective_of(run.objective, run.objective_options)
     return StepRules(
-        objective_of(run.objective, run.objective_options), micro_rows=run.micro_rows,
-        gradient_norm=run.gradient_norm, bias_rate=run.bias_rate, ptx_weight=run.ptx.weight if run.ptx else 0.0,
+        objective, micro_rows=run.micro_rows, gradient_norm=run.gradient_norm, bias_rate=run.bias_rate,
+        ptx_weight=run.ptx.weight if run.ptx else 0.0,
+        band=objective.band if isinstance(objective, Eq1 | IcePop) else EQ_1,
     )  # fmt: skip

@@ -6,7 +6,8 @@ The same loop, objective, packing and optimiser as for K2.5; only the model, its
 others. Tasks are held out by their text: nothing that is measured is learned from. A family's scorer is given the last
 word of an answer.
 
-Hardware: one thread of a CPU and 4.5 GB; about 12 s a step, ten minutes in all, beside 20 s for reading the weights.
+Hardware: one thread of a CPU and 4.5 GB; 23 s a step in the median beside other work, 20 s for reading the weights.
+Expected (one run, one seed, 24 held-out tasks a family): sums 0.21 to 0.92, words backward 0.03 to 0.10: not learned.
 
 Report: §4.4.2, Eq. 1; Allal et al., "SmolLM2", 2025.
 """

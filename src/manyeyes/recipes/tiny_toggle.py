@@ -5,8 +5,9 @@
     data         exact text problems; some families are measured that are not trained on
     numbers      docs/experiments
 
-Three turns of both phases; held-out tasks are asked at the end of each phase. `model` in the run's folder has the
-weights of the last brief phase's end, `model_unconstrained` those of the last step.
+Seven phases, of which the first and the last are brief, so the model of the last step is that of a brief phase, as far
+along the schedule as that of a run without Toggle. Held-out tasks are asked at the end of each phase.
+`model_unconstrained` in the run's folder has the weights with which the last unconstrained phase ended.
 
 Report: §4.4.2 (Toggle, Eq. 2), Fig. 5.
 """
@@ -31,18 +32,18 @@ def tiny_toggle() -> RlRun:
     return RlRun(
         name="tiny.toggle",
         about="token-efficient RL: budgets hold in every other phase",
-        hardware="2 CPU cores, about 5 minutes",
+        hardware="2 CPU cores, about 6 minutes",
         after="tiny.joint_rl",
         places=tuple(thought_place(family, size=TASKS) for family in TRAINED),
         measured=measured(tuple(map(thought_place, TRAINED + TRANSFERRED)), count=64, quick=16),
-        steps=6 * EVERY,
+        steps=7 * EVERY,
         groups=16,
         attempts=8,
         row_length=2048,
         micro_rows=1,
         context=1024,
         drop_equal=True,
-        schedule=Schedule(5e-4, warmup=2, decay=0.3),
+        schedule=Schedule(3e-4, warmup=2, decay=0.3),
         ptx=KEPT,
         toggle=ToggleRule(every=EVERY, threshold=0.5),
         evaluate_every=EVERY,

@@ -6,7 +6,8 @@
     numbers      docs/experiments
 
 Grounding and counting, charts and documents, vision-critical STEM; with code in a sandbox and by looking alone. Tasks
-that the fine-tuned model solves with a blank picture are dropped before the first step: 3,136 short attempts.
+that the fine-tuned model solves with a blank picture are dropped from training before the first step: 1,536 short
+attempts. Held-out tasks stay whole: those that a model of before has missed would flatter whatever comes after it.
 
 Report: §2.2 (visual RL from zero-vision SFT), Fig. 2.
 """

@@ -2,6 +2,8 @@
 
 Normalisation follows the VQA evaluation: lower case, number words as digits, no articles, no punctuation but the
 decimal point, single blanks; before that Unicode NFKC, so that full-width letters and ligatures compare equal.
+With the punctuation the sign of a number goes: -5 is 5 there. A reward that is learned from must tell them apart, and
+compares with `signed_match`.
 Report: §4.1 (VQA evaluation); Antol et al., "VQA: Visual Question Answering", 2015 (`vqaEval.py`).
 """
 
@@ -18,6 +20,8 @@ _ARTICLES = {"a", "an", "the"}
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _NOT_WORD = re.compile(r"(?<!\d)\.|\.(?!\d)|[^\w\s.]|_")
 _COUNT = re.compile(r"(?<![\w.,])(?<!^[-−])(?<!\s[-−])\d+(?:[.,]\d+)*|[a-z]+")
+_NEGATIVE = re.compile(r"(?:(?<![\w.)\]])-|\bminus )\s?[$€£]?(?=\.?\d)", re.IGNORECASE)
+_MINUS = str.maketrans(dict.fromkeys("\N{MINUS SIGN}\N{EN DASH}\N{HYPHEN}\N{NON-BREAKING HYPHEN}", "-"))
 
 
 def normalise_answer(text: str) -> str:
@@ -36,6 +40,27 @@ def exact_match(answer: str, truth: str | Sequence[str]) -> float:
     """1.0 where the answer equals the truth (or one of several) after normalisation, else 0.0."""
     truths = [truth] if isinstance(truth, str) else truth
     return float(normalise_answer(answer) in {normalise_answer(one) for one in truths})
+
+
+def signed_match(answer: str, truth: str | Sequence[str]) -> float:
+    """As `exact_match`, but 0.0 also where the two hold another number of negative numbers.
+
+    Example:
+        >>> signed_match("-5", "5"), signed_match("\\u22125 C", "-5 C"), signed_match("3-5 cats", "3-5 cats")
+        (0.0, 1.0, 1.0)
+    """
+    truths = [truth] if isinstance(truth, str) else truth
+    return exact_match(answer, [one for one in truths if _negatives(one) == _negatives(answer)])
+
+
+def plain_minus(text: str) -> str:
+    """Every sign that is written for a minus as the one of the keyboard; full-width letters as plain ones."""
+    return unicodedata.normalize("NFKC", text).translate(_MINUS)
+
+
+def _negatives(text: str) -> int:
+    """How many negative numbers a text holds."""
+    return len(_NEGATIVE.findall(plain_minus(text)))
 
 
 def vqa_accuracy(answer: str, annotations: Sequence[str]) -> float:

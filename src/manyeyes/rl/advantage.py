@@ -7,7 +7,8 @@
     scale="std"      divided by the group's standard deviation (GRPO)
 
 An attempt without a verdict, or with one that is no number, is no member: it is left out of the mean and counted. A
-group with too few members teaches nothing; one of equal rewards has advantages of exactly 0. Both are named.
+group with too few members teaches nothing. One whose advantages are all 0 says of no attempt that it is better: with a
+baseline that is a group of equal rewards, without one a group of rewards of 0. Both are named.
 
 Report: §4.4.2, Eq. 1. Shapes: K attempts.
 """
@@ -21,7 +22,7 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.trajectory import Trajectory
 
 Kind = Literal["told", "equal", "quorum", "empty"]
-"""told: rewards differ; equal: they do not; quorum: too few members; empty: none."""
+"""told: an advantage is not 0; equal: all are; quorum: too few members; empty: none."""
 Credit = Callable[[Trajectory, float], Sequence[float]]
 """The advantage of each agent by number, from that of the rollout (`to_all`, `to_main`)."""
 RewardOf = Callable[[Trajectory, int], float | None]
@@ -50,6 +51,10 @@ class AdvantageRule:
             raise ConfigError(f"a group needs at least one member, got a quorum of {self.quorum}")
         if self.baseline == "leave_one_out" and self.quorum < 2:
             raise ConfigError("leaving oneself out leaves nobody in a group of one: set a quorum of 2 or more")
+        if self.baseline == "none" and self.scale == "std":
+            raise ConfigError(
+                "without a baseline equal rewards would be divided by a deviation of 0: set a baseline, or scale='none'"
+            )
         if not self.epsilon > 0:
             raise ConfigError(f"epsilon must be above 0, got {self.epsilon}")
 
@@ -59,7 +64,7 @@ class GroupAdvantages(NamedTuple):
 
     Attributes:
         values: of each attempt; None where it is no member, or the group teaches nothing.
-        kind: whether it teaches.
+        kind: whether it teaches, and whether it says which way.
         mean: of the members' rewards; NaN without any.
         missing: attempts without a verdict.
         not_finite: attempts whose verdict is no finite number.
@@ -84,10 +89,10 @@ def advantages_of(rewards: Sequence[float | None], rule: AdvantageRule = Advanta
     members = [reward for reward in rewards if reward is not None and math.isfinite(reward)]
     missing = sum(reward is None for reward in rewards)
     mean = math.fsum(r / len(members) for r in members) if members else math.nan  # no sum overflows
-    kind = _kind(members, rule.quorum)
     values: list[float | None] = [None] * len(rewards)
-    if kind in ("told", "equal"):
+    if enough := len(members) >= rule.quorum:
         values = _values(rewards, members, mean, rule)
+    kind = _told(values) if enough else "quorum" if members else "empty"
     return GroupAdvantages(values, kind, mean, missing, len(rewards) - len(members) - missing)
 
 
@@ -106,12 +111,8 @@ def to_main(trajectory: Trajectory, advantage: float) -> list[float]:
     return [advantage if number == 0 else 0.0 for number in range(len(trajectory.agents))]
 
 
-def _kind(members: Sequence[float], quorum: int) -> Kind:
-    if not members:
-        return "empty"
-    if len(members) < quorum:
-        return "quorum"
-    return "equal" if min(members) == max(members) else "told"
+def _told(values: Sequence[float | None]) -> Kind:
+    return "told" if any(values) else "equal"
 
 
 def _values(
@@ -128,5 +129,5 @@ def _factor(members: Sequence[float], mean: float, rule: AdvantageRule) -> float
     factor = len(members) / (len(members) - 1) if rule.baseline == "leave_one_out" else 1.0
     if rule.scale == "none":
         return factor
-    spread = math.sqrt(math.fsum((r - mean) * (r - mean) / len(members) for r in members))
+    spread = math.hypot(*((r - mean) / math.sqrt(len(members)) for r in members))  # no square overflows
     return factor / (spread + rule.epsilon)

@@ -28,7 +28,7 @@ async def async_loop(run: RlLoop, *, stop: Stop = lambda: False) -> bool:
         ManyeyesError: see `rl_step`, `arriving`, `RlLoop.save`. The last checkpoint is intact.
     """
     async with run.manager(batch=run.config.groups) as manager:
-        await run.begin(manager)
+        await run.begin(manager, repeats=False)
         while not run.over:
             began = time.perf_counter()
             groups = await _batch(run, manager, stop)

@@ -6,7 +6,7 @@
 
 A task that a source brings is taken with its weight as probability, so any source will do. Groups of equal rewards have
 advantages of 0: resting them leaves room for those that teach. Where rewards are more than 0 and 1, a group may well
-be all wrong and teach.
+be all wrong, or all right, and teach.
 
 Report: §4.4.2 gives no curriculum; Kimi K1.5 (arXiv 2501.12599, §2.3.4) samples in proportion to 1 - success.
 """
@@ -24,7 +24,7 @@ class CurriculumRule:
     """See the module.
 
     Attributes:
-        right: the least reward of a right attempt.
+        right: the least reward of a right attempt, where its judge does not say (`rl.right`).
         floor: the least weight of a task that does not rest, above 0.
         memory: weight of the newest group in the running mean, above 0 to 1.
         patience: groups of equal rewards in a row, all right or all wrong, before a task rests.
@@ -63,8 +63,8 @@ class Curriculum:
 
     Example:
         >>> curriculum = Curriculum(CurriculumRule(patience=1, rest=5))
-        >>> curriculum.observe("hard", [0.0, 1.0, 0.0, 0.0], step=0)
-        >>> curriculum.observe("easy", [1.0, 1.0], step=0)
+        >>> curriculum.observe("hard", [0.0, 1.0, 0.0, 0.0], [False, True, False, False], step=0)
+        >>> curriculum.observe("easy", [1.0, 1.0], [True, True], step=0)
         >>> [curriculum.weight(task, step=1) for task in ("hard", "easy", "new")], curriculum.weight("easy", step=6)
         ([0.75, 0.0, 1.0], 0.1)
     """
@@ -92,12 +92,16 @@ class Curriculum:
             return 1.0
         return 0.0 if step < known.back else max(self.rule.floor, 1.0 - known.success)
 
-    def observe(self, task: str, rewards: Sequence[float | None], *, step: int) -> None:
-        """What a group came to; attempts without a verdict, or with one that is no number, say nothing."""
-        told = [r for r in rewards if r is not None and math.isfinite(r)]
+    def observe(self, task: str, rewards: Sequence[float | None], right: Sequence[bool], *, step: int) -> None:
+        """What a group came to; attempts without a verdict, or with one that is no number, say nothing.
+
+        Args:
+            right: which attempts were right (`rl.right`).
+        """
+        told = [(r, good) for r, good in zip(rewards, right, strict=True) if r is not None and math.isfinite(r)]
         if not told:
             return
-        share, alike = sum(r >= self.rule.right for r in told) / len(told), min(told) == max(told)
+        share, alike = sum(good for _, good in told) / len(told), len({reward for reward, _ in told}) == 1
         known = self._known.setdefault(task, _Known(share))
         known.success += self.rule.memory * (share - known.success)
         sign = 0 if not alike else 1 if share == 1.0 else -1

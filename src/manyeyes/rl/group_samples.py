@@ -4,7 +4,7 @@
 
 What a check refuses is left out and named; the rest goes on. Tokens of attempts that are left out count in N all the
 same (`token_count`). A group that is stale, incomplete, below its quorum or without any verdict is no part of the
-batch. Groups of equal rewards stay: their advantages are 0, and the square of Eq. 1 acts on every generated token.
+batch. Groups whose advantages are all 0 stay: the square of Eq. 1 acts on every generated token.
 Whether the others are enough for an update is the step's to say, which knows of all ranks (`TokenCount.told`).
 
 The batch does not depend on the order in which groups were delivered.
@@ -33,6 +33,7 @@ from manyeyes.rl.drawn_from import laid_out, source_of, temperature_T
 from manyeyes.rl.generated_tokens import generated
 from manyeyes.rl.group_checks import check_groups, errors, is_reward
 from manyeyes.rl.logprobs import PLAIN, SampledFrom
+from manyeyes.rl.right import is_right
 from manyeyes.rl.sample_rules import SampleRules
 from manyeyes.rl.toggle import Toggle
 from manyeyes.rl.token_count import TokenCount, token_weight
@@ -66,6 +67,7 @@ def group_samples(
     rules: SampleRules,
     *,
     step: int,
+    iteration: int | None = None,
     source: SampledFrom = PLAIN,
     toggle: Toggle | None = None,
     credit: Credit = to_all,
@@ -74,7 +76,8 @@ def group_samples(
     """The batch of an update.
 
     Args:
-        step: finished optimiser steps, for Toggle's phase and `reward_of`.
+        step: finished optimiser steps, for `reward_of`.
+        iteration: finished steps of the run, for Toggle's phase; `step` where each of them was an update.
         source: what rollouts are sampled from, by the run's settings; each turn's own temperature counts where it is
             known.
         toggle: None leaves rewards as they are. Its budgets are estimated on the way.
@@ -84,7 +87,7 @@ def group_samples(
     Raises:
         ConfigError: nothing was drawn so that it could be learned from (`drawn_from`).
     """
-    making = _Making(rules, step, source, toggle, credit, reward_of)
+    making = _Making(rules, step, step if iteration is None else iteration, source, toggle, credit, reward_of)
     taken = sorted(making.complete(groups), key=lambda group: group.request.id)
     making.check(taken)
     making.estimate(taken)
@@ -117,12 +120,13 @@ class _Making:
         self,
         rules: SampleRules,
         step: int,
+        iteration: int,
         run: SampledFrom,
         toggle: Toggle | None,
         credit: Credit,
         reward_of: RewardOf,
     ) -> None:
-        self._rules, self._step, self._run = rules, step, run
+        self._rules, self._step, self._iteration, self._run = rules, step, iteration, run
         self._toggle, self._credit, self._reward_of = toggle, credit, reward_of
         self.source, self.temperatures = run, dict[str, NDArray[np.float32]]()
         self.count = TokenCount(per=rules.per)
@@ -165,7 +169,12 @@ class _Making:
             attempts[group.request.task.id] += group.trajectories
         if self._toggle is not None:
             for task, ones in attempts.items():
-                self._toggle.observe(task, [self._verdict(one) for one in ones], [generated(one) for one in ones])
+                self._toggle.observe(task, list(map(self._correct, ones)), [generated(one) for one in ones])
+
+    def _correct(self, one: Trajectory) -> bool:
+        """Whether its length may be one that a budget is made of."""
+        assert self._toggle is not None, "asked where there are budgets"
+        return is_reward(self._verdict(one)) and is_right(one, least=self._toggle.rule.correct)
 
     def samples(self, group: Group) -> list[Sample]:
         """Of one group; nothing where it teaches nothing."""
@@ -207,7 +216,7 @@ class _Making:
     def _gated(self, group: Group, verdicts: list[float | None], lengths: list[int]) -> Sequence[float | None]:
         if self._toggle is None:
             return verdicts
-        gated = self._toggle.gate(group.request.task.id, verdicts, lengths, step=self._step)
+        gated = self._toggle.gate(group.request.task.id, verdicts, lengths, step=self._iteration)
         self.tally["toggle/enforced"] += gated.enforced
         self.tally["toggle/gated"] += gated.gated
         self._seen["toggle/phase"].append(gated.phase)

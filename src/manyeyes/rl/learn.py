@@ -86,8 +86,8 @@ def learn_rl(
     parts = micro_batches(batch, micro_rows, device=device, trimmed=True)
     # A wrapper that averages gradients listens to `.grad`, which nobody may fill behind its back.
     pieces = 1 if count.averaged_over > 1 else -(-len(batch.ids_BT) // micro_rows)
-    workers = min(workers_for(device, most=side_by_side), pieces)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    workers = min(workers_for(device, trained=trained, most=side_by_side), pieces)
     work = _Work(
         model, batch, objective, count, source, replay, clip_threshold, temperature_BT, proximal_BT,
         trained if workers > 1 else None,

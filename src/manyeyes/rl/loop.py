@@ -14,6 +14,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ from manyeyes.rl.loop_log import Lesson, LoopLog
 from manyeyes.rl.pending import Pending, Wanted
 from manyeyes.rl.policy_model import PolicyModel
 from manyeyes.rl.publish import catch_up, publish
+from manyeyes.rl.right import is_right
 from manyeyes.rl.rl_config import RlConfig
 from manyeyes.rl.step import rl_step
 from manyeyes.rl.toggle import Toggle
@@ -110,6 +112,10 @@ class RlLoop:
         self.step = self.updates = 0
         self.seconds = 0.0
         self.pending = Pending(domains, config, store)
+        # A thread of its own: one that others share may be born while pieces go side by side, and has torch's count of
+        # that moment, 1, for good (`train.in_order`).
+        threads = torch.get_num_threads()
+        self._learner = ThreadPoolExecutor(1, "manyeyes-learn", initializer=_take_threads, initargs=(threads,))
         self._log = LoopLog(folder, announce)
 
     @property
@@ -124,8 +130,15 @@ class RlLoop:
         config = dataclasses.replace(self.rollouts, batch=batch, max_staleness=self.config.max_staleness)
         return RolloutManager(self.models, config=config, pool=self.pool, store=self.store, folder=self.folder.path)
 
-    async def begin(self, manager: RolloutManager) -> None:
-        """Bring sampler and manager to where the run stands, and ask again for what was under way."""
+    async def begin(self, manager: RolloutManager, *, repeats: bool) -> None:
+        """Bring sampler and manager to where the run stands, and ask again for what was under way.
+
+        Args:
+            repeats: whether a run that goes on has the same weights after the same steps, so that what was rolled out
+                after its checkpoint is found in the store.
+        """
+        if not repeats:
+            self.pending.lose(beyond=self.step)
         await catch_up(self.sampler, self.model, version=self.step)
         manager.resume_at(self.step)
         attempts = rl_checkpoint.attempts(self.folder, self.step)
@@ -148,7 +161,7 @@ class RlLoop:
     async def advance(self, manager: RolloutManager, groups: Sequence[Group], *, waited: float) -> None:
         """One step: learn in a thread, observe, publish, log, and save where it is due."""
         began = time.perf_counter()
-        lesson = await asyncio.to_thread(self._learn, groups)
+        lesson = await asyncio.get_running_loop().run_in_executor(self._learner, self._learn, groups)
         trained = time.perf_counter() - began
         self._observe(groups)
         place_of = {group.request.id: self.pending.take(group.request.id).key for group in groups}
@@ -169,8 +182,8 @@ class RlLoop:
     def _learn(self, groups: Sequence[Group]) -> Lesson:
         config = self.config
         made = group_samples(
-            groups, config.samples, step=self.updates, source=config.source(self.updates), toggle=self.toggle,
-            credit=self.credit, reward_of=self.reward_of,
+            groups, config.samples, step=self.updates, iteration=self.step, source=config.source(self.updates),
+            toggle=self.toggle, credit=self.credit, reward_of=self.reward_of,
         )  # fmt: skip
         found = rl_step(
             self.model, self.optimizer, made.batch, config.update, count=made.count, source=made.source,
@@ -192,8 +205,9 @@ class RlLoop:
             return
         for group in sorted(groups, key=lambda group: self.pending[group.request.id].number):
             if group.complete:
-                rewards = [one.reward for one in group.trajectories if not one.masked and is_reward(one.reward)]
-                curriculum.observe(group.request.task.id, rewards, step=self.step)
+                told = [one for one in group.trajectories if not one.masked and is_reward(one.reward)]
+                right = [is_right(one, least=curriculum.rule.right) for one in told]
+                curriculum.observe(group.request.task.id, [one.reward for one in told], right, step=self.step)
 
     async def finish(self) -> None:
         """Say how it ended, and save where that is not done."""
@@ -230,6 +244,7 @@ class RlLoop:
             "seconds": self.seconds,
             "domains": self.domains.state_dict(),
             "pending": self.pending.plain(),
+            "lost": self.pending.lost,
             "curriculum": None if curriculum is None else curriculum.state_dict(),
             "toggle": None if self.toggle is None else self.toggle.state_dict(),
         }
@@ -252,7 +267,12 @@ class RlLoop:
             if own is not None:
                 own.load_state_dict(saved[name])
         self.domains.load_state_dict(saved["domains"])
-        self.pending.load(saved["pending"])
+        self.pending.load(saved["pending"], saved.get("lost", ()))
         self.step, self.updates, self.seconds = saved["step"], saved["updates"], saved["seconds"]
         self.folder.rewind(saved["log"])
         return True
+
+
+def _take_threads(count: int) -> None:
+    torch.set_num_threads(count)
+    torch.get_num_threads()  # a thread that has never asked takes over what others set later

@@ -17,6 +17,7 @@ from manyeyes.agent.rollouts.group import Group
 from manyeyes.core.trajectory import Trajectory
 from manyeyes.rl.generated_tokens import generated
 from manyeyes.rl.group_checks import is_reward
+from manyeyes.rl.right import is_right
 
 
 @dataclass(slots=True)
@@ -63,7 +64,7 @@ def rollout_figures(
 
     Args:
         place_of: "domain/place" by id of the group. Rewards, successes and lengths are told of both, too.
-        right: the least reward of a success.
+        right: the least reward of a success, where its judge does not say (`rl.right`).
         version: of the weights that learn, for `staleness/...`: versions that the oldest token of a group is behind.
     """
     seen: defaultdict[str, list[float]] = defaultdict(list)
@@ -74,7 +75,8 @@ def rollout_figures(
             if one.masked or not is_reward(one.reward):
                 continue
             place = place_of[group.request.id]
-            _note(seen, one, ("", f"/{place.partition('/')[0]}", f"/{place}"), success=one.reward >= right)
+            success = is_right(one, least=right)
+            _note(seen, one, ("", f"/{place.partition('/')[0]}", f"/{place}"), success=success)
     means = {name: math.fsum(values) / len(values) for name, values in seen.items()}
     return means | ({"staleness/most": max(seen["staleness/mean"])} if seen["staleness/mean"] else {})
 

@@ -79,7 +79,8 @@ class LoopLog:
 
 def _why_not(made: GroupSamples, failures: Mapping[str, int]) -> str:
     fates = [
-        f"{count} {name}" for name, count in sorted(made.tally.items()) if name.startswith(("groups/", "attempts/"))
-    ]
+        f"{count} {name}" for name, count in sorted(made.tally.items())
+        if name.startswith(("groups/", "attempts/")) and name != "attempts/judged"
+    ]  # fmt: skip
     fates += [f"{count} failed: {cause}" for cause, count in sorted(failures.items()) if count]
     return "nothing to learn from (" + (", ".join(fates) or "no groups") + ")"

@@ -52,10 +52,10 @@ def learn_ptx(
         raise ConfigError(f"the weight of PTX must be at least 0 and finite, got {weight}")
     whole = max(float(batch.weights_BT.sum()) if whole is None else whole, 1.0)
     # A wrapper that averages gradients listens to `.grad`, which nobody may fill behind its back.
-    most = 1 if averaged_over > 1 else side_by_side
-    parts = pieces_of(batch, micro_rows, device=device, side_by_side=most)
-    workers = min(workers_for(device, most=most), len(parts))
     trained, seen = [parameter for parameter in model.parameters() if parameter.requires_grad], Observed()
+    workers = workers_for(device, trained=trained, most=1 if averaged_over > 1 else side_by_side)
+    parts = pieces_of(batch, micro_rows, device=device, side_by_side=workers)
+    workers = min(workers, len(parts))
     work = _Work(model, weight * averaged_over, whole, clip_threshold, trained if workers > 1 else None)
     with closing(in_order(work, parts, workers=workers)) as all_done:
         for done in all_done:
@@ -86,6 +86,7 @@ class _Work(NamedTuple):
             part.ids_BT,
             positions_BT=part.positions_BT,
             segments_BT=part.segments_BT,
+            continues_BT=part.continues_BT,
             media=part.media,
             collect=next(self.model.language_model.parameters()).requires_grad,
             clip_threshold=self.clip_threshold,

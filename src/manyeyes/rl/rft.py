@@ -22,6 +22,7 @@ from manyeyes.core.sample import Sample
 from manyeyes.core.trajectory import Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.rl.generated_tokens import generated
+from manyeyes.rl.right import Judged, is_right
 
 NOT_RIGHT = ("wrong", "masked", "unjudged")
 """What becomes of an attempt without a good verdict."""
@@ -32,7 +33,7 @@ class RftRules:
     """What is kept.
 
     Attributes:
-        least_reward: of a right answer.
+        least_reward: of a right answer, where its judge does not say which are (`rl.right`).
         per_task: answers of a task, the best of them.
         longest: sampled tokens of an answer; None for any.
         row_length: tokens of a branch, what was given included; longer ones are left out. None for any.
@@ -108,7 +109,7 @@ def kept_of_store(store: TrajectoryStore, rules: RftRules = RftRules()) -> Kept:
     tally: Counter[str] = Counter()
     right: list[str] = []
     for found in store.find():
-        if fault := _verdict(found.masked, found.reward, rules):
+        if fault := _verdict(found, rules):
             tally[fault] += 1
         else:
             right.append(found.name)
@@ -118,7 +119,7 @@ def kept_of_store(store: TrajectoryStore, rules: RftRules = RftRules()) -> Kept:
 
 def _fault(one: Trajectory, rules: RftRules) -> str:
     """Why a trajectory is not kept; "" when it may be."""
-    if fault := _verdict(one.masked, one.reward, rules):
+    if fault := _verdict(one, rules):
         return fault
     if rules.whole and (odd := _odd(one)):
         return odd
@@ -127,13 +128,13 @@ def _fault(one: Trajectory, rules: RftRules) -> str:
     return "long" if long or wide or not generated(one) else ""
 
 
-def _verdict(masked: str, reward: float | None, rules: RftRules) -> str:
+def _verdict(one: Judged, rules: RftRules) -> str:
     """Why an attempt is not right; "" when it is."""
-    if masked:
+    if one.masked:
         return "masked"
-    if reward is None or not math.isfinite(reward):
+    if one.reward is None or not math.isfinite(one.reward):
         return "unjudged"
-    return "wrong" if reward < rules.least_reward else ""
+    return "" if is_right(one, least=rules.least_reward) else "wrong"
 
 
 def _odd(one: Trajectory) -> str:

@@ -1,7 +1,7 @@
 """`RlConfig`: what holds for a whole run of reinforcement learning, synchronous or not.
 
     step       one batch of groups is taken and, where it teaches anything, learned from; versions count steps
-    update     a step of the optimiser; schedules, Toggle's phases and temperatures count updates
+    update     a step of the optimiser; schedules and temperatures count updates, Toggle's phases steps
 
 Report: §4.4.2.
 """
@@ -31,7 +31,7 @@ class RlConfig:
         temperature: of rollouts by finished updates; `Place.episode` is told.
         never: ids that rollouts must not sample, as their `SamplingParams` say.
         max_staleness: versions that a token may be behind when it is trained on (asynchronous loop).
-        right: the least reward of a success, for figures.
+        right: the least reward of a success, where its judge does not say, for figures (`rl.right`).
         checkpoint_every: steps.
         keep_attempts: whether checkpoints hold attempts under way, which go on where they stood, not anew; for samplers
             that hand back, in chats that are made over a `CapturedSampler`.

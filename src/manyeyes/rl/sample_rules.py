@@ -20,11 +20,11 @@ class SampleRules:
         pad_id: behind the last sample of a row.
         advantage: baseline, scale and quorum.
         per: what N is; see `token_count`.
-        drop_equal: whether groups of equal rewards are left out (their tokens stay in N); saves time, and costs the
-            square of Eq. 1 on them.
-        least_told: groups of unequal rewards that an update needs, over all ranks (`rl_step`); with fewer a batch
-            teaches nothing. Without any, its gradient is that of the square and of the experts' balance alone, and an
-            optimiser that fixes the size of its steps (Muon) would make a whole step of it.
+        drop_equal: whether groups whose advantages are all 0 are left out (their tokens stay in N); saves time, and
+            costs the square of Eq. 1 on them.
+        least_told: groups with an advantage that is not 0 that an update needs, over all ranks (`rl_step`); with fewer
+            a batch teaches nothing. Without any, its gradient is that of the square and of the experts' balance alone,
+            and an optimiser that fixes the size of its steps (Muon) would make a whole step of it.
         checks: what is expected of the data; `advantage.quorum` counts, not theirs.
         share_prompts: whether what the attempts at one task begin with is computed once (`data.shared_beginnings`);
             what shows pictures only where `checks.media_pad` is given. Best where a row holds a whole group. Not for

@@ -46,9 +46,7 @@ class StepRules:
         bias_rate: step of the loss-free balancing bias.
         replay: whether the sampler's routing is replayed.
         ptx_weight: of the language-modelling loss, where a batch for it is given.
-        band: that the mismatch report counts against.
-        side_by_side: micro-batches at once on a CPU at most; as many as torch has threads when left out. Each holds
-            activations and gradients of its own.
+        band: that the mismatch report counts against: the objective's own, where it has one.
     """
 
     objective: Objective = field(default_factory=Eq1)
@@ -58,13 +56,8 @@ class StepRules:
     replay: bool = False
     ptx_weight: float = 0.1
     band: Band = EQ_1
-    side_by_side: int | None = None
 
     def __post_init__(self) -> None:
-        if self.side_by_side is not None and self.side_by_side < 1:
-            raise ConfigError(
-                f"side_by_side must be at least 1, or None for all threads of torch, got {self.side_by_side}"
-            )
         if self.micro_rows < 1 or not self.gradient_norm > 0 or not 0 <= self.ptx_weight < math.inf:
             raise ConfigError(
                 "an RL step needs micro_rows of at least 1, gradient_norm above 0 and ptx_weight of at least 0, got "
@@ -134,7 +127,8 @@ def rl_step(
         ptx, ptx_whole: packed text for the auxiliary loss, and the sum of its loss weights over all ranks.
         temperature_BT: of `group_samples`: that each token was sampled at; that of `source` when left out.
         reduce: joins the ranks' gradients and what they observed (`ranks.summed`).
-        least_told: groups of unequal rewards that an update needs, over all ranks (`SampleRules.least_told`).
+        least_told: groups with an advantage that is not 0 that an update needs, over all ranks
+            (`SampleRules.least_told`).
 
     Raises:
         DataError: see `learn_rl`; or a rank without a batch, where others wait. ManyeyesError: the gradient is not
@@ -149,14 +143,13 @@ def rl_step(
     learned = learn_rl(
         model, batch, rules.objective, count=count, source=source, micro_rows=rules.micro_rows, clip_threshold=clip,
         device=device, replay=rules.replay, temperature_BT=temperature_BT, proximal_BT=proximal_BT,
-        side_by_side=rules.side_by_side,
     )  # fmt: skip
     parts = dict(learned.parts)
     seen.join(learned.expert_counts_LE, learned.max_logit_LH)
     if ptx is not None and rules.ptx_weight:
         text = learn_ptx(
             model, ptx, weight=rules.ptx_weight, micro_rows=rules.micro_rows, clip_threshold=clip, device=device,
-            whole=ptx_whole, averaged_over=count.averaged_over, side_by_side=rules.side_by_side,
+            whole=ptx_whole, averaged_over=count.averaged_over,
         )  # fmt: skip
         parts |= text.parts
         seen.join(text.expert_counts_LE, text.max_logit_LH)

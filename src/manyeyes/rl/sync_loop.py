@@ -21,7 +21,7 @@ async def sync_loop(run: RlLoop, *, stop: Stop = lambda: False) -> bool:
         ManyeyesError: see `rl_step`, `arriving`, `RlLoop.save`. The last checkpoint is intact.
     """
     async with run.manager() as manager:
-        await run.begin(manager)
+        await run.begin(manager, repeats=True)
         while not run.over:
             began = time.perf_counter()
             run.supply(manager, run.config.groups)

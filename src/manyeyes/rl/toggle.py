@@ -4,8 +4,9 @@
     phase 1, floor(t/m) odd    r~(x, y) = r(x, y)
     budget(x)                  rho-th percentile of |y| over the correct answers to x, estimated once and kept   (Eq. 2)
 
-t counts optimiser steps, not when a rollout was sent out: a stale rollout is gated by the phase it is learned in. |y|
-are the tokens that live agents sampled. Until some answer to x is correct its budget is not known: nothing is gated,
+t counts the steps of the run ("learning iterations"), whether or not one of them taught anything, so that phases end
+where everybody knows; not when a rollout was sent out: a stale rollout is gated by the phase it is learned in. |y| are
+the tokens that live agents sampled. Until some answer to x is correct its budget is not known: nothing is gated,
 and the estimate is tried again. The gate comes before the baseline. Rewards must not be negative: a gate would lift
 them.
 
@@ -31,10 +32,10 @@ class ToggleRule:
     """The report's hyper-parameters.
 
     Attributes:
-        every: m, optimiser steps of a phase.
+        every: m, steps of a phase.
         threshold: lambda, the mean reward of a task from which its budget holds.
         percentile: rho, 0 to 100.
-        correct: the least reward of a correct answer.
+        correct: the least reward of a correct answer, where its judge does not say (`rl.right`).
 
     Example:
         >>> [ToggleRule(every=2).phase(step) for step in range(6)]
@@ -57,7 +58,7 @@ class ToggleRule:
             )
 
     def phase(self, step: int) -> Phase:
-        """Of the update that follows `step` finished ones."""
+        """Of the step that follows `step` finished ones."""
         return 1 if step // self.every % 2 else 0
 
 
@@ -84,7 +85,7 @@ class Toggle:
 
     Example:
         >>> toggle = Toggle(ToggleRule(every=1))
-        >>> toggle.observe("sum", [1.0, 1.0, 0.0, 1.0], [10, 30, 5, 20])
+        >>> toggle.observe("sum", [True, True, False, True], [10, 30, 5, 20])
         >>> toggle.gate("sum", [1.0, 1.0, 0.0, 1.0], [10, 30, 5, 20], step=0).rewards
         [1.0, 0.0, 0.0, 1.0]
         >>> toggle.gate("sum", [1.0, 1.0, 0.0, 1.0], [10, 30, 5, 20], step=1).rewards
@@ -103,25 +104,25 @@ class Toggle:
         """Tokens; infinite while unknown."""
         return self._budgets.get(task, math.inf)
 
-    def observe(self, task: str, rewards: Sequence[float | None], lengths: Sequence[int]) -> None:
+    def observe(self, task: str, correct: Sequence[bool], lengths: Sequence[int]) -> None:
         """Estimate a task's budget, once: nothing happens where it is known, or nothing is correct.
 
         In either phase. Give all attempts of a step at one task together, so that their order does not matter.
 
-        Raises:
-            ConfigError: a negative reward.
+        Args:
+            correct: which attempts were (`rl.right`).
+            lengths: tokens that live agents sampled in each.
         """
-        _require(task, rewards, lengths)
-        correct = [n for r, n in zip(rewards, lengths, strict=True) if _is_number(r) and r >= self.rule.correct]
-        if task not in self._budgets and correct:
-            self._budgets[task] = float(np.percentile(correct, self.rule.percentile))
+        found = [length for good, length in zip(correct, lengths, strict=True) if good]
+        if task not in self._budgets and found:
+            self._budgets[task] = float(np.percentile(found, self.rule.percentile))
 
     def gate(self, task: str, rewards: Sequence[float | None], lengths: Sequence[int], *, step: int) -> Gated:
         """The rewards that a group is learned from.
 
         Args:
             lengths: tokens that live agents sampled in each attempt.
-            step: finished optimiser steps.
+            step: finished steps of the run.
 
         Raises:
             ConfigError: a negative reward.

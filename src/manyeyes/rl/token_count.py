@@ -36,7 +36,7 @@ class TokenCount:
         sequences: samples that carry loss, and trajectories that would if nothing masked them.
         groups: tasks that were attempted.
         positions: tokens of all samples, each whole (`Batch.seen`); what the experts' balance is a mean over.
-        told: groups that say which way is better: those of unequal rewards.
+        told: groups that say which way is better: any advantage of theirs is not 0 (`advantage.Kind`).
         per: what `whole` means.
         averaged_over: ranks whose gradients a wrapper takes the mean of; 1 where they are summed, or there is one.
 

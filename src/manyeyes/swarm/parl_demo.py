@@ -1,6 +1,6 @@
 """A trained swarm at work: held-out tables on a real search index and real pages, by one agent alone and by the swarm.
 
-    alone      the orchestrator's weights without sub-agents, with as many steps as it takes
+    alone      the orchestrator's weights without sub-agents, with as many steps as it takes, as calm as sub-agents
     worker     its sub-agents' weights, the same way: what PARL began from (left out where they are the same weights)
     swarm      the orchestrator and its frozen sub-agents, within the budget of critical steps
 
@@ -118,8 +118,9 @@ class ParlSession(Session):
 
     def environment(self, make_tools: Callable[[Ctx], Toolset], *, ended: int = 0) -> Environment:
         """See `Session.environment`; tools and prompts are those of `Parl`."""
-        mode = "alone" if self.config.mode == "single" else "swarm"
-        return replace(self.world, mode=mode).bound(Task(self.folder.name, self.plan.prompt, self.plan))
+        alone = self.config.mode == "single"
+        world = calm(self.world) if alone else replace(self.world, mode="swarm")
+        return world.bound(Task(self.folder.name, self.plan.prompt, self.plan))
 
     def filled(self, who: Who, *, stop: str, reason: str) -> Filled:
         """How it went so far."""
@@ -128,6 +129,11 @@ class ParlSession(Session):
         over = budget and critical > budget
         f1 = 0.0 if over else item_agreement(written_rows(shared_rows(log)), self.plan.rows).f1
         return Filled(self.plan, who, f1, critical, figures.agents, figures.seconds, stop, reason)
+
+
+def calm(world: Parl) -> Parl:
+    """The world for one agent alone, who samples as sub-agents do: who reads and copies is as calm in both."""
+    return replace(world, mode="alone", sampling=replace(world.sampling, temperature=world.sub_temperature))
 
 
 async def run_parl_demo(

@@ -29,7 +29,9 @@ from manyeyes.swarm.parl_scripts import SYSTEM, VAGUE, Played, Script, Shares, d
 
 MIXED: Mapping[Family, float] = {"wide": 0.6, "deep": 0.1, "document": 0.1, "download": 0.1, "report": 0.1}
 WORKED: Mapping[Family, float] = {"wide": 0.4, "deep": 0.15, "document": 0.15, "download": 0.15, "report": 0.15}
-ALONE: Mapping[Family, float] = {"wide": 0.85, "download": 0.15}
+ALONE: Mapping[Family, float] = {"wide": 0.6, "deep": 0.1, "document": 0.1, "download": 0.1, "report": 0.1}
+MOST_ALONE: Mapping[Family, int] = {"deep": 9, "document": 7, "report": 7}
+"""Rows of one agent's dialogues that stay below 3,000 tokens of `tiny`; of the other families all twelve do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +104,20 @@ class ParlOrchestrators(ParlDialogues):
 
 @dataclass(frozen=True, kw_only=True)
 class ParlAlone(ParlDialogues):
-    """See the module. Its families are those whose tables of twelve rows stay below 3,000 tokens of `tiny`."""
+    """See the module. What would not fit into 3,000 tokens of `tiny` is asked with fewer rows (`MOST_ALONE`)."""
 
     families: Mapping[Family, float] = field(default_factory=lambda: ALONE)
     name: str = "synthetic/parl/alone"
     salt: ClassVar[int] = 2
+
+    def _plan(self, index: int) -> Plan:
+        plan = super()._plan(index)
+        fewest, most = self.rows[0], MOST_ALONE.get(plan.family, self.rows[1])
+        if len(plan.rows) <= most:
+            return plan
+        only: Mapping[Family, float] = {plan.family: 1.0}
+        rows = min(fewest, most), most
+        return plan_at(index, seed=16 * self.seed + self.salt, split=self.split, rows=rows, families=only)
 
     async def _played(self, plan: Plan, draw: np.random.Generator) -> Played:
         return await _in(Parl(mode="alone"), plan, serial(plan.prompt))

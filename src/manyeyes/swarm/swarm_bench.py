@@ -6,13 +6,15 @@
     read        a collection of 120 documents in volumes of three, of which more than a hundred have to be read
     write       a report of sixteen sections and more, each in its own words around a fact that has to be looked up
 
-Worlds, words and tools are those of `parl_plan`, so that a small model which was trained there can be asked; searches
-with strangers among what they tell are not trained. Item-F1 counts right cells and sections. No content is in the
-training split.
+Worlds, words and tools are those of `parl_plan`, so that a small model which was trained there can be asked. Forms that
+training has in no way are `wild` (strangers among what a search tells) and `read` (volumes behind each other);
+`download` is a construction of PARL with more files, and `write` a family of fine-tuning with more sections, that PARL
+has not. Item-F1 counts right cells and sections. No content is in the training split.
 
 Report: §5.2 (in-house Swarm Bench: WildSearch, batch download, WideRead, long-form writing).
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Literal
@@ -22,7 +24,7 @@ import numpy as np
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
 from manyeyes.agent.tools.local_web import WebPage
-from manyeyes.core.errors import ConfigError
+from manyeyes.core.errors import ConfigError, DataError
 from manyeyes.core.seeds import stream
 from manyeyes.data.collection import Split
 from manyeyes.data.synthesis.generator import between, pick, some
@@ -40,6 +42,7 @@ DEEPEST = 3
 """Pages behind each other."""
 LOUD = 6
 """Times that a stranger's title names a key, or itself; the right page's names its key twice."""
+MORE = re.compile(r"\[More\]\((\S+)\)")
 APART = 1_000_003
 """Between the worlds of training's seeds and those of this benchmark."""
 
@@ -53,6 +56,29 @@ def bench_plan(kind: Kind, number: int, *, seed: int = 0, split: Split = "test")
     if kind not in MAKERS:
         raise ConfigError(f"Swarm Bench has {', '.join(MAKERS)}, got {kind!r}")
     return MAKERS[kind](number, seed, split)
+
+
+def least_steps(plan: Plan) -> int:
+    """Critical steps of one agent that never errs: a search, its own pages and a put for each row; and the answer.
+
+    `Plan.steps_alone` is the same where all rows have as many pages.
+
+    Raises:
+        DataError: a key has no page of its own.
+    """
+    return sum(2 + _pages_of(plan, key) for key in plan.rows) + 1
+
+
+def _pages_of(plan: Plan, key: str) -> int:
+    """From the page that is titled by the key alone along the links."""
+    pages = {page.url: page for page in plan.pages}
+    page = next((one for one in plan.pages if set(one.title.split()) == {key}), None)
+    if page is None:
+        raise DataError(f"{plan.prompt} has no page about {key}, so nobody could find it")
+    count = 1
+    while (link := MORE.search(page.text)) is not None:
+        page, count = pages[link[1]], count + 1
+    return count
 
 
 def _wild(number: int, seed: int, split: Split) -> Plan:

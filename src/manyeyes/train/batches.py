@@ -24,7 +24,7 @@ class MicroBatch(NamedTuple):
     Attributes:
         weights_BT: weight of predicting the *next* token from each position, 0 at the last one of a sample.
         targets_BT: the next token.
-        vision_BT: True on positions of samples that carry media; of a sample that continues another, media of its own.
+        vision_BT: True on positions of samples that carry media, or continue one that does.
         tokens: positions that belong to a sample.
         seen: those of its samples as if each were whole (`Batch.seen`).
         logprobs_BT, advantages_BT, versions_BT: of the next token, like `weights_BT`; 0, 0 and `UNVERSIONED` where a
@@ -124,6 +124,8 @@ def _vision(batch: Batch, rows: slice, segments: np.ndarray) -> np.ndarray:
     for row, counts in enumerate(batch.media_counts[rows]):
         shows = np.array([*counts, 0], np.int64) > 0
         vision[row] = shows[segments[row]]
+        if batch.continues_BT is not None:
+            vision[row] |= shows[batch.continues_BT[rows][row]]
     return vision
 
 
@@ -134,7 +136,11 @@ def media_of(media: tuple[Media, ...], device: torch.device) -> MediaBatch:
 
 
 def samples_of(batch: Batch) -> list[Sample]:
-    """Every sample of a batch by itself."""
+    """Every sample of a batch by itself.
+
+    Raises:
+        DataError: some share beginnings (`unpack`).
+    """
     edges = _media_edges(batch)
     rows = [
         Pack(
@@ -149,10 +155,17 @@ def samples_of(batch: Batch) -> list[Sample]:
             advantages=_row(batch.advantages_BT, row),
             versions=_row(batch.versions_BT, row),
             routing=_row(batch.routing_BTLK, row),
+            continues=_continues(batch, row),
         )
         for row in range(len(batch.ids_BT))
     ]
     return [sample for row in rows for sample in unpack(row)]
+
+
+def _continues(batch: Batch, row: int) -> np.ndarray | None:
+    """None where nothing of the row continues another."""
+    continues_T = _row(batch.continues_BT, row)
+    return None if continues_T is None or (continues_T < 0).all() else continues_T
 
 
 def _row(column_BT: np.ndarray | None, row: int) -> np.ndarray | None:

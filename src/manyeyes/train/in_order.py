@@ -3,13 +3,14 @@
 A small model's operations are too short for several threads: forking and joining around each of them costs as much as
 it gains. Whole micro-batches side by side have one join a piece, and since a piece never sees a second thread and
 results are taken in order, the sum of several is the same bit for bit for any number of workers, or one thread of
-torch. As many are in memory at once, each with gradients of its own.
+torch. As many are in memory at once, each with gradients of its own, and no more than `MOST_ASIDE` allows.
 
 A single piece is computed by all threads of torch, and its last bits may depend on their number.
 
 Report: none (engineering); measured in `benchmarks/rl_step_pieces.py`.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,16 +24,22 @@ Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
 
-def workers_for(device: torch.device, *, most: int | None = None) -> int:
+MOST_ASIDE = 2 << 30
+"""Bytes of gradients that pieces hold beside those in `.grad`. Where two pieces would need more, they go one by one."""
+
+
+def workers_for(device: torch.device, *, trained: Iterable[Tensor] = (), most: int | None = None) -> int:
     """How many pieces at once: as many as torch uses threads on a CPU, one elsewhere.
 
     Args:
-        most: bounds it, where memory does.
+        trained: parameters of which each piece has gradients of its own; see `MOST_ASIDE`.
+        most: bounds it, where others do.
     """
     if device.type != "cpu":
         return 1
-    threads = torch.get_num_threads()
-    return threads if most is None else min(threads, most)
+    held = sum(one.numel() * one.element_size() for one in trained)
+    workers = min(torch.get_num_threads(), MOST_ASIDE // held if held else sys.maxsize, most or sys.maxsize)
+    return max(workers, 1)
 
 
 def in_order(

@@ -63,6 +63,7 @@ class Trainer:
         announce: called with a line when a record is replaced or a stage ends early.
         accepted: called once, when the loader of the stage in which training begins or goes on has opened; nothing in
             the folder of a resumed run changes before.
+        gone_on: called once behind it where a run goes on, when its log is that of its checkpoint.
     """
 
     def __init__(
@@ -82,11 +83,12 @@ class Trainer:
         fingerprint: str,
         announce: Callable[[str], None] = lambda line: None,
         accepted: Callable[[], None] = lambda: None,
+        gone_on: Callable[[], None] = lambda: None,
     ) -> None:
         self.system, self.stages, self.config, self.seed, self.folder = system, stages, config, seed, folder
         self.tokenizer, self.open_loader, self.evaluate, self.report = tokenizer, open_loader, evaluate, report
         self.device, self.peak, self.fingerprint = device, peak, fingerprint
-        self.announce, self.accepted = announce, accepted
+        self.announce, self.accepted, self.gone_on = announce, accepted, gone_on
         self.stage_number = 0
         self.step = 0
         self.seconds = 0.0
@@ -159,6 +161,7 @@ class Trainer:
         if self._saved is not None:
             self.folder.rewind(self._saved["log"])
             self._note_mixture(self._saved["mixture"])
+            self.gone_on()
 
     def _note_mixture(self, before: dict[str, Any] | None) -> None:
         """Ratios may change at a resume (the planner goes on without repeat or skip); the log says where."""

@@ -60,11 +60,12 @@ def learn_language(
     Args:
         side_by_side: micro-batches at once on a CPU at most, where memory bounds them.
     """
-    parts = pieces_of(batch, micro_rows, device=device, side_by_side=side_by_side)
-    whole = max(sum(float(part.weights_BT.sum()) for part in parts), 1.0)
-    workers = min(workers_for(device, most=side_by_side), len(parts))
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    work, seen = _Language(model, whole, batch.tokens, clip_threshold, trained if workers > 1 else None), _Seen()
+    workers = workers_for(device, trained=trained, most=side_by_side)
+    parts = pieces_of(batch, micro_rows, device=device, side_by_side=workers)
+    whole = max(sum(float(part.weights_BT.sum()) for part in parts), 1.0)
+    workers = min(workers, len(parts))
+    work, seen = _Language(model, whole, batch.seen, clip_threshold, trained if workers > 1 else None), _Seen()
     with closing(in_order(work, parts, workers=workers)) as all_done:
         for part, done in zip(parts, all_done, strict=True):
             add_gradients(trained, done.gradients)
@@ -86,7 +87,7 @@ class _Language(NamedTuple):
 
     model: K25
     whole: float
-    tokens: int
+    seen: int
     clip_threshold: float
     aside: list[nn.Parameter] | None
 
@@ -95,12 +96,13 @@ class _Language(NamedTuple):
             part.ids_BT,
             positions_BT=part.positions_BT,
             segments_BT=part.segments_BT,
+            continues_BT=part.continues_BT,
             media=part.media,
             collect=next(self.model.language_model.parameters()).requires_grad,
             clip_threshold=self.clip_threshold,
         )
         text, vision = _by_domain(self.model, out.hidden_BTD, part)
-        balance = out.aux_loss * (part.tokens / max(self.tokens, 1))  # a mean over tokens, like the model's own
+        balance = out.aux_loss * (part.seen / max(self.seen, 1))  # a mean over whole samples, like the model's own
         loss = (text + vision) / self.whole + balance
         gradients = backward(loss, self.aside)  # none where nothing is learned: text alone teaches a projector nothing
         losses = torch.stack([text, vision, balance]).detach()

@@ -50,7 +50,9 @@ def markdown(result: Result, *, picture: str) -> str:
 NOTE = (
     "± is the standard deviation over seeds; bands span the lowest and the highest seed. shown: all seeds go that way "
     "and the 95 % interval of the mean, paired by seed, leaves out 0; consistent, within noise: the mean goes that "
-    "way; not shown: it does not. What was tried where an effect did not show stands in docs/log.md."
+    "way; not shown: it does not. reached, not reached: a number that was asked for beforehand, in the figures as they "
+    "were measured; the interval beside it says how sure that is. What was tried where an effect did not show stands "
+    "in docs/log.md."
 )
 
 

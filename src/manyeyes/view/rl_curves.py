@@ -78,8 +78,8 @@ def learning_charts(history: RlHistory) -> list[Markup]:
 def group_charts(history: RlHistory) -> list[Markup]:
     """What became of groups and attempts."""
     groups = {
-        "told": "rewards differ", "equal": "rewards are equal", "stale": "too old", "incomplete": "incomplete",
-        "quorum": "too few verdicts", "empty": "no verdict",
+        "told": "some attempts are better", "equal": "no attempt is better", "stale": "too old",
+        "incomplete": "incomplete", "quorum": "too few verdicts", "empty": "no verdict",
     }  # fmt: skip
     fates = {"masked": "masked", "unjudged": "without a verdict", "refused": "refused", "not_finite": "no number"}
     toggle = {"enforced": "groups with a budget", "gated": "attempts above it"}

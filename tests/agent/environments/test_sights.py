@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from manyeyes.agent.environments.sight_code import Brief
 from manyeyes.agent.environments.sights import Sights, environment, sight_of, sight_task, sights
 from manyeyes.agent.sandbox_probe import Probe
 from manyeyes.agent.task import Task
+from manyeyes.agent.tools.forked_python_pool import ForkedPythons
 from manyeyes.agent.toolset import Functions, ToolResult
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.messages import Message, ToolCall, assistant
@@ -104,6 +106,21 @@ def test_code_is_declared_as_fine_tuning_declares_it() -> None:
             return tuple(session.tools)
 
     assert asyncio.run(declared()) == (TOOL,)
+
+
+def test_code_that_cannot_be_run_is_said_before_anybody_tries(probed: Probe) -> None:
+    none = Probe(replace(probed.layers, bwrap=None), problem="bubblewrap is not installed", fix="install bubblewrap")
+    here, gone = (Sights(pythons=ForkedPythons(probed=one)) for one in (probed, none))
+
+    async def tried() -> int:
+        await here.ready()
+        await here.close()
+        with pytest.raises(ConfigError, match="no sandbox works here.*install bubblewrap"):
+            await gone.ready()
+        await Sights(tools=False, pythons=ForkedPythons(probed=none)).ready()
+        return here.pythons.counts.children
+
+    assert asyncio.run(tried()) == 1 and here.pythons.alive == 0
 
 
 def test_what_is_printed_too_long_is_cut_and_failures_stay_failures() -> None:

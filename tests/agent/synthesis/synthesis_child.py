@@ -15,15 +15,23 @@ from manyeyes.agent.synthesis.form import Form
 from manyeyes.agent.synthesis.seed import Seed
 from manyeyes.agent.synthesis.synthesis import synthesise
 from manyeyes.agent.synthesis.teacher import Teacher
+from manyeyes.agent.toolset import Toolset
 from manyeyes.core.messages import Message, ToolCall, assistant
 
 SEEDS = [Seed(f"sum/{n}", (f"What is {n} * 7?",), (str(n * 7),)) for n in range(30)]
+
+
+def room(seed: Seed) -> Toolset:
+    """A calculator."""
+    return desk({})
+
+
 DOMAIN = Domain(
     "sums",
     "for tests",
     lambda count, seed: SEEDS[:count],
-    (Form(calls=(1, 2)), Execution(lambda seed: desk({})), Answer()),
-    toolset=lambda seed: desk({}),
+    (Form(calls=(1, 2)), Execution(room), Answer()),
+    toolset=room,
 )
 
 

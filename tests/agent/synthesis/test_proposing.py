@@ -13,9 +13,9 @@ from manyeyes.agent.synthesis.memory import Heard, Memory
 from manyeyes.agent.synthesis.proposing import propose
 from manyeyes.agent.synthesis.seed import Seed
 from manyeyes.agent.synthesis.teacher import Teacher
-from manyeyes.agent.synthesis.thoughts import told_apart
 from manyeyes.agent.toolset import Functions
 from manyeyes.core.messages import Message, ToolCall, assistant
+from manyeyes.data.dialogue_thoughts import told_apart
 
 from .teachers import adds, sums, teacher
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,16 +13,20 @@ from manyeyes.agent.synthesis.answer import Answer, same_words
 from manyeyes.agent.synthesis.calls import call_fault
 from manyeyes.agent.synthesis.candidate import Candidate
 from manyeyes.agent.synthesis.desk import desk
+from manyeyes.agent.synthesis.domains import as_looked_up
 from manyeyes.agent.synthesis.execution import Execution
 from manyeyes.agent.synthesis.form import Form
 from manyeyes.agent.synthesis.grade import Grade
 from manyeyes.agent.synthesis.looks import Looks
+from manyeyes.agent.synthesis.mark import name_of
 from manyeyes.agent.synthesis.seed import Seed
 from manyeyes.agent.synthesis.stage import Finding, Stage
 from manyeyes.agent.tools.forked_python_child import PythonLost
 from manyeyes.agent.toolset import Functions, ToolResult
+from manyeyes.core.errors import ConfigError
 from manyeyes.core.messages import Message, Tool, ToolCall, assistant, tool_result
 from manyeyes.core.picture import Picture
+from manyeyes.data.synthesis.thinking_tools import MISSING, no_entry
 from manyeyes.reward.grm.config import GrmConfig
 from manyeyes.reward.grm.fakes import RuleGrader
 from manyeyes.reward.grm.generative_reward import GenerativeReward
@@ -222,6 +227,39 @@ def test_without_a_room_nobody_looked() -> None:
 )  # fmt: skip
 def test_numbers_are_compared_as_numbers(said: str, truth: str, score: int) -> None:
     assert same_words(said, truth, sums(1)[0]) == score
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["There is no entry for red.", "no entry", "No entry found.", "Not found", "none", "None.", "N/A", "Missing",
+     "I looked.\nThe answer is: there is no entry", "No entry for 'red'", "red is not listed", "nothing found"],
+)  # fmt: skip
+def test_that_nothing_was_found_may_be_said_in_many_ways(said: str) -> None:
+    assert as_looked_up(said, no_entry("red"), NOT_THERE) == 1.0
+
+
+@pytest.mark.parametrize("said", ["0", "no", "", "42", "no entry for blue", "no entry, so 42", "I do not want to look"])
+def test_something_else_is_no_word_that_nothing_was_found(said: str) -> None:
+    assert as_looked_up(said, no_entry("red"), NOT_THERE) == 0.0
+    there = replace(NOT_THERE, data={"entries": {"red": "42"}})
+    assert as_looked_up("no entry", "42", there) == 0.0 and as_looked_up("42", "42", there) == 1.0
+
+
+NOT_THERE = Seed("find", ("How many red boxes are there?",), (no_entry("red"),), data={"entries": {"red": MISSING}})
+
+
+def test_functions_are_known_by_their_names_and_by_plain_values_that_they_were_given() -> None:
+    names = [name_of(one) for one in (close, partial(close, least=1), partial(close, least=2), partial(close, 1))]
+    assert len(set(names)) == 4
+    assert name_of(partial(close, least=object())) == name_of(close), "what is not plain is not known again"
+    assert name_of(partial(close, {"a": [1]}, least=2)) == name_of(partial(partial(close, {"a": [1]}), least=2))
+    with pytest.raises(ConfigError, match="lambda.* give it one"):
+        name_of(lambda: None)
+
+
+def close(*given: object, least: object = 0) -> float:
+    """A score."""
+    return 0.0
 
 
 def test_a_mark_changes_with_what_a_verdict_rests_on() -> None:

@@ -300,6 +300,27 @@ def test_a_domain_that_cannot_work_asks_nobody(tmp_path: Path) -> None:
     assert model.calls == [] and not (tmp_path / "x").exists()
 
 
+def test_a_stage_that_cannot_be_known_again_asks_nobody(tmp_path: Path) -> None:
+    model = Scripted(adds)
+    nameless = replace(SUMS, stages=(Form(), Answer(score=lambda said, truth, seed: 1.0)))
+    with pytest.raises(ConfigError, match="remembered by the names of functions"):
+        made(tmp_path / "x", teacher(model), domain=nameless)
+    assert model.calls == [] and not (tmp_path / "x").exists()
+
+
+def test_where_nothing_is_found_the_brief_answer_is_kept(tmp_path: Path) -> None:
+    domain = tools()
+    seeds = [one for one in domain.seeds(64, 0) if (one.truths[-1] or "").startswith("There is no entry")][:2]
+    key = next(iter(seeds[0].data["entries"]))
+
+    def policy(messages: Sequence[Message]) -> Message:
+        if messages[-1].role == "tool":
+            return assistant("No entry", reasoning="Nothing was found.")
+        return assistant(reasoning="I look.", calls=(ToolCall.of("find", {"key": key}, index=0),))
+
+    assert made(tmp_path, teacher(policy), domain=domain, seeds=seeds[:1]).count(KEPT) == 1
+
+
 def test_a_domain_needs_stages_of_different_names() -> None:
     with pytest.raises(ConfigError, match="stages of different names"):
         SUMS.also(Answer())

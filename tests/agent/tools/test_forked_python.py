@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import select
 import signal
 import struct
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -31,6 +33,7 @@ from manyeyes.agent.tools import (
 from manyeyes.agent.tools.forked_python import ForkedPython
 from manyeyes.agent.tools.forked_python_child import PythonLost
 from manyeyes.agent.tools.forked_python_pool import CHILD, MODULES, WARM_UP, ForkedPythons
+from manyeyes.agent.tools.forked_python_sandbox import NestingSandbox
 from manyeyes.agent.tools.ipython_pool import ROOM_NEEDED
 from manyeyes.agent.toolset import ToolResult
 from manyeyes.core.errors import ConfigError
@@ -155,6 +158,19 @@ ATTACKS = {
     "locked memory": "libc('mlock', ctypes.create_string_buffer(1 << 16), 1 << 16)",
     "queued signals": "import signal; signal.signal(40, print); signal.pthread_sigmask(signal.SIG_BLOCK, [40]); "
     "libc('sigqueue', 1, 40, None)",
+    "events of the machine": "libc('syscall', nr(206, 0), 8, ctypes.byref(ctypes.c_ulong()))",
+    "a pipe": "os.pipe()",
+    "a pipe with a name": "os.mkfifo('/tmp/pipe')",
+    "a large pipe": "import fcntl; fcntl.fcntl(4, 1031, 1 << 20)",
+    "network of the host": "import fcntl; fcntl.ioctl(3, 0x8912, bytes(16)); fcntl.ioctl(4, 0x8912, bytes(16))",
+    "name on the host": "libc('bind', 3, b'\\1\\0\\0squat', 8)",
+    "process of the host": "libc('getsockopt', 3, 1, 77, ctypes.byref(ctypes.c_int()), ctypes.byref(ctypes.c_int(4)))",
+    "a descriptor past it": "import socket; socket.socket(fileno=os.dup(3)).sendmsg([b'x'])",
+    "segments": "libc('syscall', nr(154, 999), 0, ctypes.create_string_buffer(64), 64)",
+    "another kind of process": "libc('personality', 0xffffffff)",
+    "mounts by number": "room = ctypes.create_string_buffer; libc('syscall', 457, room(64), room(512), 512, 0)",
+    "calls that nobody has judged": "libc('syscall', 467, -100, b'/', 0, 0, 0)",
+    "attributes by a new call": "libc('syscall', 468, -100, b'/tmp', ctypes.create_string_buffer(64), 24, 0)",
     "priority of all": "os.setpriority(os.PRIO_USER, 0, 5)",
     "inputs": "open('/inputs/x', 'w')",
     "artefacts": "open('/artefacts/x', 'w')",
@@ -179,6 +195,8 @@ ATTACKS = {
 }  # fmt: skip
 KIT = """
 import ctypes, os, struct
+def nr(*numbers):
+    return numbers[os.uname().machine != 'x86_64']
 def libc(name, *given):
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*given) < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -231,7 +249,7 @@ def test_children_neither_see_nor_signal_each_other(layered) -> None:
         return seen, (await other.run("x")).text, pythons.counts.started
 
     seen, alive, started = with_pythons(layered, work)
-    assert seen[:4] == ["(1, 0, [])\n", "[2, 2, 2, 12]\n", "[]\n", "[]\n"]
+    assert seen[:4] == ["(1, 0, [])\n", "[2, 2, 2, 1, 1]\n", "[]\n", "[]\n"], "two pipes, no socket"
     assert (alive, started) == ("'alive'\n", 1)
 
 
@@ -260,20 +278,21 @@ def test_code_that_does_not_stop_loses_its_child(probed, monkeypatch) -> None:
 
 FORGED = """
 import json, os
-said = json.dumps({{"status": "{status}", "shown": {shown}, "count": {count}}}).encode()
-os.write(3, len(said).to_bytes(4, "big") + said)
+said = json.dumps({{"call": {call}, "status": "{status}", "shown": {shown}, "count": {count}}}).encode()
+os.write(4, len(said).to_bytes(4, "big") + said)
 """
 DEATHS = {
     "import os; os._exit(3)": "status 3",
-    "import os; os.close(3)": "status 1",
-    "import os; os.close(3)\nwhile True: pass": "closed its connection",
+    "import os; os.close(4)": "status 1",
+    "import os; os.close(4)\nwhile True: pass": "closed its connection",
     "import ctypes; ctypes.string_at(0)": "SIGSEGV",
-    "import os; os.write(3, b'\\0\\0\\0\\2{}')": "wrote to it itself",
-    "import os; os.write(3, b'\\xff' * 8)": "wrote to it itself",
-    "import os; os.write(3, bytes([0, 0, 0x80, 0]) + b'[' * (1 << 23))": "wrote to it itself",
-    "import os; os.write(3, bytes([0, 0x80, 0, 1]) + b'[' * 99)": "wrote to it itself",
-    FORGED.format(status="ok", shown=[["text", "a"]] * 65, count=1): "wrote to it itself",
-    FORGED.format(status="ok", shown=[], count=-1): "wrote to it itself",
+    "import os; os.write(4, b'\\0\\0\\0\\2{}')": "wrote to it itself",
+    "import os; os.write(4, b'\\xff' * 8)": "wrote to it itself",
+    "import os; os.write(4, bytes([0, 0, 0x80, 0]) + b'[' * (1 << 23))": "wrote to it itself",
+    "import os; os.write(4, bytes([0, 0x80, 0, 1]) + b'[' * 99)": "wrote to it itself",
+    FORGED.format(call=2, status="ok", shown=[["text", "a"]] * 65, count=1): "wrote to it itself",
+    FORGED.format(call=2, status="ok", shown=[], count=-1): "wrote to it itself",
+    FORGED.format(call=1, status="ok", shown=[], count=1): "wrote to it itself",
 }
 SPIN = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 1))\nwhile True: pass"
 
@@ -301,8 +320,79 @@ def test_the_death_of_a_child_is_told_and_the_next_call_starts_anew(probed, monk
 
 
 def test_a_child_cannot_say_more_than_it_may(probed) -> None:
-    forged = FORGED.format(status="ok", shown=[["text", "y" * 1500]] * 2, count=1)
+    forged = FORGED.format(call=2, status="ok", shown=[["text", "y" * 1500]] * 2, count=1)
     assert said(probed, forged, child=SHORT)[0].text == "y" * 2000
+
+
+def test_a_child_that_answers_in_its_own_name_does_not_stay_one_answer_ahead(probed) -> None:
+    forged = FORGED.format(call=2, status="ok", shown=[["text", "forged"]], count=1)
+    early, caught, fresh = said(probed, forged, "'mine'", "'mine'")
+    assert early.text == "forged" and caught.failure == "crash" and "wrote to it itself" in caught.text
+    assert fresh.text == "'mine'\n"
+
+
+def test_a_call_that_was_in_time_is_not_late_because_we_were(probed) -> None:
+    async def work(pythons: ForkedPythons) -> list[ToolResult]:
+        python = ForkedPython(pythons)
+        await python.run("import time")
+        found = []
+        for code in ("time.sleep(0.3); 7", "time.sleep(0.3); 1 / 0"):
+            call = asyncio.create_task(python.run(code))
+            await asyncio.sleep(0.05)  # it was sent
+            assert python._child is not None
+            answers = python._child._pipes._answers.get_extra_info("pipe")
+            select.select([answers], [], [], 30.0)  # the loop is held up until the answer is there
+            time.sleep(1.1)  # and for longer than a call may take
+            found.append(await call)
+        return found
+
+    fine, wrong = with_pythons(probed, work, child=replace(CHILD, seconds=1.0))
+    assert (fine.failure, fine.text) == ("", "7\n")
+    assert wrong.data["status"] == "error" and wrong.text == "ZeroDivisionError: division by zero (line 1)\n"
+
+
+def test_code_that_catches_its_interrupt_is_late_all_the_same(probed) -> None:
+    code = "import time\ntry: time.sleep(9)\nexcept KeyboardInterrupt: print('caught')"
+    (late,) = said(probed, code, child=SHORT)
+    assert late.failure == "timeout" and "caught" in late.text
+
+
+def test_a_child_that_ends_while_it_is_made_takes_no_other_along(probed, monkeypatch) -> None:
+    tell, ending = forked_python_process.WarmPython._tell, []
+
+    async def at_once(warm: Any, what: str, number: int, *more: Any) -> None:
+        await tell(warm, what, number, *more)
+        if what == "open" and ending:
+            await tell(warm, "end", number)
+            await asyncio.sleep(0.2)  # its end is told while the host still makes it
+
+    monkeypatch.setattr(forked_python_process.WarmPython, "_tell", at_once)
+    monkeypatch.setattr(forked_python_pool, "GONE_SECONDS", 0.5)
+
+    async def work(pythons: ForkedPythons) -> str:
+        other, short = ForkedPython(pythons), ForkedPython(pythons)
+        await other.run("x = 'alive'")
+        ending.append(True)
+        with pytest.raises(PythonLost, match="could not be prepared"):
+            await short.run("1")
+        assert pythons.counts.started == 1
+        return (await other.run("x")).text
+
+    assert with_pythons(probed, work) == "'alive'\n"
+
+
+def test_a_child_has_no_share_of_what_a_user_may_take(probed) -> None:
+    async def limits() -> dict[str, int]:
+        sandbox = await NestingSandbox.opened(CHILD, probed=probed)
+        try:
+            return sandbox.child(CHILD)["rlimits"]
+        finally:
+            await sandbox.close()
+
+    found = asyncio.run(limits())
+    assert {name for name, value in found.items() if value == 0} == {
+        "RLIMIT_CORE", "RLIMIT_SIGPENDING", "RLIMIT_MEMLOCK", "RLIMIT_MSGQUEUE", "RLIMIT_RTPRIO", "RLIMIT_NICE"
+    } and found["RLIMIT_NOFILE"] <= 24  # fmt: skip
 
 
 @pytest.mark.slow
@@ -578,7 +668,7 @@ def temporary(monkeypatch) -> Iterator[None]:
 
 def leaves_nothing(probed: Probe, agents: int) -> None:
     """Agents come and go, some of them badly; what is left while the warm process lives, and after it."""
-    codes = ["1", "import os; os._exit(1)", "while True: print(1)", "import os; os.close(3)", "x = bytes(9)", "1/0"]
+    codes = ["1", "import os; os._exit(1)", "while True: print(1)", "import os; os.close(4)", "x = bytes(9)", "1/0"]
 
     async def work() -> None:
         pythons = ForkedPythons(probed=probed, child=SHORT, **BARE)

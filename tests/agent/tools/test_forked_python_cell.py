@@ -95,5 +95,7 @@ def test_an_interrupt_reaches_code_and_only_code() -> None:
     assert text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nfor _ in range(9): pass", cells).startswith(
         "KeyboardInterrupt"
     )
+    assert cells.run("import signal\nsignal.raise_signal(signal.SIGINT)", most=99)["status"] == "interrupted"
+    assert cells.run("raise KeyboardInterrupt", most=99)["status"] == "error", "it raised this itself"
     signal.raise_signal(signal.SIGINT)
     assert text("'alive'", cells) == "'alive'\n"

@@ -11,7 +11,7 @@ from manyeyes.core.seeds import stream
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.synthesis.thinking import Thinking
 from manyeyes.data.synthesis.thinking_families import FAMILIES, families, problem
-from manyeyes.data.synthesis.thinking_problem import Problem
+from manyeyes.data.synthesis.thinking_problem import Problem, lettered
 from manyeyes.data.synthesis.thinking_trace import TERSE, WORDY, told
 from manyeyes.model.config import tiny
 
@@ -85,7 +85,7 @@ def solved(family: str, question: str) -> str:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_answers_are_those_of_another_solver_and_lines_hold(family: str) -> None:
-    for level in (1, 2, 3, 4):
+    for level in {1, 2, 3, FAMILIES[family].highest}:
         for one in drawn(family, 40, level=level):
             assert one.answer == solved(family, one.question), one.question
             for a, sign, b, result in LINE.findall("\n".join(step.line for step in one.steps)):
@@ -160,8 +160,14 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         Thinking(size=1, instant=2.0)
     with pytest.raises(ConfigError, match="capability"):
         families(("sum",), "coding")
-    with pytest.raises(ConfigError, match="begin at 1"):
-        problem("sum", stream(0, "t"), level=0, split="train")
+    for family, of in FAMILIES.items():
+        for level in (0, of.highest + 1):
+            with pytest.raises(ConfigError, match=f"{family} has levels 1 to {of.highest}, got {level}"):
+                problem(family, stream(0, "t"), level=level, split="train")
+    with pytest.raises(ConfigError, match="branch has levels 1 to 4, got 5"):
+        Thinking(size=1, families=("sum", "branch"), levels=(1, 5))
+    with pytest.raises(ValueError, match="shorter|longer"):
+        lettered(range(9))
     with pytest.raises(IndexError):
         Thinking(size=1).dialogue(1)
 

@@ -48,6 +48,13 @@ class AttemptEnvironment(Environment):
         """The environment for one attempt at this task; its judge judges that attempt."""
         raise NotImplementedError
 
+    async def ready(self) -> None:
+        """Try what all attempts need, such as a sandbox: a run asks before its first attempt.
+
+        Raises:
+            ManyeyesError: it cannot be had here; the message says what to do.
+        """
+
     # --- machinery ---
 
     def drawn(self, task: Task, *, seed: int, name: str) -> tuple[Self, Task, dict[str, Any]]:

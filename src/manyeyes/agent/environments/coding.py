@@ -74,6 +74,10 @@ class Coding(AttemptEnvironment):
         """See `Environment.open`."""
         return undrawn() if self.attempt is None else CodingSession(super().open(ctx), self.attempt)
 
+    async def ready(self) -> None:
+        """See `AttemptEnvironment.ready`. Raises SandboxUnavailable."""
+        await self.shared.sandbox()
+
     async def close(self) -> None:
         """See `AttemptEnvironment.close`."""
         await self.shared.close()

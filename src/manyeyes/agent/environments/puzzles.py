@@ -67,6 +67,10 @@ class Puzzles(AttemptEnvironment):
         shown = (Picture.from_bytes(draw(), name=name) for name, draw in pictures.items())
         return [system(self.system), user(*shown, task.prompt)]
 
+    async def ready(self) -> None:
+        """See `AttemptEnvironment.ready`. Raises SandboxUnavailable."""
+        await self.shared.sandbox()
+
     async def close(self) -> None:
         """See `AttemptEnvironment.close`."""
         await self.shared.close()

@@ -1,62 +1,20 @@
 """`need_eyes`: tasks that have to be looked at: those that a policy with blank pictures does not solve.
 
-    rewards = await blind_rewards({"live": chat}, tasks, environment(blind=True), attempts=4)
     kept = need_eyes(rewards)            drop the others: sights(size=..., dropped=rewards.keys() - kept)
 
 A task that is guessed as often as `share` of its attempts teaches guessing. One without a single verdict stays: nothing
-is known about it. Recipes drop tasks by `recipes.rl_blind`, with the policy that a run starts from.
+is known about it. Recipes ask and drop by `recipes.rl_blind`, with the policy that a run starts from.
 
 Report: §2.3 (tasks "that necessarily require visual comprehension"); how they are found is an open choice.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from manyeyes.agent.chat_model import ChatModel
-from manyeyes.agent.environment import Environment
-from manyeyes.agent.rollouts.config import RolloutConfig
-from manyeyes.agent.rollouts.group import GroupRequest
-from manyeyes.agent.rollouts.host import Pool
-from manyeyes.agent.rollouts.manager import RolloutManager
-from manyeyes.agent.task import Task
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.sampler import Sampler
-from manyeyes.core.seeds import key
-from manyeyes.core.trajectory import Policy
 
-DEFAULTS = RolloutConfig()
 Rewards = Mapping[str, Sequence[float | None]]
 """Of blind attempts, by id of their task; None where there is no verdict."""
-
-
-async def blind_rewards(
-    models: Mapping[Policy, ChatModel | Sampler],
-    tasks: Iterable[Task],
-    environment: Environment,
-    *,
-    attempts: int = 4,
-    seed: int = 0,
-    config: RolloutConfig = DEFAULTS,
-    pool: Pool | None = None,
-) -> dict[str, list[float | None]]:
-    """Attempt every task without its picture.
-
-    Args:
-        models: by policy, as rollouts have them.
-        tasks: each once.
-        environment: whose pictures are blank.
-        attempts: at each task.
-        seed: of everything that is drawn.
-        config, pool: as rollouts have them.
-    """
-    rewards: dict[str, list[float | None]] = {}
-    async with RolloutManager(models, config=config, pool=pool) as manager:
-        for number, task in enumerate(tasks):
-            drawn = key(seed, "sights/blind", number) >> 66
-            manager.submit(GroupRequest(f"blind/{number}", task, environment, attempts, seed=drawn))
-        async for group in manager.results():
-            rewards[group.request.task.id] = [None if one.masked else one.reward for one in group.trajectories]
-    return rewards
 
 
 def need_eyes(rewards: Rewards, *, right: float = 0.9, share: float = 0.5) -> frozenset[str]:

@@ -25,6 +25,7 @@ from manyeyes.agent.environments.attempt_environment import AttemptEnvironment
 from manyeyes.agent.environments.puzzle import png
 from manyeyes.agent.environments.sight_code import Brief
 from manyeyes.agent.environments.sight_judge import SightJudge
+from manyeyes.agent.sandbox import SandboxUnavailable
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
 from manyeyes.agent.tools.forked_python import ForkedPython
@@ -84,6 +85,21 @@ class Sights(AttemptEnvironment):
         drawn = sight_of(task)
         picture = Picture.from_bytes(drawn.blank if self.blind else drawn.picture, name=task.id)
         return [*([system(self.system)] if self.system else []), seen(picture, task.prompt)]
+
+    async def ready(self) -> None:
+        """See `AttemptEnvironment.ready`: fork one Python and end it, where code is run.
+
+        Raises:
+            ConfigError: no sandbox works here; the message says what to do.
+        """
+        if not self.tools or self.code is not None:
+            return
+        try:
+            await self.pythons.end(await self.pythons.fork())
+        except SandboxUnavailable as error:
+            raise ConfigError(
+                f"{self.name} measures pictures with code in a sandbox, and there is none: {error}"
+            ) from None
 
     async def close(self) -> None:
         """See `AttemptEnvironment.close`."""

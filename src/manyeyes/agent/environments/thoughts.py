@@ -22,7 +22,7 @@ from manyeyes.agent.toolset import Together
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.seeds import stream
 from manyeyes.data.collection import Split
-from manyeyes.data.synthesis.thinking_families import LEVELS, problem
+from manyeyes.data.synthesis.thinking_families import LEVELS, problem, require_levels
 from manyeyes.data.synthesis.thinking_families import families as names_of
 from manyeyes.data.synthesis.thinking_problem import Capability
 
@@ -73,6 +73,7 @@ def task_source(
     Raises:
         ConfigError: nothing to draw from.
     """
+    require_levels(names_of(families, capability), levels)
     offers = [(family, level) for level in levels for family in names_of(families, capability)]
     if not offers:
         raise ConfigError("a source of thoughts needs at least one level")

@@ -12,25 +12,21 @@ from manyeyes.agent.synthesis.candidate import Candidate
 from manyeyes.agent.synthesis.mark import mark_of, name_of
 from manyeyes.agent.synthesis.seed import Seed
 from manyeyes.agent.synthesis.stage import PASSED, Finding
-from manyeyes.reward.answers import exact_match
+from manyeyes.reward.answers import plain_minus, signed_match
 from manyeyes.reward.final_answer import final_answer
 
 Score = Callable[[str, str, Seed], float]
 """(what was said, the truth, the seed) -> 0 to 1."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d{1,3})?", re.IGNORECASE)
-_NEGATIVE = re.compile(r"(?:(?<![\w.)\]])-|\bminus )\s?[$€£]?(?=\.?\d)", re.IGNORECASE)
 
 
 def same_words(said: str, truth: str, seed: Seed) -> float:
-    """1 where the final answer is the truth: numbers by their value, else words as they compare, with equal signs.
-
-    Words are normalised as in the evaluation of VQA, which drops punctuation, and with it the sign of a number.
-    """
+    """1 where the final answer is the truth: numbers by their value, else words as they compare, with equal signs."""
     answer, one, other = final_answer(said), number_in(final_answer(said)), number_in(truth)
     if one is not None and other is not None:
         return float(one == other)
-    return exact_match(answer, truth) if _signs(answer) == _signs(truth) else 0.0
+    return signed_match(answer, truth)
 
 
 def number_in(text: str) -> Decimal | None:
@@ -40,20 +36,11 @@ def number_in(text: str) -> Decimal | None:
         >>> number_in(" 1,200.50 "), number_in("\\u22125"), number_in("5 cats"), number_in("nan")
         (Decimal('1200.50'), Decimal('-5'), None, None)
     """
-    plain = _THOUSANDS.sub("", _ascii(text).strip().rstrip("."))
+    plain = _THOUSANDS.sub("", plain_minus(text).strip().rstrip("."))
     try:
         return Decimal(plain) if _PLAIN.fullmatch(plain) else None
     except InvalidOperation:
         return None
-
-
-def _signs(text: str) -> int:
-    """How many negative numbers a text holds."""
-    return len(_NEGATIVE.findall(_ascii(text)))
-
-
-def _ascii(text: str) -> str:
-    return text.replace("\u2212", "-")
 
 
 @dataclass(frozen=True, slots=True)

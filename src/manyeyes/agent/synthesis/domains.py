@@ -17,7 +17,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from manyeyes.agent.environments.sights import FILE, PREAMBLE, SECONDS, Drawn, sight_of, sight_task
-from manyeyes.agent.synthesis.answer import Answer
+from manyeyes.agent.synthesis.absence import says_none
+from manyeyes.agent.synthesis.answer import Answer, same_words
 from manyeyes.agent.synthesis.candidate import Candidate
 from manyeyes.agent.synthesis.desk import desk
 from manyeyes.agent.synthesis.domain import Domain
@@ -32,11 +33,12 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.data.dialogue import Dialogue, Dialogues
 from manyeyes.data.synthesis.thinking import Thinking
 from manyeyes.data.synthesis.thinking_talk import ThinkingTalk
-from manyeyes.data.synthesis.thinking_tools import ThinkingTools
+from manyeyes.data.synthesis.thinking_tools import MISSING, ThinkingTools, no_entry
 from manyeyes.data.synthesis.zero_vision import named
 from manyeyes.data.synthesis.zero_vision_programs import TEACHERS, TOOL
 from manyeyes.data.synthesis.zero_vision_sight import is_right
 from manyeyes.data.synthesis.zero_vision_sights import SIDE
+from manyeyes.reward.final_answer import final_answer
 
 NAMES = ("reasoning", "dialogue", "tools", "zero_vision")
 BRIEF = "Give the final answer alone, on a line of its own, without explanation."
@@ -91,7 +93,7 @@ def tools() -> Domain:
         "tools",
         "a calculator and a look-up, really called",
         lambda count, seed: _seeds_of(ThinkingTools(size=count, seed=seed, instant=0.5)),
-        (Form(calls=(0, 6), check=not_looked_up), Execution(_desk), Answer()),
+        (Form(calls=(0, 6), check=not_looked_up), Execution(_desk), Answer(as_looked_up)),
         toolset=_desk,
         instruction="Use a tool where it helps, and nothing but its result. " + BRIEF,
         steps=4,
@@ -142,6 +144,14 @@ def not_looked_up(candidate: Candidate) -> str:
     """A fault where an answer needed a tool and none was called: a look-up that nobody made is a guess."""
     called = any(message.tool_calls for message in candidate.messages)
     return "no tool was called" if candidate.seed.data["calls"] and not called else ""
+
+
+def as_looked_up(said: str, truth: str, seed: Seed) -> float:
+    """1 where an answer is the truth; of what is not there, where it says so in whatever words."""
+    missing = [key for key, found in seed.data["entries"].items() if found == MISSING]
+    if missing and truth == no_entry(missing[0]):
+        return float(says_none(final_answer(said), missing[0]))
+    return same_words(said, truth, seed)
 
 
 def _seeds_of(collection: Dialogues) -> Sequence[Seed]:

@@ -10,9 +10,9 @@ from manyeyes.agent.synthesis.calls import call_fault
 from manyeyes.agent.synthesis.candidate import Candidate
 from manyeyes.agent.synthesis.mark import mark_of, name_of
 from manyeyes.agent.synthesis.stage import PASSED, Finding
-from manyeyes.agent.synthesis.thoughts import has_marks
 from manyeyes.core.conversation import ChatError, check
 from manyeyes.core.messages import Message
+from manyeyes.data.dialogue_thoughts import has_marks
 
 
 def nothing_more(candidate: Candidate) -> str:

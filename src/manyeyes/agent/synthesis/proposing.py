@@ -18,10 +18,10 @@ from manyeyes.agent.synthesis.candidate import Candidate, key_of
 from manyeyes.agent.synthesis.memory import NOTHING, Heard, Memory, shown_mark
 from manyeyes.agent.synthesis.seed import Seed
 from manyeyes.agent.synthesis.teacher import Teacher
-from manyeyes.agent.synthesis.thoughts import told_apart
 from manyeyes.agent.toolset import Toolset
 from manyeyes.core import seeds
 from manyeyes.core.messages import Message, ToolCall, system, user
+from manyeyes.data.dialogue_thoughts import told_apart
 
 CUT_OFF = "an answer was cut off at its longest length"
 CUT = {"length": CUT_OFF, "filter": "a content filter stopped an answer"}

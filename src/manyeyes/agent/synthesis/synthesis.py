@@ -72,11 +72,12 @@ async def synthesise(
         told: called when a seed is done.
 
     Raises:
-        ConfigError: no seed, no teacher, or two of one name.
+        ConfigError: no seed, no teacher, or two of one name; or a stage that could not be known again.
         ManyeyesError: the domain cannot work here (`Domain.ready`).
         JournalError: another process works in the folder, or it cannot be written.
     """
     _check(seeds, teachers, attempts, at_once)
+    _require_marks(domain)
     await domain.ready()
     past = read(folder).events if (folder / EVENTS).exists() else []
     with Journal(folder, secrets=secrets) as journal:
@@ -209,6 +210,12 @@ def _origin(domain: Domain, one: Scored, known: Remembered) -> dict[str, Any]:
         "stages": {name: {"score": finding.score, **finding.notes} for name, finding in found.items()},
         "usage": asdict(candidate.usage),
     }
+
+
+def _require_marks(domain: Domain) -> None:
+    """Raises ConfigError where a stage has none, before anybody is asked."""
+    for stage in domain.stages:
+        _ = stage.mark
 
 
 def _check(seeds: Sequence[Seed], teachers: Sequence[Teacher], attempts: int, at_once: int) -> None:

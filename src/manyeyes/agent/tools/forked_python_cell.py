@@ -94,7 +94,7 @@ class Cells:
         self.names: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins} | dict(names)
         self.names["display"] = self.display
         self.count = 0
-        self._screen = Screen(0)
+        self._screen, self._interrupted = Screen(0), False
 
     def run(self, code: str, *, most: int) -> dict[str, Any]:
         """Run code.
@@ -104,7 +104,7 @@ class Cells:
 
         Returns:
             "shown": pairs of a kind ("text", "png", "jpeg") and what; "status": "ok", "error" (`shown` ends with its
-            line) or "too_much"; "count": how many ran.
+            line), "interrupted" (by a signal, whatever the code made of it) or "too_much"; "count": how many ran.
         """
         self.count += 1
         self._screen = screen = Screen(most)
@@ -129,9 +129,9 @@ class Cells:
                 self._screen.write(f"{value!r}\n")
 
     def _status(self, code: str) -> str:
-        file = f"<cell {self.count}>"
+        file, status, self._interrupted = f"<cell {self.count}>", "ok", False
         try:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, self._interrupt)
             try:
                 self._execute(textwrap.dedent(code), file)
             finally:
@@ -139,8 +139,12 @@ class Cells:
         except BaseException as error:  # the boundary: whatever code raises, its agent is told, and goes on
             if not self._screen.too_much:
                 self._tell(error, file)
-            return "error"
-        return "ok"
+            status = "error"
+        return "interrupted" if self._interrupted else status
+
+    def _interrupt(self, *_: object) -> NoReturn:
+        self._interrupted = True
+        raise KeyboardInterrupt
 
     def _execute(self, code: str, file: str) -> None:
         tree = ast.parse(code, file)

@@ -18,7 +18,6 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -26,6 +25,7 @@ from msgspec import Meta
 
 from manyeyes.agent.rollouts.failures import AttemptFailed
 from manyeyes.agent.sandbox import SandboxUnavailable
+from manyeyes.agent.tools.forked_python_pipes import ChildPipes
 from manyeyes.agent.tools.ipython_shown import Executed, Shown
 
 INTERRUPT_SECONDS = 1.0
@@ -54,9 +54,10 @@ class PythonLost(AttemptFailed, SandboxUnavailable):
 
 
 class Reply(msgspec.Struct):
-    """What a child says of some code; see `forked_python_cell.Cells.run`."""
+    """What a child says of some code, and of which; see `forked_python_cell.Cells.run`."""
 
-    status: Literal["ok", "error", "too_much"]
+    call: int
+    status: Literal["ok", "error", "interrupted", "too_much"]
     shown: Annotated[list[tuple[Literal["text", "png", "jpeg"], str]], Meta(max_length=MOST_SHOWN)] = []
     count: Annotated[int, Meta(ge=0, le=MOST_CALLS)] = 0
 
@@ -65,14 +66,13 @@ class Child:
     """The child of one agent; made by `WarmPython.fork`.
 
     Args:
-        reader, writer: of its socket.
+        pipes: to it and from it; it closes them at its end.
         order: tells the warm process to "interrupt" or "end" it.
     """
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, order: Callable[[str], Awaitable[None]]
-    ) -> None:
-        self._reader, self._writer, self._order = reader, writer, order
+    def __init__(self, pipes: ChildPipes, order: Callable[[str], Awaitable[None]]) -> None:
+        self._pipes, self._order = pipes, order
+        self._calls = 0
         self._size: int | None = None
         self._status: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
 
@@ -118,14 +118,16 @@ class Child:
 
     async def end(self, *, seconds: float) -> bool:
         """End it; whether it is gone. It may be called again."""
-        self._writer.transport.abort()
+        self._pipes.close()
         if not self.ended:
             await self._order("end")
             await asyncio.wait((self._status,), timeout=seconds)
         return self.ended
 
-    async def _asked(self, request: Mapping[str, Any], seconds: float) -> Executed:
-        late = False
+    async def _asked(self, told: Mapping[str, Any], seconds: float) -> Executed:
+        """The answer to this very request: code that answers in its own name is one answer ahead from then on."""
+        self._calls += 1
+        request, late = {"call": self._calls, **told}, False
         try:
             async with asyncio.timeout(seconds):
                 await self._send(request)
@@ -135,16 +137,15 @@ class Child:
             await self._order("interrupt")
             said = await self._last_reply()
         try:
-            done = await _read(said, request["most"])
+            return await _read(said, request, late=late)
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise ChildDied(CLOSED) from None
-        return replace(done, status="timeout") if late else done
 
     async def _send(self, request: Mapping[str, Any]) -> None:
         content = json.dumps(request).encode()
         try:
-            self._writer.write(len(content).to_bytes(4) + content)
-            await self._writer.drain()
+            self._pipes.writer.write(len(content).to_bytes(4) + content)
+            await self._pipes.writer.drain()
         except OSError:
             raise ChildDied(await self._cause()) from None
 
@@ -159,10 +160,10 @@ class Child:
         """The next one; when it is cancelled, the same one can be waited for again."""
         try:
             if self._size is None:
-                self._size = int.from_bytes(await self._reader.readexactly(4))
+                self._size = int.from_bytes(await self._pipes.reader.readexactly(4))
             if self._size > LARGEST_REPLY:
                 raise ChildDied(CLOSED)
-            content = await self._reader.readexactly(self._size)
+            content = await self._pipes.reader.readexactly(self._size)
         except (OSError, EOFError):
             raise ChildDied(await self._cause()) from None
         self._size = None
@@ -179,15 +180,20 @@ class Child:
         return _meaning(status)
 
 
-async def _read(said: bytes, most: int) -> Executed:
-    """Raises MsgspecError, ValueError, RecursionError for what is no reply."""
-    return await asyncio.to_thread(_executed, said, most) if len(said) > IN_THREAD else _executed(said, most)
+async def _read(said: bytes, request: Mapping[str, Any], *, late: bool) -> Executed:
+    """Raises MsgspecError, ValueError, RecursionError for what is no reply to a request."""
+    if len(said) > IN_THREAD:
+        return await asyncio.to_thread(_executed, said, request, late=late)
+    return _executed(said, request, late=late)
 
 
-def _executed(said: bytes, most: int) -> Executed:
-    """What a reply says, no more text in all than it may be."""
+def _executed(said: bytes, request: Mapping[str, Any], *, late: bool) -> Executed:
+    """What a reply says, no more text in all than it may be. One that was only heard late is what it is."""
     reply = msgspec.json.decode(said, type=Reply)
-    done = Executed(status=reply.status, count=reply.count)
+    if reply.call != request["call"]:
+        raise ValueError("a reply to another request")
+    status = reply.status if reply.status != "interrupted" else "timeout" if late else "error"
+    done, most = Executed(status=status, count=reply.count), request["most"]
     for kind, content in reply.shown:
         if kind == "text":
             text = content[: most - done.printed]

@@ -40,11 +40,17 @@ ALONE = {
     "memfd_create": (319, 279), "memfd_secret": (447, 447), "capset": (126, 91), "setpriority": (141, 140),
     "ioprio_set": (251, 30),
     "pidfd_open": (434, 434), "inotify_init": (253, -1), "inotify_init1": (294, 26), "fanotify_init": (300, 262),
+    "bind": (49, 200), "connect": (42, 203), "listen": (50, 201), "accept": (43, 202), "accept4": (288, 242),
+    "getsockopt": (55, 209), "setsockopt": (54, 208), "getsockname": (51, 204), "getpeername": (52, 205),
+    "sendto": (44, 206), "recvfrom": (45, 207), "sendmsg": (46, 211), "recvmsg": (47, 212), "sendmmsg": (307, 269),
+    "recvmmsg": (299, 243), "shutdown": (48, 210),
+    "pipe": (22, -1), "pipe2": (293, 59), "mknod": (133, -1), "mknodat": (259, 33),
 }  # fmt: skip
 """Calls refused beside `sandbox_entry.REFUSED_CALLS`, with their numbers on x86_64 and on aarch64. What starts nothing
 holds its limits by itself; memory by handles would escape the size of its folders; priorities can be set for all
-processes of a user, whatever the namespace. Watches of files, timers and messages are counted by user: one child could
-take those of the person who runs it."""
+processes of a user, whatever the namespace. Watches of files, timers, messages and the memory of pipes are counted by
+user: one child could take those of the person who runs it, and who is alone has nobody to talk to. A child has no
+socket; that it may not use one either is the second line."""
 
 
 def cover() -> None:

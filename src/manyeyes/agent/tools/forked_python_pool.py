@@ -27,7 +27,7 @@ from manyeyes.core.errors import ConfigError
 
 CHILD = SandboxLimits(
     memory=256 * MIB, processes=1, cpu_seconds=60, seconds=10.0, output_bytes=65_536, file_bytes=16 * MIB,
-    open_files=64, tmp_bytes=16 * MIB,
+    open_files=24, tmp_bytes=16 * MIB,
 )  # fmt: skip
 """Of one child: `memory` beyond what it has from the warm process, `seconds` of a call, `tmp_bytes` in each folder."""
 TOGETHER = 4 * GIB

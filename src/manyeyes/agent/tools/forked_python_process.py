@@ -17,6 +17,7 @@ from manyeyes.agent.sandbox_limits import SandboxLimits
 from manyeyes.agent.sandbox_process import Room, Running
 from manyeyes.agent.tools import forked_python_cell, forked_python_confined, forked_python_warm
 from manyeyes.agent.tools.forked_python_child import Child
+from manyeyes.agent.tools.forked_python_pipes import ChildPipes, open_pipes
 from manyeyes.agent.tools.forked_python_sandbox import NestingSandbox
 from manyeyes.agent.tools.last_words import LastWords
 from manyeyes.agent.workspace import Workspace
@@ -98,20 +99,29 @@ class WarmPython:
 
     async def fork(self) -> Child:
         """A new child. Raises SandboxUnavailable when this process is gone."""
+        try:
+            pipes = await open_pipes()
+        except OSError as error:
+            raise SandboxUnavailable(f"no pipes for a child of the warm Python: {error}") from None
+        try:
+            return await self._forked(pipes)
+        except BaseException as error:
+            pipes.close()
+            if isinstance(error, OSError):
+                raise SandboxUnavailable(f"the warm Python is gone: {self.why or error}") from None
+            raise
+
+    async def _forked(self, pipes: ChildPipes) -> Child:
+        """Known before it is asked for: it may end at once, and its end is told once. Raises OSError."""
         self._made += 1
         number = self._made
-        ours, theirs = socket.socketpair()
+        child = self._children[number] = Child(pipes, partial(self._order, number))
         try:
-            with theirs:
-                await self._tell("open", number, [theirs.fileno()])
-            reader, writer = await asyncio.open_unix_connection(sock=ours)
-        except OSError as error:
-            ours.close()
-            raise SandboxUnavailable(f"the warm Python is gone: {self.why or error}") from None
+            await self._tell("open", number, [end.fileno() for end in pipes.theirs])
         except BaseException:
-            ours.close()
+            self._children.pop(number, None)
             raise
-        child = self._children[number] = Child(reader, writer, partial(self._order, number))
+        pipes.let_go()
         return child
 
     def end(self, why: str) -> None:

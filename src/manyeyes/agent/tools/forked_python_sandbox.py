@@ -23,8 +23,11 @@ from manyeyes.agent.sandbox_process import Room
 NESTS = ("--cap-add", "CAP_SYS_ADMIN")
 """In the user namespace of the sandbox alone: it is worth nothing outside, and children give it up."""
 
-OF_A_USER = {"RLIMIT_SIGPENDING": 0, "RLIMIT_MEMLOCK": 0, "RLIMIT_MSGQUEUE": 0}
-"""What the kernel counts for all processes of a user together, so that a child has no need of it and no right to it."""
+OF_A_USER = {
+    "RLIMIT_SIGPENDING": 0, "RLIMIT_MEMLOCK": 0, "RLIMIT_MSGQUEUE": 0, "RLIMIT_RTPRIO": 0, "RLIMIT_NICE": 0,
+}  # fmt: skip
+"""What the kernel counts for all processes of a user together, so that a child has no need of it and no right to it;
+and what a user may have been given, to go before all others of the machine."""
 
 
 class NestingSandbox(Sandbox):

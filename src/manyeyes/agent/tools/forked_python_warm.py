@@ -1,9 +1,9 @@
 """The warm process: has Python and its packages loaded, and forks one child for each agent; runs inside the sandbox.
 
-    host → warm    {"open": 7} with one end of a socket pair, {"interrupt": 7}, {"end": 7}
+    host → warm    {"open": 7} with the ends of two pipes, {"interrupt": 7}, {"end": 7}
     warm → host    {"ready": true}, {"ended": 7, "status": 9}
-    host ↔ child   over that pair, in frames: {"files": {}, "preamble": "", "most": 9} once, {"code": "", "most": 9};
-                   each is answered with what the code showed
+    host ↔ child   over these, in frames: {"call": 1, "files": {}, "preamble": "", "most": 9} once, then
+                   {"call": 2, "code": "", "most": 9}; each is answered with its number and what the code showed
 
 It runs no code of agents and reads nothing of theirs: what belongs to one agent goes straight to its child. It holds
 the one capability with which a child makes its own mounts and its own process namespace; a child gives that up first.
@@ -14,6 +14,7 @@ Report: App. D (tools: stateful IPython), sized for reinforcement learning (App.
 """
 
 import base64
+import fcntl
 import gc
 import importlib
 import json
@@ -22,7 +23,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -30,9 +31,11 @@ from manyeyes.agent.tools import forked_python_confined as confined
 from manyeyes.agent.tools.forked_python_cell import Cells
 
 REFUSED = 125
-AGENT = 3
-"""Descriptor of a child's socket."""
+ASKED, SAID = 3, 4
+"""A child's descriptors: what it reads requests from, and what it writes answers to."""
 LARGEST_REQUEST = 64 * 2**20
+READ_AT_ONCE = 2**20
+"""`os.read` sets aside room for all that it is asked for."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -100,12 +103,12 @@ class Warm:
             return False
         [(what, number)] = json.loads(said).items()
         if what == "open":
-            self._open(number, descriptors[0])
+            self._open(number, descriptors)
         elif number in self._children:
             os.kill(self._children[number], signal.SIGINT if what == "interrupt" else signal.SIGKILL)
         return True
 
-    def _open(self, number: int, agent: int) -> None:
+    def _open(self, number: int, ends: Sequence[int]) -> None:
         child = -1
         try:
             confined.rejoin(self._namespace)
@@ -117,9 +120,10 @@ class Warm:
             return
         finally:
             if child != 0:
-                os.close(agent)
+                for end in ends:
+                    os.close(end)
         if child == 0:
-            live(agent, self._told, self._names)
+            live(ends, self._told, self._names)
         self._children[number], self._numbers[child] = child, number
 
     def _reap(self) -> None:
@@ -136,33 +140,37 @@ class Warm:
         self._control.send(json.dumps(said).encode())
 
 
-def live(agent: int, told: Mapping[str, Any], names: Mapping[str, Any]) -> None:
-    """The life of a child; does not return."""
+def live(ends: Sequence[int], told: Mapping[str, Any], names: Mapping[str, Any]) -> None:
+    """The life of a child; does not return.
+
+    Args:
+        ends: descriptors of its pipes: to read and to write.
+        told, names: see `Warm`.
+    """
     status = REFUSED
     try:
-        _leave_all(agent)
-        wire = socket.socket(fileno=AGENT)
-        first = _request(wire)
+        _leave_all(ends)
+        first = _request()
         try:
             files = {name: base64.b64decode(content) for name, content in first["files"].items()}
             confined.furnish(files, size=told["size"])
             confined.give_up(told["child"])
         except OSError as error:
-            _answer(wire, {"shown": [("text", str(error))], "status": "error"})
+            _answer(first, {"shown": [("text", str(error))], "status": "error"})
             return
         status = 1
         cells = Cells(names)
-        _answer(wire, cells.run(first["preamble"], most=first["most"]) if first["preamble"] else {"status": "ok"})
+        _answer(first, cells.run(first["preamble"], most=first["most"]) if first["preamble"] else {"status": "ok"})
         cells.count = 0
-        while request := _request(wire):
-            _answer(wire, cells.run(request["code"], most=request["most"]))
+        while request := _request():
+            _answer(request, cells.run(request["code"], most=request["most"]))
         status = 0
     finally:
         os._exit(status)
 
 
-def _leave_all(agent: int) -> None:
-    """Nothing of the warm process stays but the agent's socket; its group would hear signals to "all of my group"."""
+def _leave_all(ends: Sequence[int]) -> None:
+    """Nothing of the warm process stays but the agent's pipes; its group would hear signals to "all of my group"."""
     os.setsid()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -170,8 +178,10 @@ def _leave_all(agent: int) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nothing, standard)
-    os.dup2(agent, AGENT)
-    os.closerange(AGENT + 1, 65_536)
+    apart = [fcntl.fcntl(end, fcntl.F_DUPFD, SAID + 1) for end in ends]  # neither may stand where the other goes
+    for end, place in zip(apart, (ASKED, SAID), strict=True):
+        os.dup2(end, place)
+    os.closerange(SAID + 1, 65_536)
 
 
 def _reseed() -> None:
@@ -180,22 +190,25 @@ def _reseed() -> None:
         sys.modules["numpy"].random.seed()
 
 
-def _request(wire: socket.socket) -> dict[str, Any]:
+def _request() -> dict[str, Any]:
     """The next frame of the host; {} at the end."""
-    size = int.from_bytes(_exactly(wire, 4))
-    return json.loads(_exactly(wire, size)) if 0 < size <= LARGEST_REQUEST else {}
+    size = int.from_bytes(_exactly(4))
+    return json.loads(_exactly(size)) if 0 < size <= LARGEST_REQUEST else {}
 
 
-def _exactly(wire: socket.socket, size: int) -> bytes:
+def _exactly(size: int) -> bytes:
     pieces = bytearray()
-    while len(pieces) < size and (piece := wire.recv(size - len(pieces))):
+    while len(pieces) < size and (piece := os.read(ASKED, min(size - len(pieces), READ_AT_ONCE))):
         pieces += piece
     return bytes(pieces) if len(pieces) == size else b""
 
 
-def _answer(wire: socket.socket, said: dict[str, Any]) -> None:
-    content = json.dumps(said, default=lambda content: base64.b64encode(content).decode()).encode()
-    wire.sendall(len(content).to_bytes(4) + content)
+def _answer(request: Mapping[str, Any], said: dict[str, Any]) -> None:
+    told = {"call": request["call"], **said}
+    content = json.dumps(told, default=lambda content: base64.b64encode(content).decode()).encode()
+    left = memoryview(len(content).to_bytes(4) + content)
+    while left:
+        left = left[os.write(SAID, left) :]
 
 
 def _pages(statm: str) -> int:

@@ -17,7 +17,7 @@ from manyeyes.core.messages import assistant, user
 from manyeyes.data.dialogue import Dialogue
 from manyeyes.data.synthesis.generator import pick
 from manyeyes.data.synthesis.thinking_dialogues import ThinkingDialogues
-from manyeyes.data.synthesis.thinking_families import LEVELS, families, problem
+from manyeyes.data.synthesis.thinking_families import LEVELS, families, problem, require_levels
 from manyeyes.data.synthesis.thinking_problem import Problem
 from manyeyes.data.synthesis.thinking_trace import told
 
@@ -31,7 +31,7 @@ class Thinking(ThinkingDialogues):
         levels: each as likely.
 
     Raises:
-        ConfigError: nothing to draw from.
+        ConfigError: nothing to draw from, or a level that one of the families does not have.
     """
 
     families: Sequence[str] | None = None
@@ -40,7 +40,7 @@ class Thinking(ThinkingDialogues):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        families(self.families)
+        require_levels(families(self.families), self.levels)
         if not self.levels:
             raise ConfigError(f"{self.name}: expected at least one level")
 

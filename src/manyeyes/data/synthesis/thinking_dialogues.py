@@ -41,7 +41,7 @@ class ThinkingDialogues(ABC):
     seed: int = 0
     split: Split = "train"
     instant: float = 0.15
-    wordiness: tuple[float, ...] = (2.0, 2.0, 1.5, 1.5, 1.0)
+    wordiness: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 1.5)
     name: str = ""
 
     def __post_init__(self) -> None:

@@ -23,33 +23,40 @@ from manyeyes.data.synthesis.thinking_problem import Capability, Draw, Problem
 
 
 class Family(NamedTuple):
-    """Problems of one kind."""
+    """Problems of one kind.
+
+    Attributes:
+        capability: that they ask for.
+        draw: one of a level.
+        highest: level: above it names run out, or nothing becomes harder.
+    """
 
     capability: Capability
     draw: Draw
+    highest: int
 
 
 FAMILIES: dict[str, Family] = {
-    "sum": Family("reasoning", sum_of),
-    "chain": Family("reasoning", chain),
-    "equation": Family("reasoning", equation),
-    "story": Family("reasoning", story),
-    "largest": Family("reasoning", largest),
-    "smallest": Family("reasoning", smallest),
-    "count": Family("reasoning", count),
-    "parity": Family("reasoning", parity),
-    "hops": Family("knowledge", hops),
-    "most": Family("knowledge", most),
-    "prices": Family("knowledge", prices),
-    "trace": Family("coding", trace),
-    "update": Family("coding", update),
-    "loop": Family("coding", loop),
-    "table": Family("coding", table),
-    "branch": Family("coding", branch),
-    "call": Family("coding", call),
+    "sum": Family("reasoning", sum_of, 6),
+    "chain": Family("reasoning", chain, 7),
+    "equation": Family("reasoning", equation, 9),
+    "story": Family("reasoning", story, 7),
+    "largest": Family("reasoning", largest, 5),
+    "smallest": Family("reasoning", smallest, 5),
+    "count": Family("reasoning", count, 5),
+    "parity": Family("reasoning", parity, 5),
+    "hops": Family("knowledge", hops, 9),
+    "most": Family("knowledge", most, 6),
+    "prices": Family("knowledge", prices, 9),
+    "trace": Family("coding", trace, 6),
+    "update": Family("coding", update, 9),
+    "loop": Family("coding", loop, 3),
+    "table": Family("coding", table, 6),
+    "branch": Family("coding", branch, 4),
+    "call": Family("coding", call, 3),
 }
 LEVELS = (1, 2, 3)
-"""Levels that are trained on; families have higher ones, too."""
+"""Levels that are trained on; most families have higher ones, too."""
 
 
 def families(names: Sequence[str] | None = None, capability: Capability | None = None) -> tuple[str, ...]:
@@ -71,18 +78,24 @@ def families(names: Sequence[str] | None = None, capability: Capability | None =
     return left
 
 
+def require_levels(names: Sequence[str], levels: Sequence[int]) -> None:
+    """Raises ConfigError where a family has no such level."""
+    for name in names:
+        if wrong := [level for level in levels if not 1 <= level <= FAMILIES[name].highest]:
+            raise ConfigError(f"{name} has levels 1 to {FAMILIES[name].highest}, got {wrong[0]}")
+
+
 def problem(family: str, rng: np.random.Generator, *, level: int, split: Split) -> Problem:
     """One problem of a family.
 
     Args:
-        level: from 1.
+        level: from 1 to the family's highest.
 
     Raises:
-        ConfigError: a level below 1.
+        ConfigError: a level that the family does not have.
         DataError: no question of this family and level belongs to the split.
     """
-    if level < 1:
-        raise ConfigError(f"levels of problems begin at 1, got {level}")
+    require_levels((family,), (level,))
     draw = FAMILIES[family].draw
     for _ in range(PATIENCE):
         drawn = draw(rng, level)

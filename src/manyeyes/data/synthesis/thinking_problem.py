@@ -101,11 +101,14 @@ def _change(rng: np.random.Generator, value: int) -> Change:
 def lettered(items: Sequence[int] | Sequence[str]) -> str:
     """Items behind their letters, one a line.
 
+    Raises:
+        ValueError: there are more items than letters.
+
     Example:
         >>> lettered((4, 7))
         'a 4\\nb 7'
     """
-    return "\n".join(f"{letter} {item}" for letter, item in zip(LETTERS, items, strict=False))
+    return "\n".join(f"{letter} {item}" for letter, item in zip(LETTERS[: len(items)], items, strict=True))
 
 
 def digits(rng: np.random.Generator, count: int, *, most: int = 9) -> tuple[int, ...]:

@@ -64,6 +64,11 @@ class Errand(NamedTuple):
     tools: tuple[Tool, ...]
 
 
+def no_entry(key: str) -> str:
+    """The answer where a look-up finds nothing."""
+    return f"There is no entry for {key}."
+
+
 def calculated(rng: np.random.Generator) -> Errand:
     """Numbers too large to add at a glance."""
     b, a = sorted(_numbers(rng, 2))
@@ -78,7 +83,7 @@ def found(rng: np.random.Generator) -> Errand:
     key, thing = pick(rng, COLOURS), pick(rng, THINGS)
     there = rng.random() < 0.75
     result = str(_numbers(rng, 1)[0]) if there else MISSING
-    answer = result if there else f"There is no entry for {key}."
+    answer = result if there else no_entry(key)
     thoughts = f"I look up {key}.", "I read the result." if there else "Nothing was found."
     return Errand(f"How many {key} {thing} are there?", ((Asked(FIND, key, result),),), thoughts, answer, (FIND,))
 

@@ -2,14 +2,14 @@
 
     command      manyeyes reproduce fig2
     chain        tiny → tiny.sft (text alone) → tiny.vision_rl, for each seed
-    measured     mean reward on held-out pictures of every kind of task, before, on the way and behind
+    measured     mean reward on held-out pictures of every kind of task: both models on the same, none left out
+    curves       the run's own measurements, on the way; no verdict rests on them (`post_pictures`)
 
 A kind counts as risen where all seeds rise and the 95 % interval of the mean leaves out 0. What fine-tuning without
-pictures has activated is read from the first measurement: how often the model calls a tool on a real picture.
+pictures has activated is how often the fine-tuned model calls a tool on a real picture.
 Report: §2.2, §2.3, Figure 2.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +17,24 @@ from typing import Any, NamedTuple
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes.reproduce.post_curves import Curve, curve, mean_curve
 from manyeyes.recipes.reproduce.post_findings import listed, percent, points, risen, threshold
+from manyeyes.recipes.reproduce.post_pictures import (
+    MEAN,
+    VISION,
+    ByName,
+    by_domain,
+    by_kind,
+    looked,
+    questions,
+    with_tools,
+)
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
+from manyeyes.recipes.reproduce.verdict import Difference, Outcome
 from manyeyes.recipes.rl_parts import Measured
 
-SFT, VISION = "tiny.sft", "tiny.vision_rl"
+SFT = "tiny.sft"
+RUN, BEFORE, AFTER = "vision_rl", "before", "after"
 ENOUGH = 0.15
 """Rise of a domain's mean reward that the project asks for in three domains."""
 DOMAINS_ENOUGH = 3
@@ -47,7 +59,13 @@ def vision_rl(scale: Scale, seed: int) -> Made:
 
 def plan(scale: Scale) -> Plan:
     """What has to be run."""
-    return {("vision_rl", seed): vision_rl(scale, seed) for seed in range(scale.seeds)}
+    made: dict[tuple[str, int], Made] = {}
+    for seed in range(scale.seeds):
+        start, trained = sft(scale, seed), vision_rl(scale, seed)
+        made[RUN, seed] = trained
+        made[BEFORE, seed] = looked(scale, "seen-zero-vision-sft", seed, start)
+        made[AFTER, seed] = looked(scale, "seen-vision-rl", seed, trained)
+    return made
 
 
 def results(found: Finished, scale: Scale) -> dict[str, Any]:
@@ -56,112 +74,137 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     Raises:
         DataError: a log lacks measurements.
     """
-    runs, work = found.runs("vision_rl"), found.work("vision_rl")
-    seen = seen_by(runs, work.measured)
-    tools = [one.name for one in work.measured if one.place.world.get("tools", True)]
-    called = {name: curve(runs, f"{name}/calls").first for name in tools}
-    first = work.measured[0]
+    runs, work, measured = found.runs(RUN), found.work(RUN), found.work(BEFORE).measured
+    names = [one.name for one in measured]
+    seen = seen_by({when: found.runs(when) for when in (BEFORE, AFTER)}, measured)
+    curves = {name: curve(runs, f"{name}/reward") for name in names}
+    called = by_kind(found.runs(BEFORE), with_tools(measured), "calls")
     return result(
         "fig2", "Visual RL from zero-vision SFT", found, scale,
         about=[
             f"{scale.seeds} seeds of the chain tiny, {SFT} (text alone, no picture), {VISION} ({work.steps} steps of "
-            f"{work.groups} tasks x {work.attempts} attempts). Held-out pictures, mean reward of {first.count} tasks "
-            f"of each kind at the ends and {first.quick} in between.",
+            f"{work.groups} tasks x {work.attempts} attempts). Tables and sentences: both models are asked the same "
+            f"held-out pictures, {questions(found.runs(BEFORE), names)} tasks of each kind.",
+            f"Curves: measurements of the run itself, {questions(runs, names, step=0)} tasks of each kind at the ends "
+            "and fewer in between. Nothing that is said here rests on them.",
         ],
         report=REPORT,
         sentences=[*sentences(seen), activation(called)],
         tables=[
-            table("Held-out mean reward, %", ["kind", *HEADS], rows(seen.kinds | {"mean": seen.whole})),
+            table("Held-out mean reward, %", ["kind", *HEADS], rows(seen.kinds)),
             table("By domain, %", ["domain", *HEADS], rows(seen.domains)),
         ],
-        panels=panels(seen),
+        panels=panels(curves),
         figures={
-            "curves": {name: {"steps": one.steps, "seeds": one.seeds} for name, one in seen.kinds.items()},
-            "domains": {name: one.seeds for name, one in seen.domains.items()},
+            "kinds": {name: one._asdict() for name, one in seen.kinds.items()},
+            "domains": {name: one._asdict() for name, one in seen.domains.items()},
             "called": called,
+            "curves": {name: {"steps": one.steps, "seeds": one.seeds} for name, one in curves.items()},
         },
     )  # fmt: skip
 
 
-HEADS = ["before", "after", "rise", ""]
+HEADS = ["before", "after", "rise", "95 % interval", ""]
+
+
+class Rise(NamedTuple):
+    """One number a seed, before and after."""
+
+    before: list[float]
+    after: list[float]
+
+    @property
+    def found(self) -> tuple[Difference, Outcome]:
+        """By how much, and whether beyond noise."""
+        return risen(self.before, self.after)
+
+    @property
+    def far(self) -> bool:
+        """Whether it rises far enough in the mean, and at all in every seed."""
+        each = [b - a for a, b in zip(self.before, self.after, strict=True)]
+        return self.found[0].mean >= ENOUGH and min(each) > 0
 
 
 class Seen(NamedTuple):
-    """Held-out rewards over training.
+    """Held-out rewards of both models.
 
     Attributes:
-        kinds: of tasks.
+        kinds: of tasks, and the mean of all.
         domains: means of their kinds.
-        whole: mean of all kinds.
     """
 
-    kinds: dict[str, Curve]
-    domains: dict[str, Curve]
-    whole: Curve
+    kinds: dict[str, Rise]
+    domains: dict[str, Rise]
 
 
-def seen_by(runs: Sequence[RunFolder], measured: Sequence[Measured]) -> Seen:
-    """From the logs of all seeds.
+def seen_by(runs: Mapping[str, Sequence[RunFolder]], measured: Sequence[Measured]) -> Seen:
+    """From the measurements of both models.
 
     Raises:
-        DataError: a log lacks measurements.
+        DataError: one lacks a kind.
     """
-    kinds = {one.name: curve(runs, f"{one.name}/reward") for one in measured}
-    members: defaultdict[str, list[Curve]] = defaultdict(list)
-    for one in measured:
-        members[one.place.domain].append(kinds[one.name])
-    return Seen(kinds, {name: mean_curve(own) for name, own in members.items()}, mean_curve(list(kinds.values())))
+    kinds = {when: by_kind(own, [one.name for one in measured], "reward") for when, own in runs.items()}
+    domains = {when: by_domain(own, measured) for when, own in kinds.items()}
+    return Seen(_rises(kinds), _rises(domains))
+
+
+def _rises(when: Mapping[str, ByName]) -> dict[str, Rise]:
+    return {name: Rise(before, when[AFTER][name]) for name, before in when[BEFORE].items()}
 
 
 def sentences(seen: Seen) -> list[str]:
     """What showed."""
-    mean, outcome = risen(seen.whole.first, seen.whole.last)
-    by_kind = {name: risen(one.first, one.last) for name, one in seen.kinds.items()}
-    shown = [name for name, (_, how) in by_kind.items() if how == "shown"]
-    fallen = [name for name, (difference, _) in by_kind.items() if difference.mean < 0]
-    far = [name for name, one in seen.domains.items() if far_risen(one)]
+    whole = seen.kinds[MEAN]
+    kinds = {name: one for name, one in seen.kinds.items() if name != MEAN}
+    shown = [name for name, one in kinds.items() if one.found[1] == "shown"]
+    fallen = [name for name, one in kinds.items() if one.found[0].mean < 0]
+    far = [f"{name} {points(one.found[0])}" for name, one in seen.domains.items() if one.far]
     said = [
-        f"Visual RL raises the mean reward over all kinds: {outcome}; {points(mean)}.",
-        f"Rising in all seeds, beyond noise: {listed(shown)} ({len(shown)} of {len(by_kind)} kinds).",
-        f"Rising by at least {100 * ENOUGH:.0f} points, in all seeds: the domains {listed(far)}, and "
-        f"{sum(map(far_risen, seen.kinds.values()))} of {len(by_kind)} kinds; {DOMAINS_ENOUGH} domains are asked for: "
-        f"{threshold(len(far) >= DOMAINS_ENOUGH, seeds=len(seen.whole.seeds))}.",
+        f"Visual RL raises the mean reward over all kinds: {whole.found[1]}; {points(whole.found[0])}.",
+        f"Rising in all seeds, beyond noise: {listed(shown)} ({len(shown)} of {len(kinds)} kinds).",
+        f"Rising by at least {100 * ENOUGH:.0f} points in the mean, and in all seeds: the domains {listed(far)}; and "
+        f"{sum(one.far for one in kinds.values())} of {len(kinds)} kinds; {DOMAINS_ENOUGH} domains are asked for: "
+        f"{threshold(len(far) >= DOMAINS_ENOUGH, seeds=len(whole.before))}.",
     ]
     return said + ([f"Lower than before: {listed(fallen)}."] if fallen else [])
 
 
-def far_risen(one: Curve) -> bool:
-    """Whether it rises far enough in the mean, and at all in every seed."""
-    rises = [last - first for first, last in zip(one.first, one.last, strict=True)]
-    return sum(rises) / len(rises) >= ENOUGH and min(rises) > 0
-
-
-def activation(called: dict[str, list[float]]) -> str:
+def activation(called: ByName) -> str:
     """What fine-tuning without pictures has taught of calling tools on pictures."""
     if not called:
         return "No kind of task here has tools, so whether SFT without pictures activates them is not measured."
-    shares = [value for values in called.values() for value in values]
-    share = sum(shares) / len(shares)
-    outcome = threshold(share >= ACTIVATED, seeds=min(map(len, called.values())))
+    share, each = sum(called[MEAN]) / len(called[MEAN]), [value for own in called.values() for value in own]
     return (
-        f"SFT without a picture makes the model call tools on real pictures: {outcome}; before RL it does so in "
-        f"{100 * share:.0f} % of the attempts at tool tasks ({100 * ACTIVATED:.0f} % asked for; lowest kind and seed "
-        f"{100 * min(shares):.0f} %)."
+        f"SFT without a picture makes the model call tools on real pictures: "
+        f"{threshold(share >= ACTIVATED, seeds=len(called[MEAN]))}; before RL it does so in {percent(called[MEAN])} % "
+        f"of the attempts at tool tasks ({100 * ACTIVATED:.0f} % asked for; lowest kind and seed "
+        f"{100 * min(each):.0f} %)."
     )
 
 
-def rows(curves: Mapping[str, Curve]) -> list[list[str]]:
+def rows(rises: Mapping[str, Rise]) -> list[list[str]]:
     """A row for each."""
-    found = []
-    for name, one in curves.items():
-        difference, outcome = risen(one.first, one.last)
-        found.append([name, percent(one.first), percent(one.last), f"{100 * difference.mean:+.1f}", outcome])
-    return found
+    return [
+        [name, percent(one.before), percent(one.after), f"{100 * one.found[0].mean:+.1f}", reach(one.found[0]),
+         one.found[1]]
+        for name, one in rises.items()
+    ]  # fmt: skip
 
 
-def panels(seen: Seen) -> list[dict[str, Any]]:
+def reach(found: Difference) -> str:
+    """An interval in points, for a table.
+
+    Example:
+        >>> reach(Difference(0.172, 0.15, 0.194, 3))
+        '+15.0 to +19.4'
+    """
+    return "-" if found.seeds < 2 else f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
+
+
+def panels(curves: Mapping[str, Curve]) -> list[dict[str, Any]]:
     """The mean, and each kind."""
+    whole = {"mean of all kinds": mean_curve(list(curves.values()))}
     return [
         panel(name, "RL steps", [one.series("mean of the seeds")], percent=True, y_range=(0.0, 1.0))
-        for name, one in [("mean of all kinds", seen.whole), *seen.kinds.items()]
+        for name, one in (whole | dict(curves)).items()
     ]

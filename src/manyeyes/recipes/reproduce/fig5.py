@@ -3,9 +3,9 @@
     command      manyeyes reproduce fig5
     chain        tiny → tiny.sft → tiny.toggle, and the same run without Toggle; same seeds, tasks and steps
     measured     held-out problems of every family and level, reasoned at temperature 1; both models get the same ones
-    with Toggle  the run's model: the weights at the end of its last brief phase
-    scaling      accuracy under a cap of tokens, at the end of the brief and of the unconstrained phase: what had not
-                 ended by then would be wrong
+    with Toggle  the run's model, which is that of the end of its last brief phase
+    without      the same run with budgets that never hold, and the model of its end: as many steps at the same rates
+    scaling      accuracy under a cap of tokens where the last unconstrained phase ends, of both runs (`fig5_scaling`)
 
 Report: §4.4.2 (token efficient RL), Figure 5.
 """
@@ -15,6 +15,7 @@ from dataclasses import replace
 from statistics import mean
 from typing import Any
 
+from manyeyes.core.errors import ConfigError
 from manyeyes.data.synthesis.thinking_families import LEVELS, families
 from manyeyes.recipes.reproduce.fig2 import sft
 from manyeyes.recipes.reproduce.fig5_pairs import (
@@ -24,27 +25,30 @@ from manyeyes.recipes.reproduce.fig5_pairs import (
     WITHOUT,
     Asked,
     Question,
+    by_seed,
     compare,
     questions_of,
-    under_caps,
 )
+from manyeyes.recipes.reproduce.fig5_scaling import FREE, Capped, capped, sentence
 from manyeyes.recipes.reproduce.post_attempts import Attempt, attempts
 from manyeyes.recipes.reproduce.post_curves import Curve, curve
-from manyeyes.recipes.reproduce.post_findings import percent, points, risen, threshold
+from manyeyes.recipes.reproduce.post_findings import percent, points, spread, threshold
 from manyeyes.recipes.reproduce.post_measure import Measuring
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
-from manyeyes.recipes.reproduce.post_scale import Scale
+from manyeyes.recipes.reproduce.post_scale import SEEDS, Scale
 from manyeyes.recipes.reproduce.verdict import Difference, interval
 from manyeyes.recipes.rl_parts import Measured, PlaceSpec
 from manyeyes.recipes.rl_run import RlRun
+from manyeyes.rl.toggle import ToggleRule
 
 TOGGLE = "tiny.toggle"
-FREE = "after the unconstrained phase"
-ASKED, SEEDS = 4_200, 3
-"""Paired items over all families and so many seeds, at least; more seeds make more of them."""
+ASKED = 4_200
+"""Paired items over all families and three seeds, at least; more seeds make more of them."""
 LESS, LOST = 0.25, 0.01
 """Tokens that Toggle is to save, and accuracy that it may cost."""
+NEVER = 2.0
+"""Mean reward from which budgets hold in the run without Toggle: no task reaches it."""
 WINDOW = 4
 REPORT = (
     "Figure 5, §4.4.2: on Kimi K2 Thinking, Toggle reduces output tokens by 25 to 30 % on average with negligible "
@@ -62,12 +66,24 @@ def plan(scale: Scale) -> Plan:
         start = sft(scale, seed)
         arms = {
             WITH: scale.reinforced(TOGGLE, seed, start),
-            WITHOUT: scale.reinforced(TOGGLE, seed, start, label="without-toggle", toggle=None),
+            WITHOUT: scale.reinforced(TOGGLE, seed, start, label="without-toggle", toggle=unbudgeted(scale)),
         }
         made |= {(f"run {arm}", seed): run for arm, run in arms.items()}
         for arm, run in [(BEFORE, start), *arms.items()]:
             made[arm, seed] = scale.measuring(f"thoughts-{arm.split()[0]}", seed, run, measured=asked, context=4096)
     return made
+
+
+def unbudgeted(scale: Scale) -> ToggleRule:
+    """Toggle whose budgets never hold: it leaves all rewards as they are, and is measured in full at the same steps.
+
+    Raises:
+        ConfigError: the recipe has no Toggle.
+    """
+    rule = scale.shortened(TOGGLE).toggle
+    if rule is None:
+        raise ConfigError(f"{TOGGLE}: expected budgets to leave out, and it has none (toggle=null)")
+    return replace(rule, threshold=NEVER)
 
 
 def measured(scale: Scale) -> tuple[Measured, ...]:
@@ -113,14 +129,15 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     levels = sorted({question.level for question in questions.values()})
     by_level = {f"level {n}": compare(asked, questions, _at(n, questions)) for n in levels}
     lengths = {arm: curve(found.runs(f"run {arm}"), "length", kind="rl") for arm in (WITH, WITHOUT)}
-    caps = capped(found, run)
+    caps = under_way(found, run)
     whole = compared["all"]
     return result(
         "fig5", "Accuracy and tokens with Toggle and without", found, scale,
         about=[
             f"{scale.seeds} seeds of {TOGGLE} ({run.steps} steps of {run.groups} tasks x {run.attempts} attempts, "
-            f"phases of {run.toggle.every if run.toggle else 0} steps) and of the same run without Toggle. With it: "
-            f"the weights after step {run.kept_step}, where the last brief phase ends; without: after {run.steps}. "
+            f"phases of {run.toggle.every if run.toggle else 0} steps) and of the same run with budgets that never "
+            f"hold. Both: the model after step {run.steps}, where the last brief phase ends, as far along the same "
+            f"schedule; scaling: after step {run.unconstrained_step}, where the last unconstrained phase ends. "
             f"{whole['pairs']:,} pairs of answers to the same held-out problems at temperature {work.temperature:g}, "
             f"{whole['questions']:,} distinct questions. Trained on: {', '.join(learned) or 'none of these families'}; "
             f"not trained on: {', '.join(other) or 'none'}.",
@@ -133,7 +150,8 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
             table("By level of difficulty", HEADS, [row(name, one) for name, one in by_level.items()]),
         ],
         panels=panels(lengths, by_family, learned, caps),
-        figures={"compared": compared, "families": by_family, "levels": by_level, "caps": caps, "trained_on": learned},
+        figures={"compared": compared, "families": by_family, "levels": by_level, "trained_on": learned,
+                 "caps": {arm: one._asdict() for arm, one in caps.items()}},
     )  # fmt: skip
 
 
@@ -149,16 +167,17 @@ def _at(level: int, questions: Mapping[str, Question]) -> Callable[[Attempt], bo
     return lambda one: questions[one.task_id].level == level
 
 
-def capped(found: Finished, run: RlRun) -> dict[str, dict[str, list[float]]]:
-    """Accuracy under caps on the held-out problems that the runs themselves ask: before, and at the end of phases."""
-    ends = {BEFORE: (WITH, 0), WITHOUT: (WITHOUT, run.steps), WITH: (WITH, run.kept_step), FREE: (WITH, run.steps)}
+def under_way(found: Finished, run: RlRun) -> dict[str, Capped]:
+    """The held-out problems that the runs themselves ask: before, and at the end of phases."""
+    free = run.unconstrained_step
+    ends = {BEFORE: (WITH, 0), WITHOUT: (WITHOUT, free), WITH: (WITH, run.steps), FREE: (WITH, free)}
     return {
-        name: under_caps([attempts(folder, step=step) for folder in found.runs(f"run {arm}")])
+        name: capped([attempts(folder, step=step) for folder in found.runs(f"run {arm}")])
         for name, (arm, step) in ends.items()
     }
 
 
-def sentences(compared: Mapping[str, Any], caps: Mapping[str, Mapping[str, list[float]]]) -> list[str]:
+def sentences(compared: Mapping[str, Any], caps: Mapping[str, Capped]) -> list[str]:
     """What showed."""
     said = [brevity(name, one) for name, one in compared.items()]
     whole = compared["all"]
@@ -166,9 +185,10 @@ def sentences(compared: Mapping[str, Any], caps: Mapping[str, Mapping[str, list[
     said.insert(
         0,
         f"Toggle saves at least {100 * LESS:.0f} % of the tokens at no more than {100 * LOST:.0f} point of accuracy: "
-        f"{threshold(both and min(whole['saved']) > 0, seeds=len(whole['saved']))}.",
+        f"{threshold(both and min(whole['saved']) > 0, seeds=len(whole['saved']))}; it saves "
+        f"{spread(interval(whole['saved']), digits=1)}, accuracy {by_seed(whole)}.",
     )
-    return [*said, scaling(caps)]
+    return [*said, sentence(caps)]
 
 
 def brevity(name: str, one: Mapping[str, Any]) -> str:
@@ -179,24 +199,8 @@ def brevity(name: str, one: Mapping[str, Any]) -> str:
     before, whose = one["before"], "All families" if name == "all" else f"Families {name}"
     return (
         f"{whose}: {100 * saved.mean:.1f} % fewer tokens{spread}, {mean(one['tokens'][WITH]):.0f} instead of "
-        f"{mean(one['tokens'][WITHOUT]):.0f}; accuracy {points(items, of='questions')}. Before RL: "
+        f"{mean(one['tokens'][WITHOUT]):.0f}; accuracy {points(items, of='questions')}, {by_seed(one)}. Before RL: "
         f"{mean(before['tokens']):.0f} tokens, {100 * mean(before['accuracy']):.1f} %."
-    )
-
-
-def scaling(caps: Mapping[str, Mapping[str, list[float]]]) -> str:
-    """Whether more tokens still help at the end of the unconstrained phase, and whether as far as without Toggle."""
-    first, largest = str(CAPS[0]), str(CAPS[-1])
-    free, without = ({cap: mean(seeds) for cap, seeds in caps[arm].items()} for arm in (FREE, WITHOUT))
-    ahead = sum(free[cap] >= without[cap] - LOST for cap in map(str, CAPS))
-    _, outcome = risen(caps[FREE][first], caps[FREE][largest])
-    kept = free[largest] >= without[largest] - LOST
-    brief = 100 * mean(caps[WITH][largest])
-    return (
-        f"Scaling with tokens {FREE}: {outcome if kept or outcome == 'one seed only' else 'not shown'}; accuracy goes "
-        f"from {100 * free[first]:.1f} % within {first} tokens to {100 * free[largest]:.1f} % within {largest} "
-        f"(without Toggle {100 * without[first]:.1f} % and {100 * without[largest]:.1f} %; after the brief phase "
-        f"{brief:.1f} %); it is no worse than without at {ahead} of {len(CAPS)} caps."
     )
 
 
@@ -214,7 +218,7 @@ def panels(
     lengths: Mapping[str, Curve],
     by_family: Mapping[str, Any],
     learned: Sequence[str],
-    caps: Mapping[str, Mapping[str, list[float]]],
+    caps: Mapping[str, Capped],
 ) -> list[dict[str, Any]]:
     """Length over training, tokens by family, and accuracy under caps."""
     names = list(by_family)
@@ -229,8 +233,8 @@ def panels(
         for arm in (WITHOUT, WITH)
     ]
     axis = {"x_names": marked, "x_range": (0.5, len(names) + 0.5)}
-    capped = [
-        {"name": arm, "xs": list(CAPS), "ys": [round(mean(caps[arm][str(cap)]), 4) for cap in CAPS]}
+    within = [
+        {"name": arm, "xs": list(CAPS), "ys": [round(mean(caps[arm].right[str(cap)]), 4) for cap in CAPS]}
         for arm in (BEFORE, WITHOUT, WITH, FREE)
     ]
     return [
@@ -241,5 +245,5 @@ def panels(
         ),
         panel("Tokens by family (*: not trained on)", "", tokens, **axis),
         panel("Accuracy by family (*: not trained on)", "", right, percent=True, y_range=(0.0, 1.0), **axis),
-        panel("Accuracy within a cap of tokens", "tokens", capped, percent=True, y_range=(0.0, 1.0)),
+        panel("Accuracy within a cap of tokens", "tokens", within, percent=True, y_range=(0.0, 1.0)),
     ]

@@ -11,8 +11,9 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from manyeyes.recipes.reproduce.post_attempts import Attempt, accuracy_within, pairs
-from manyeyes.recipes.reproduce.post_findings import of_clusters
+from manyeyes.recipes.reproduce.post_findings import of_clusters, points
 from manyeyes.recipes.reproduce.post_measure import Measuring
+from manyeyes.recipes.reproduce.verdict import paired
 
 WITH, WITHOUT, BEFORE = "with Toggle", "without", "before RL"
 SIDES = ((0, WITHOUT), (1, WITH))
@@ -68,6 +69,11 @@ def compare(
             "tokens": [mean(one.tokens for one in own.values()) for own in kept[BEFORE]],
         },
     }
+
+
+def by_seed(one: Mapping[str, Any]) -> str:
+    """The difference in accuracy, paired by seed."""
+    return points(paired(one["accuracy"][WITH], one["accuracy"][WITHOUT]))
 
 
 def _kept(found: Found, keep: Callable[[Attempt], bool]) -> Found:

@@ -1,7 +1,8 @@
 """Tables that one agent and a swarm have both filled: critical steps to a target item-F1, table by table.
 
 Means of two arms are over the same tables, or they would compare easy ones with hard ones; how many those are, and the
-share of all that each arm brought so far, stand beside them.
+share of all that each arm brought so far, stand beside them. Steps to the end say something only where the table is
+filled as well: who gives up at once is quick.
 
 Report: §5.2, Figure 8.
 """
@@ -12,12 +13,15 @@ from typing import NamedTuple
 
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes.reproduce.post_attempts import trajectories
+from manyeyes.recipes.reproduce.post_ends import BY_ITSELF
 from manyeyes.recipes.reproduce.post_swarm import TASKS, WIDE
 from manyeyes.swarm import parl_plan
 from manyeyes.swarm.row_moments import Moment, first_reached, moments
 
 TARGETS = (0.3, 0.4, 0.5, 0.6, 0.7)
 SINGLE, SWARM = "single", "swarm"
+GOOD = TARGETS[-1]
+"""Item-F1 of both from which either table counts as filled, whichever is better."""
 
 
 class Told(NamedTuple):
@@ -29,6 +33,7 @@ class Told(NamedTuple):
         f1: of the answer.
         reached: critical steps at which each target was reached.
         found: after each answer.
+        ended: whether the main agent ended by itself or at its budget, and not by a full context.
     """
 
     rows: int
@@ -36,6 +41,7 @@ class Told(NamedTuple):
     f1: float
     reached: dict[float, int | None]
     found: list[Moment]
+    ended: bool = True
 
 
 ByTask = dict[tuple[int, str], Told]
@@ -60,6 +66,13 @@ class Pair(NamedTuple):
         """Of the table."""
         return self.single.rows
 
+    @property
+    def comparable(self) -> bool:
+        """Whether steps to the end can be compared: both ended, and the swarm is as good as one agent, or both good."""
+        single, swarm = self.single.f1, self.swarm.f1
+        as_good = 0 < swarm >= single or min(single, swarm) >= GOOD
+        return as_good and self.single.ended and self.swarm.ended
+
     def reached(self, target: float) -> bool:
         """Whether both reached it."""
         return self.single.reached[target] is not None and self.swarm.reached[target] is not None
@@ -74,7 +87,8 @@ def told_by(runs: Sequence[RunFolder], *, table: bool) -> ByTask:
                 continue
             truth = table_of(one.task)
             at = moments(one, truth, table=table)
-            found[seed, one.task] = Told(len(truth.rows), at[-1].steps, at[-1].f1, first_reached(at, TARGETS), at)
+            reached, ended = first_reached(at, TARGETS), one.stop == BY_ITSELF
+            found[seed, one.task] = Told(len(truth.rows), at[-1].steps, at[-1].f1, reached, at, ended)
     return found
 
 
@@ -97,7 +111,9 @@ def to_target(pairs: Sequence[Pair], target: float) -> Means:
 
 
 def to_end(pairs: Sequence[Pair]) -> Means:
-    """Steps to the end, and item-F1 there."""
+    """Steps to the end, and item-F1 there; of no tables nothing."""
+    if not pairs:
+        return {"tables": 0}
     found = _means([one.single.steps for one in pairs], [one.swarm.steps for one in pairs])
     return found | {f"{arm}_f1": mean(getattr(one, arm).f1 for one in pairs) for arm in (SINGLE, SWARM)}
 
@@ -120,7 +136,12 @@ def growth(pairs: Sequence[Pair]) -> Means:
     return {"tables": len(same), SINGLE: high[SINGLE] / low[SINGLE], SWARM: high[SWARM] / low[SWARM]}
 
 
-def of_seed(pairs: Sequence[Pair], seed: int) -> list[Means]:
-    """The targets that both reach on tables of one trained run."""
-    own = [one for one in pairs if one.seed == seed]
-    return [found for found in (to_target(own, target) for target in TARGETS) if found["tables"]] if own else []
+def by_seed(pairs: Sequence[Pair], seeds: int) -> list[list[Pair]]:
+    """The tables of each trained run, those without any too."""
+    return [[one for one in pairs if one.seed == seed] for seed in range(seeds)]
+
+
+def faster_by_seed(pairs: Sequence[Pair], target: float, seeds: int) -> list[float]:
+    """Times sooner at a target, of the trained runs that reach it on a table that one agent brings so far too."""
+    each = [to_target(own, target) for own in by_seed(pairs, seeds) if own]
+    return [one["faster"] for one in each if one["tables"]]

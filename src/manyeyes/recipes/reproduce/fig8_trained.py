@@ -1,13 +1,14 @@
 """Figure 8 of the report with a trained model: critical steps to reach an item-F1, one agent against the trained swarm.
 
     command      manyeyes reproduce fig8 --model RUN[,RUN...]      finished runs of tiny.parl, a seed each
-    one agent    the model that RUN began from, without sub-agents, with as many steps as it takes, at the temperature
-                 of the sub-agents
+    one agent    the frozen checkpoint of RUN's sub-agents, or the model that RUN began from, whichever fills the tables
+                 better; without sub-agents, with as many steps as it takes, at the temperature of the sub-agents
     swarm        RUN's model, with its sub-agents and budget, on the same held-out tables of 4 to 12 rows
 
 Time is counted in critical steps (§3), so that it is the policy that is measured and not the machine. What
 counts at each moment are the rows that are there (`swarm.row_moments`); what was judged is the last moment. Steps are
-compared on tables that both reached; how many those are stands beside them.
+compared on tables that both brought so far, and to the end on those that the swarm fills as well; how many those are
+stands beside them.
 Report: §5.2, Figure 8.
 """
 
@@ -18,6 +19,8 @@ from typing import Any
 
 from manyeyes.core.errors import ConfigError, DataError
 from manyeyes.core.runlog import RunFolder
+from manyeyes.recipes.reproduce.checkpoint_digest import model_digest
+from manyeyes.recipes.reproduce.fig8_findings import BEGAN, WORKER, better, sentences, who
 from manyeyes.recipes.reproduce.fig8_pairs import (
     SINGLE,
     SWARM,
@@ -25,12 +28,10 @@ from manyeyes.recipes.reproduce.fig8_pairs import (
     Means,
     Pair,
     growth,
-    of_seed,
     to_end,
     to_target,
     told_by,
 )
-from manyeyes.recipes.reproduce.post_findings import threshold
 from manyeyes.recipes.reproduce.post_measure import Measuring
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
@@ -42,8 +43,6 @@ from manyeyes.swarm.parl_environment import Parl
 
 QUESTIONS = 120
 """Tables of each seed."""
-NEARLY = 1.5
-"""Growth of the swarm's steps between the lowest and the highest target that counts as nearly constant."""
 REPORT = (
     "Figure 8: on WideSearch the Agent Swarm reaches a target item-F1 3x to 4.5x sooner than one agent; from a target "
     "of 30 % to one of 70 % the time of one agent grows from about 1.8x to more than 7.0x of the baseline, the swarm's "
@@ -55,21 +54,41 @@ def plan_of(runs: Sequence[Path], scale: Scale) -> Plan:
     """What has to be measured of finished runs, a seed each.
 
     Raises:
-        ConfigError: one is no run of PARL, or there are not as many as seeds.
+        ConfigError: one is no run of PARL, or there are not as many as seeds, or two are the same. CheckpointError: a
+            model is not there.
     """
     if len(runs) != scale.seeds:
         raise ConfigError(f"fig8 takes a trained run for each seed, got {len(runs)} runs and {scale.seeds} seeds")
+    trained = [RlRun.from_json(_rl_config(run)) for run in runs]
+    _require_different(runs)
+    began = any(_frozen(one) != Path(one.start_model) for one in trained)
     made: dict[tuple[str, int], Made] = {}
-    for seed, run in enumerate(runs):
-        trained = RlRun.from_json(_rl_config(run))
-        start, frozen = Path(trained.start_model), Path(trained.frozen_at(trained.steps))
-        arms: tuple[tuple[str, Mode, Path], ...] = ((SINGLE, "alone", start), (SWARM, "swarm", run / MODEL_FOLDER))
-        for arm, mode, model in arms:
-            tables = asked(trained, (WIDE,), mode=mode, count=QUESTIONS)
+    for seed, (run, one) in enumerate(zip(runs, trained, strict=True)):
+        models = {WORKER: _frozen(one), SWARM: run / MODEL_FOLDER} | ({BEGAN: Path(one.start_model)} if began else {})
+        for arm, model in models.items():
+            mode: Mode = "swarm" if arm == SWARM else "alone"
+            tables = asked(one, (WIDE,), mode=mode, count=QUESTIONS)
             made[arm, seed] = scale.measuring(
-                f"fig8-{arm}", seed, model, measured=tables, frozen=frozen, context=CONTEXT
+                f"fig8-{arm}", seed, model, measured=tables, frozen=_frozen(one), context=CONTEXT
             )
     return made
+
+
+def _frozen(run: RlRun) -> Path:
+    return Path(run.frozen_at(run.steps))
+
+
+def _require_different(runs: Sequence[Path]) -> None:
+    """A run that is named twice, or a copy of it, would be two seeds that agree."""
+    known: dict[str, Path] = {}
+    for run in runs:
+        digest = model_digest(run / MODEL_FOLDER)
+        if other := known.get(digest):
+            raise ConfigError(
+                f"fig8 takes a trained run for each seed, and {run.name} has the same model as {other.name}; name "
+                "runs that were trained with different seeds"
+            )
+        known[digest] = run
 
 
 def _rl_config(run: Path) -> dict[str, Any]:
@@ -87,84 +106,45 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     """
     work: Measuring = found.work(SWARM)
     table_shared = work.measured[0].place.world.get("deliver", Parl.deliver) == "table"
-    told = {arm: told_by(found.runs(arm), table=table_shared) for arm in (SINGLE, SWARM)}
-    both = sorted(told[SINGLE].keys() & told[SWARM].keys())
+    told = {arm: told_by(found.runs(arm), table=table_shared) for arm in found.arms}
+    one_agent = better(told)
+    both = sorted(told[one_agent].keys() & told[SWARM].keys())
     if not both:
         raise DataError(
             "fig8: no table came to a verdict with both, one agent and the swarm; their worker.log says why"
         )
-    pairs = [Pair(task[0], told[SINGLE][task], told[SWARM][task]) for task in both]
+    pairs = [Pair(task[0], told[one_agent][task], told[SWARM][task]) for task in both]
     by_target = {target: to_target(pairs, target) for target in TARGETS}
-    by_rows = {rows: to_end([one for one in pairs if one.rows == rows]) for rows in sorted({one.rows for one in pairs})}
+    fair = [one for one in pairs if one.comparable]
+    by_rows = {rows: to_end([one for one in fair if one.rows == rows]) for rows in sorted({one.rows for one in pairs})}
     growing = growth(pairs)
     largest = max(pairs, key=lambda one: (one.rows, one.swarm.f1))
-    least = mean(steps_alone(found.work(SINGLE)).values())
+    least = mean(steps_alone(found.work(one_agent)).values())
     return result(
         "fig8", "Critical steps to reach an item-F1: one agent and the trained swarm", found, scale,
         about=[
             f"{len(pairs)} held-out tables of 4 to 12 rows, each filled by one agent and by the trained swarm; "
             f"{scale.seeds} trained swarms. The swarm samples at temperature {work.temperature:g}, the agent alone as "
-            f"sub-agents do, at {found.work(SINGLE).measured[0].temperature:g}; one agent that never errs takes "
+            f"sub-agents do, at {found.work(one_agent).measured[0].temperature:g}; one agent that never errs takes "
             f"{least:.1f} steps.",
+            f"One agent is {who(one_agent, told)}. It ended by itself on "
+            f"{100 * mean(one.single.ended for one in pairs):.0f} % of the tables, the swarm, by itself or at its "
+            f"budget, on {100 * mean(one.swarm.ended for one in pairs):.0f} %.",
         ],
         report=REPORT,
-        sentences=sentences(pairs, by_target, by_rows, growing),
+        sentences=sentences(pairs, by_target, by_rows, seeds=scale.seeds),
         tables=[
             table("By target", [*HEADS, "one agent reaches", "swarm reaches"],
                   [[f"{100 * target:.0f} %", *_cells(one), _share(one, SINGLE), _share(one, SWARM)]
                    for target, one in by_target.items()]),
-            table("By rows of the table", ["rows", *HEADS[1:]],
+            table("By rows of the table, to the end, where the swarm fills it as well", ["rows", *HEADS[1:]],
                   [[str(rows), *_cells(one)] for rows, one in by_rows.items()]),
         ],
-        panels=panels(by_target, by_rows, largest),
+        panels=panels(by_target, {rows: one for rows, one in by_rows.items() if one["tables"]}, largest),
         figures={"targets": {str(t): one for t, one in by_target.items()}, "ends": to_end(pairs), "growth": growing,
+                 "ends_as_good": to_end(fair), "one_agent": one_agent,
                  "rows": {str(rows): one for rows, one in by_rows.items()}, "steps_alone": least},
     )  # fmt: skip
-
-
-def sentences(
-    pairs: Sequence[Pair], by_target: Mapping[float, Means], by_rows: Mapping[int, Means], growing: Means
-) -> list[str]:
-    """What showed."""
-    ends, seeds = to_end(pairs), len({one.seed for one in pairs})
-    said = [
-        f"To the end the swarm takes {ends[SWARM]:.1f} critical steps, one agent {ends[SINGLE]:.1f} "
-        f"({100 * ends[SWARM] / ends[SINGLE]:.0f} %); item-F1 {100 * ends[f'{SWARM}_f1']:.1f} and "
-        f"{100 * ends[f'{SINGLE}_f1']:.1f} %.",
-    ]
-    reached = {target: one for target, one in by_target.items() if one["tables"]}
-    if not reached:
-        return [*said, "No target item-F1 was reached by both on any table."]
-    faster = [one["faster"] for one in reached.values()]
-    in_all = all(one["faster"] > 1 for seed in range(seeds) for one in of_seed(pairs, seed))
-    rows = list(by_rows)
-    wider = by_rows[rows[-1]]["faster"] > by_rows[rows[0]]["faster"]
-    return [
-        *said,
-        f"The swarm reaches target item-F1s {min(faster):.1f}x to {max(faster):.1f}x sooner (the report: 3x to 4.5x): "
-        f"{threshold(min(faster) > 1 and in_all, seeds=seeds)}; on the tables that both bring so far: "
-        f"{', '.join(_of_both(target, one) for target, one in reached.items())}.",
-        growth_sentence(growing, seeds),
-        f"The speed-up {'grows' if wider else 'does not grow'} with the table: {by_rows[rows[0]]['faster']:.1f}x at "
-        f"{rows[0]} rows, {by_rows[rows[-1]]['faster']:.1f}x at {rows[-1]}.",
-    ]
-
-
-def _of_both(target: float, one: Means) -> str:
-    return f"{100 * target:.0f} % on {one['tables']:.0f}"
-
-
-def growth_sentence(growing: Means, seeds: int) -> str:
-    """Whether the swarm's time stays nearly constant."""
-    low, high = TARGETS[0], TARGETS[-1]
-    if not growing["tables"]:
-        return f"No table was brought to {100 * low:.0f} and to {100 * high:.0f} % by both, so growth is not measured."
-    flat = growing[SWARM] < min(growing[SINGLE], NEARLY)
-    return (
-        f"From a target of {100 * low:.0f} to {100 * high:.0f} % one agent's steps grow {growing[SINGLE]:.1f}x, the "
-        f"swarm's {growing[SWARM]:.1f}x, on the {growing['tables']:.0f} tables that both bring to either: nearly "
-        f"constant time for the swarm: {threshold(flat, seeds=seeds)}."
-    )
 
 
 HEADS = ["item-F1", "tables", "one agent, steps", "swarm, steps", "faster"]

@@ -46,6 +46,7 @@ class Job:
     finished: bool = False
     running: bool = False
     _read: int = field(default=0, repr=False)
+    _said_before: int = field(default=0, repr=False)
 
     def refresh(self) -> None:
         """Reads what its log has grown by."""
@@ -118,7 +119,9 @@ def run_jobs(
 
 
 def _start(job: Job, module: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    with _log(job).open("wb") as log:
+    """Its log goes on behind what earlier lives of the run have said."""
+    with _log(job).open("ab") as log:
+        job._said_before = log.tell()
         return subprocess.Popen(
             [sys.executable, "-m", module, str(job.folder.path)], env=dict(environment), stdin=subprocess.DEVNULL,
             stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
@@ -130,7 +133,8 @@ def _ended(job: Job, status: int) -> None:
     job.refresh()
     if status == 0 and job.finished:
         return
-    said = [line for line in _log(job).read_text(errors="replace").splitlines() if line.strip()] or ["it said nothing"]
+    told = _log(job).read_bytes()[job._said_before :].decode(errors="replace")
+    said = [line for line in told.splitlines() if line.strip()] or ["it said nothing"]
     raise WorkerError(f"run {job.name} ended with status {status}: {said[-1]} (all of it: {_log(job)})")
 
 

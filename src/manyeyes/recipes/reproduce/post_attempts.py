@@ -25,12 +25,16 @@ class Attempt(NamedTuple):
         task: id of the task, and number of the attempt at it.
         reward: 0 to 1; None where there is no verdict.
         tokens: that the model sampled; those of frozen agents not counted.
+        stop: how the main agent ended, see `Outcome`.
+        critical: steps of an orchestrator or of an agent alone; None of other tasks.
     """
 
     place: str
     task: str
     reward: float | None
     tokens: int
+    stop: str = ""
+    critical: float | None = None
 
     @property
     def task_id(self) -> str:
@@ -41,6 +45,11 @@ class Attempt(NamedTuple):
     def right(self) -> bool:
         """Whether it was wholly right."""
         return self.reward is not None and self.reward >= 1.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was judged, and the agent ended by itself: not a full context, a cap or a budget."""
+        return self.reward is not None and self.stop == "done"
 
     def right_within(self, tokens: float) -> bool:
         """Whether it was wholly right by so many tokens."""
@@ -100,7 +109,8 @@ def place_of(name: str) -> str:
 def _attempt(one: TrajectorySummary) -> Attempt:
     told = _parts(one.name)
     reward = None if one.masked else one.reward
-    return Attempt(told.place, f"{one.task}#{told.attempt}", reward, one.sampled - one.frozen)
+    critical = one.rewards.get("critical_steps")
+    return Attempt(told.place, f"{one.task}#{told.attempt}", reward, one.sampled - one.frozen, one.stop, critical)
 
 
 class _Parts(NamedTuple):

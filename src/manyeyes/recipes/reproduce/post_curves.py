@@ -17,7 +17,7 @@ class Curve:
     """One figure.
 
     Attributes:
-        steps: at which it is known of every seed, ascending.
+        steps: at which it is known of every seed, ascending; a held-out figure's first and last are the run's.
         seeds: its values, seed by seed.
 
     Example:
@@ -69,13 +69,28 @@ def curve(runs: Sequence[RunFolder], figure: str, *, kind: str = "evaluation") -
         kind: of the rows: "evaluation" for held-out tasks, "rl" for the batches of training.
 
     Raises:
-        DataError: no run tells it, or not at the same steps.
+        DataError: no run tells it; or one does not tell a held-out figure at its first or last measurement, which is
+            what verdicts are read from.
     """
-    found = [{row.step: float(row.values[figure]) for row in run.metrics(kind) if figure in row.values} for run in runs]
+    rows = [list(run.metrics(kind)) for run in runs]
+    found = [{row.step: float(row.values[figure]) for row in own if figure in row.values} for own in rows]
     steps = sorted(set.intersection(*(set(one) for one in found))) if found else []
     if not steps:
         raise DataError(f"no step at which all of {', '.join(run.name for run in runs)} tell {figure!r}")
+    if kind == "evaluation":
+        told = [row.step for own in rows for row in own]
+        for run, one in zip(runs, found, strict=True):
+            _require_ends(run, figure, one, {min(told), max(told)})
     return Curve(steps, [[one[step] for step in steps] for one in found])
+
+
+def _require_ends(run: RunFolder, figure: str, told: Mapping[int, float], ends: set[int]) -> None:
+    """A curve of the steps in between would be read as the whole training."""
+    if lost := sorted(ends - told.keys()):
+        raise DataError(
+            f"{run.path}: no {figure!r} was measured after step {lost[0]}, so nothing came to a verdict there; its "
+            "worker.log says why, and without the folder it is made again"
+        )
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:

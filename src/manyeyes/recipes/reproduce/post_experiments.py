@@ -31,7 +31,7 @@ POST: dict[str, Experiment] = {
     "fig5": Experiment(fig5.plan, fig5.results),
     "table6": Experiment(table6.plan, table6.results),
 }
-SHARING = (("fig2", "table2", "sft"), ("fig4", "table6"), ("fig5",))
+SHARING = (("fig2", "table2"), ("sft",), ("fig4", "table6"), ("fig5",))
 """Experiments that share runs of RL, and so take one share of its steps."""
 
 

@@ -5,6 +5,9 @@
     not shown                  it does not
     one seed only              nothing is said about noise
 
+A number that was asked for beforehand is "reached" or "not reached": a word about the figures as they were measured,
+which says nothing about noise, so an interval stands beside it where there is one.
+
 Seeds differ in weights learned, tasks drawn and questions asked, so their spread holds all three.
 
 Report: none; see `verdict`.
@@ -14,8 +17,11 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from statistics import mean, stdev
+from typing import Literal
 
 from manyeyes.recipes.reproduce.verdict import Difference, Outcome, paired
+
+Reached = Literal["reached", "not reached", "one seed only"]
 
 
 def outcome_of(difference: Difference, values: Sequence[float] = ()) -> Outcome:
@@ -38,11 +44,11 @@ def risen(before: Sequence[float], after: Sequence[float]) -> tuple[Difference, 
     return difference, outcome_of(difference, values)
 
 
-def threshold(reached: bool, *, seeds: int) -> Outcome:
-    """Whether a threshold was reached, where seeds are enough to say so."""
+def threshold(reached: bool, *, seeds: int) -> Reached:
+    """Whether a number that is asked for was reached, where seeds are enough to say so."""
     if seeds < 2:
         return "one seed only"
-    return "shown" if reached else "not shown"
+    return "reached" if reached else "not reached"
 
 
 def of_clusters(differences: Sequence[float], clusters: Sequence[Hashable]) -> Difference:
@@ -82,6 +88,20 @@ def points(found: Difference, *, of: str = "seeds") -> str:
         f"{100 * found.mean:+.1f} points (95 % interval {100 * found.low:+.1f} to {100 * found.high:+.1f}, "
         f"{found.seeds:,} {of})"
     )
+
+
+def spread(found: Difference, *, unit: str = "%", scale: float = 100.0, digits: int = 0) -> str:
+    """A mean that is no difference, with its interval over seeds.
+
+    Example:
+        >>> spread(Difference(0.28, 0.21, 0.35, 3))
+        '28 % (95 % interval 21 to 35, 3 seeds)'
+    """
+    middle = f"{scale * found.mean:.{digits}f} {unit}".strip()
+    if not math.isfinite(found.low):
+        return f"{middle} (one seed)"
+    low, high = (f"{scale * value:.{digits}f}" for value in (found.low, found.high))
+    return f"{middle} (95 % interval {low} to {high}, {found.seeds} seeds)"
 
 
 def percent(values: Sequence[float]) -> str:

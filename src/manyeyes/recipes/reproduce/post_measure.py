@@ -191,6 +191,7 @@ class _Measurement:
         places = Places(run, self.registry)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(places.close)
+            await places.ready()
             store = stack.enter_context(TrajectoryStore(self.folder.path / MEASURED, mode="append"))
             stack.enter_context(self._timed(store))
             pool = await stack.enter_async_context(rooms(min(run.running, MOST_ROOMS)))

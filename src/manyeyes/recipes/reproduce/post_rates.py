@@ -23,11 +23,11 @@ from manyeyes.recipes.rl_parts import Measured
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
 
-TOKENS = 3_400.0
-"""Of fine-tuning a second. All of this table is reckoned for one thread from runs of two threads on a busy machine."""
-LEARNED: Mapping[str, float] = {"tiny.vision_rl": 0.08, "tiny.toggle": 0.06, "tiny.parl": 0.7}
+TOKENS = 4_500.0
+"""Of fine-tuning a second. All of this table is from single runs of one thread on a busy machine."""
+LEARNED: Mapping[str, float] = {"tiny.vision_rl": 0.06, "tiny.toggle": 0.02, "tiny.parl": 0.2}
 """Seconds an attempt that is learned from takes, its rollout and its share of the step."""
-ASKED: Mapping[str, float] = {"sights": 0.03, "thoughts": 0.03, "parl": 0.35, "swarm_bench": 0.5}
+ASKED: Mapping[str, float] = {"sights": 0.02, "thoughts": 0.008, "parl": 0.1, "swarm_bench": 0.3}
 """Seconds an attempt takes that is only measured."""
 ELSEWHERE = 0.1
 """Seconds of an attempt where nothing was measured."""

@@ -5,7 +5,8 @@
     quick      three steps of everything: the whole way, at a size that means nothing
 
 The minutes follow from a table (`post_rates`), never from the speed of the machine, so that the same command computes
-the same on any. Experiments that share runs of RL take one share, that of the longest of them.
+the same on any. Experiments that share runs of RL take one share, that of the longest of them. It is fitted for three
+seeds whatever their number, so that runs that are there stay where seeds are added; more of them take more minutes.
 
 Report: none.
 """
@@ -27,7 +28,8 @@ from manyeyes.recipes.run import HeldOut, Run
 CORES = 2
 """That the minutes of an experiment are counted for."""
 WITHIN = 115.0
-"""Minutes that an experiment may take on them where nothing is said."""
+"""Minutes that an experiment of `SEEDS` seeds may take on them where nothing is said."""
+SEEDS = 3
 QUICK_STEPS, QUICK_TASKS, QUICK_GROUPS = 3, 4, 2
 QUICK_MINUTES = 0.5
 CURVE = 8
@@ -54,7 +56,7 @@ class Scale:
     """
 
     start: Path
-    seeds: int = 3
+    seeds: int = SEEDS
     share: float = 1.0
     quick: bool = False
     fine_tuned: Path | None = None
@@ -132,7 +134,7 @@ def _quick(run: RlRun) -> RlRun:
         run, steps=min(run.steps, QUICK_STEPS), groups=min(run.groups, QUICK_GROUPS), evaluate_every=1,
         attempts=min(run.attempts, QUICK_TASKS), measured=tuple(_few(one) for one in run.measured),
     )  # fmt: skip
-    return short if run.toggle is None else replace(short, steps=2, toggle=replace(run.toggle, every=1))
+    return short if run.toggle is None else replace(short, steps=QUICK_STEPS, toggle=replace(run.toggle, every=1))
 
 
 def _few(one: Measured) -> Measured:
@@ -142,6 +144,8 @@ def _few(one: Measured) -> Measured:
 def fitted(scale: Scale, plans: Sequence[Callable[[Scale], Plan]], *, minutes: float = WITHIN) -> Scale:
     """The scale at which the runs of each plan end within so many minutes on two cores; the given one where they do.
 
+    The minutes are those of `SEEDS` seeds; the scale keeps its own number.
+
     Args:
         plans: of the experiment, and of all that share runs of RL with it, so that these are the same runs.
 
@@ -150,7 +154,7 @@ def fitted(scale: Scale, plans: Sequence[Callable[[Scale], Plan]], *, minutes: f
     """
 
     def whole(hundredths: int) -> float:
-        at = replace(scale, share=hundredths / 100)
+        at = replace(scale, share=hundredths / 100, seeds=SEEDS)
         return max(makespan(ordered(plan(at).values()), processes=CORES) for plan in plans)
 
     most = round(100 * scale.share)
@@ -160,7 +164,7 @@ def fitted(scale: Scale, plans: Sequence[Callable[[Scale], Plan]], *, minutes: f
     if (shortest := whole(least)) > minutes:
         raise ConfigError(
             f"--minutes {minutes:g}: these runs take {shortest:.0f} minutes on {CORES} cores with {LEAST:.0%} of the "
-            "steps of RL, and below that nothing is learned; give more, or fewer --seeds, or --start RUN with a "
+            f"steps of RL and {SEEDS} seeds, and below that nothing is learned; give more, or --start RUN with a "
             "finished fine-tuning, or --quick to see that all works"
         )
     while most - least > 1:

@@ -4,7 +4,7 @@
     alone    the same tasks for the same model without sub-agents, with as many steps as it takes, at the temperature
              that sub-agents read at: who reads and copies is as calm in both
 
-What one agent that never errs would take (`Plan.steps_alone`) is counted from the tasks themselves.
+What one agent that never errs would take (`swarm_bench.least_steps`) is counted from the tasks themselves.
 
 Report: §3, §5.2.
 """
@@ -17,7 +17,10 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.recipes.reproduce.post_measure import Measuring
 from manyeyes.recipes.rl_parts import Measured, PlaceSpec
 from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.run import Run
+from manyeyes.swarm.parl_dialogues import ALONE, MOST_ALONE, ParlAlone
 from manyeyes.swarm.parl_environment import Parl, plan_of
+from manyeyes.swarm.swarm_bench import least_steps
 
 PARL, BENCH = "parl", "swarm_bench"
 WIDE = "wide"
@@ -113,7 +116,21 @@ def temperatures(run: RlRun) -> str:
 
 def steps_alone(work: Measuring) -> dict[str, float]:
     """Critical steps that one agent which never errs takes for the tasks of a measurement: the mean by place."""
-    return {name: mean(plan_of(task).steps_alone for task in tasks) for name, tasks in work.tasks().items()}
+    return {name: mean(least_steps(plan_of(task)) for task in tasks) for name, tasks in work.tasks().items()}
+
+
+TAUGHT = "sft/parl_alone"
+"""Source of fine-tuning in which one agent does the whole task."""
+
+
+def taught_alone(tuning: Run) -> str:
+    """What fine-tuning teaches an agent alone, for people."""
+    drawn = {name for stage in tuning.stages for segment in stage.mixture.segments for name in segment.weights}
+    if TAUGHT not in drawn:
+        return f"{tuning.name} shows no agent that does a whole task alone"
+    widest = ParlAlone(size=0).rows[1]
+    families = ", ".join(f"{family} up to {min(widest, MOST_ALONE.get(family, widest))} rows" for family in ALONE)
+    return f"{tuning.name} shows agents that do the whole task alone and to its end ({families})"
 
 
 def _options(name: str) -> dict[str, Any]:

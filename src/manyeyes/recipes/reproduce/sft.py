@@ -3,8 +3,10 @@
     command      manyeyes reproduce sft
     arms         zero-vision: image operations as code and what it printed, no picture shown; text-vision: the same
                  conversations with their pictures
-    chain        tiny → one of the two → tiny.vision_rl, for each seed; same tasks of RL, same steps
+    chain        tiny → one of the two → tiny.vision_rl without its blind filter, for each seed; same tasks, same steps
 
+The blind filter leaves out what the model that a run starts from solves without looking: two starts would learn from
+two sets of tasks. Here both arms keep all of them.
 Fine-tuning is compared at equal steps and equal tokens. The tokens of pictures are among them, so the arm that shows
 them sees fewer conversations. In both arms the language model alone is trained; tower and projector keep their weights.
 
@@ -14,16 +16,16 @@ Report: §2.2 (zero-vision SFT; preliminary experiments with text-vision SFT).
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder, RunFolderError
 from manyeyes.data.mixture import Mixture, Segment
-from manyeyes.recipes.reproduce.fig2 import SFT, VISION, sft, vision_rl
-from manyeyes.recipes.reproduce.post_curves import Curve, Figures, curve, last_figures, mean_curve
+from manyeyes.recipes.reproduce.fig2 import SFT, reach, sft
+from manyeyes.recipes.reproduce.post_curves import Curve, curve, mean_curve
 from manyeyes.recipes.reproduce.post_findings import percent, points, risen
 from manyeyes.recipes.reproduce.post_measure import Measuring
+from manyeyes.recipes.reproduce.post_pictures import MEAN, VISION, ByName, by_kind, looked, questions, with_tools
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
@@ -46,18 +48,13 @@ REPORT = (
 def plan(scale: Scale) -> Plan:
     """What has to be run."""
     made: dict[tuple[str, int], Made] = {}
-    asked = scale.shortened(VISION).measured
     for seed in range(scale.seeds):
         starts = {ZERO: sft(scale, seed), TEXT_VISION: text_vision(scale, seed)}
-        trained = {
-            ZERO: vision_rl(scale, seed),
-            TEXT_VISION: scale.reinforced(VISION, seed, starts[TEXT_VISION], label="text-vision-rl"),
-        }
         for arm in ARMS:
-            made[arm, seed] = trained[arm]
-            for when, model in ((BEFORE, starts[arm]), (AFTER, trained[arm])):
-                label = f"seen-{arm}-{'sft' if when == BEFORE else 'rl'}"
-                made[f"{arm} {when}", seed] = scale.measuring(label, seed, model, measured=asked)
+            trained = scale.reinforced(VISION, seed, starts[arm], label=f"{arm}-rl", blind=None)
+            made[arm, seed] = trained
+            made[f"{arm} {BEFORE}", seed] = looked(scale, f"seen-{arm}-sft", seed, starts[arm])
+            made[f"{arm} {AFTER}", seed] = looked(scale, f"seen-{arm}-rl", seed, trained)
     return made
 
 
@@ -85,8 +82,8 @@ def zero_vision_run(model: Path) -> Run:
         run = Run.from_json(RunFolder.open(model.parent).config())
     except (RunFolderError, ConfigError) as error:
         raise ConfigError(
-            f"--start {model}: `sft` fine-tunes once more with pictures as this model was without, so it has to lie in "
-            f"the folder of its run of {SFT}: {error}"
+            f"--start {model}: what this model was taught is read from its run, so it has to lie in the folder of its "
+            f"run of {SFT}: {error}"
         ) from None
     if run.name != SFT:
         raise ConfigError(f"--start {model}: expected a run of {SFT}, this is one of {run.name}")
@@ -123,11 +120,10 @@ def _with_pictures(segment: Segment) -> Segment:
 def results(found: Finished, scale: Scale) -> dict[str, Any]:
     """The whole result: figures from the measurements, which ask both arms the same; curves from the runs."""
     work: Measuring = found.work(f"{ZERO} {BEFORE}")
-    names = [one.name for one in work.measured]
-    tools = [one.name for one in work.measured if one.place.world.get("tools", True)]
-    told = {(arm, when): [last_figures(run) for run in found.runs(f"{arm} {when}")] for arm in ARMS for when in WHEN}
-    rewards = {key: _by_name(seeds, names, "reward") for key, seeds in told.items()}
-    called = {key: _by_name(seeds, tools, "calls")["mean"] for key, seeds in told.items()} if tools else {}
+    names, tools = [one.name for one in work.measured], with_tools(work.measured)
+    asked = {(arm, when): found.runs(f"{arm} {when}") for arm in ARMS for when in WHEN}
+    rewards = {key: by_kind(runs, names, "reward") for key, runs in asked.items()}
+    called = {key: by_kind(runs, tools, "calls")[MEAN] for key, runs in asked.items()} if tools else {}
     curves = {arm: {name: curve(found.runs(arm), f"{name}/reward") for name in names} for arm in ARMS}
     run: RlRun = found.work(ZERO)
     return result(
@@ -136,8 +132,9 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
             f"{scale.seeds} seeds. Both arms take the same steps and tokens of fine-tuning, conversations with and "
             f"without their pictures, and the same {run.steps} steps of visual RL. The tokens of pictures are among "
             "those of fine-tuning, so the arm that shows them sees fewer conversations; the language model alone is "
-            "fine-tuned in both. Tables: both are asked the same held-out tasks. Curves are the runs' own: each leaves "
-            "out what its own start solves without looking.",
+            "fine-tuned in both. RL runs without the recipe's blind filter, which would leave out other tasks in "
+            "either arm: both learn from the same tasks and are asked the same held-out ones, "
+            f"{questions(asked[ZERO, BEFORE], names)} of each kind for the tables.",
         ],
         report=REPORT,
         sentences=[
@@ -152,16 +149,9 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
 
 
 WHEN = (BEFORE, AFTER)
-ByName = dict[str, list[float]]
-"""One number a seed, by kind of task, and "mean" over the kinds."""
 Rewards = dict[tuple[str, str], ByName]
 """By arm and when."""
-HEADS = ["kind", "zero, SFT", "text, SFT", "zero, RL", "text, RL", "zero - text", ""]
-
-
-def _by_name(seeds: Sequence[Figures], names: Sequence[str], figure: str) -> ByName:
-    found = {name: [one[f"{name}/{figure}"] for one in seeds] for name in names}
-    return found | {"mean": [mean(values) for values in zip(*found.values(), strict=True)]}
+HEADS = ["kind", "zero, SFT", "text, SFT", "zero, RL", "text, RL", "zero - text", "95 % interval", ""]
 
 
 def rows(rewards: Rewards) -> list[list[str]]:
@@ -170,13 +160,13 @@ def rows(rewards: Rewards) -> list[list[str]]:
     for name in rewards[ZERO, AFTER]:
         difference, outcome = risen(rewards[TEXT_VISION, AFTER][name], rewards[ZERO, AFTER][name])
         cells = [percent(rewards[arm, when][name]) for when in WHEN for arm in ARMS]
-        found.append([name, *cells, f"{100 * difference.mean:+.1f}", outcome])
+        found.append([name, *cells, f"{100 * difference.mean:+.1f}", reach(difference), outcome])
     return found
 
 
 def difference_sentence(when: str, rewards: Rewards) -> str:
     """Zero-vision against text-vision."""
-    difference, outcome = risen(rewards[TEXT_VISION, when]["mean"], rewards[ZERO, when]["mean"])
+    difference, outcome = risen(rewards[TEXT_VISION, when][MEAN], rewards[ZERO, when][MEAN])
     worse = outcome == "not shown" and difference.high < 0
     return (
         f"Zero-vision SFT is better than text-vision SFT {when}: {outcome}; {points(difference)} in the mean of all "
@@ -186,7 +176,7 @@ def difference_sentence(when: str, rewards: Rewards) -> str:
 
 def gain_sentence(arm: str, rewards: Rewards) -> str:
     """What RL brought."""
-    difference, outcome = risen(rewards[arm, BEFORE]["mean"], rewards[arm, AFTER]["mean"])
+    difference, outcome = risen(rewards[arm, BEFORE][MEAN], rewards[arm, AFTER][MEAN])
     return f"Visual RL after {arm} SFT: {points(difference)}; rise {outcome}."
 
 

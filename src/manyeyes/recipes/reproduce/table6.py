@@ -6,7 +6,9 @@
                  download, reading among 120 documents, a report of many sections
 
 One agent has as many steps as it takes, and samples as calmly as sub-agents do; swarms have the budget of critical
-steps that they are trained with. All get the same tasks. Swarm Bench is not trained on; its worlds are larger.
+steps that they are trained with. All get the same tasks. Of Swarm Bench wild search and reading are forms that training
+has in no way; batches of files and reports are larger than those that PARL and fine-tuning have. Steps are compared on
+tasks that both brought to an end, and how attempts ended stands beside them (`post_ends`).
 
 Report: §5.2, Table 6; App. E.8.
 """
@@ -14,15 +16,26 @@ Report: §5.2, Table 6; App. E.8.
 from statistics import mean
 from typing import Any
 
-from manyeyes.recipes.reproduce.fig2 import sft
+from manyeyes.recipes.reproduce.fig2 import reach, sft
 from manyeyes.recipes.reproduce.fig4 import RECIPE, parl
 from manyeyes.recipes.reproduce.post_curves import last_figures
-from manyeyes.recipes.reproduce.post_findings import percent, points, risen
+from manyeyes.recipes.reproduce.post_ends import BY_ITSELF, Steps, asked_of, ends_of, said, steps_on_both
+from manyeyes.recipes.reproduce.post_findings import percent, points, risen, spread
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
-from manyeyes.recipes.reproduce.post_swarm import BENCHMARKS, CONTEXT, TASKS, asked, steps_alone, temperatures
+from manyeyes.recipes.reproduce.post_swarm import (
+    BENCHMARKS,
+    CONTEXT,
+    TASKS,
+    asked,
+    steps_alone,
+    taught_alone,
+    temperatures,
+)
+from manyeyes.recipes.reproduce.sft import zero_vision_run
 from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.run import Run
 
 ALONE, BEFORE, AFTER = "one agent", "swarm before PARL", "swarm"
 ARMS = (ALONE, BEFORE, AFTER)
@@ -61,13 +74,20 @@ Scores = dict[str, dict[str, list[float]]]
 
 
 def results(found: Finished, scale: Scale) -> dict[str, Any]:
-    """The whole result, from the logs alone."""
+    """The whole result, from the logs and the stored attempts.
+
+    Raises:
+        DataError: a measurement lacks figures or attempts.
+    """
     figures = {arm: [last_figures(run) for run in found.runs(arm)] for arm in ARMS}
-    scores, steps = (
+    scores, all_steps = (
         {arm: with_bench({name: [one[f"{name}/{key}"] for one in figures[arm]] for name in TASKS}) for arm in ARMS}
         for key in ("part_performance", "part_critical_steps")
     )
     names, least = list(scores[ALONE]), with_bench({n: [one] for n, one in steps_alone(found.work(ALONE)).items()})
+    ends = {arm: {name: ends_of(found.runs(arm), name) for name in TASKS} for arm in ARMS}
+    asked_of_both = asked_of(found.runs(AFTER)), asked_of(found.runs(ALONE))
+    steps = {name: steps_on_both(*asked_of_both, BENCHMARKS if name == "bench" else [name]) for name in names}
     trained: RlRun = scale.recipes(RECIPE)
     return result(
         "table6", "One agent, a swarm before PARL, a trained swarm", found, scale,
@@ -75,17 +95,28 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
             f"{scale.seeds} seeds, {found.work(ALONE).measured[0].count} held-out tasks of each kind. Score: item-F1 "
             "of exact cells. One agent has as many steps as it takes; swarms have their budget of critical steps. "
             f"{temperatures(trained).capitalize()}. One that never errs: an agent alone that makes no mistake.",
+            f"What the agent alone was taught: {taught_alone(_tuning(found))}.",
+            f"Attempts that ended by themselves, or at their budget: "
+            f"{', '.join(_ended(arm, ends[arm]) for arm in ARMS)} of all; steps are compared where both did.",
         ],
         report=REPORT,
         sentences=[*(sentence(name, scores, steps) for name in ("deep", "wide", "bench")), parl_sentence(scores)],
         tables=[
-            table("Item-F1, %", ["benchmark", *HEADS, "difference", ""], score_rows(scores, names)),
-            table("Critical steps", ["benchmark", *HEADS, "swarm / one agent", "one that never errs"],
-                  step_rows(steps, least, names)),
+            table("Item-F1, %", ["benchmark", *HEADS, "difference", "95 % interval", ""], score_rows(scores, names)),
+            table("Critical steps, on tasks that both brought to an end",
+                  ["benchmark", "tasks", "one agent", "swarm", "swarm / one agent", "95 % interval",
+                   "one that never errs, all tasks"],
+                  step_rows(steps, least)),
+            table("How attempts ended", ["benchmark", *HEADS],
+                  [[name, *(said(ends[arm][name]) for arm in ARMS)] for name in TASKS]),
             table("The report's Table 6", ["benchmark", "K2.5 Agent Swarm", "K2.5", "difference"], printed_rows()),
         ],
-        panels=[_bars("Item-F1", scores, names, percent=True), _bars("Critical steps", steps, names, percent=False)],
-        figures={"scores": scores, "critical_steps": steps, "steps_alone": least},
+        panels=[
+            _bars("Item-F1", scores, names, percent=True),
+            _bars("Critical steps, all attempts", all_steps, names, percent=False),
+        ],
+        figures={"scores": scores, "critical_steps": all_steps, "steps_alone": least, "ends": ends,
+                 "both_ended": {name: one._asdict() for name, one in steps.items()}},
     )  # fmt: skip
 
 
@@ -95,14 +126,31 @@ def with_bench(by_name: dict[str, list[float]]) -> dict[str, list[float]]:
     return by_name | {"bench": [mean(values) for values in columns]}
 
 
-def sentence(name: str, scores: Scores, steps: Scores) -> str:
+def _tuning(found: Finished) -> Run:
+    """The fine-tuning of the agent alone."""
+    start = found.plan[ALONE, 0].start
+    work = start.work if isinstance(start, Made) else zero_vision_run(start)
+    assert isinstance(work, Run), "the agent alone is a fine-tuned model"
+    return work
+
+
+def _ended(arm: str, by_name: dict[str, dict[str, float]]) -> str:
+    return f"{arm} {100 * mean(one[BY_ITSELF] for one in by_name.values()):.0f} %"
+
+
+def sentence(name: str, scores: Scores, steps: dict[str, Steps]) -> str:
     """The trained swarm against one agent on a benchmark."""
     difference, outcome = risen(scores[ALONE][name], scores[AFTER][name])
     swarm, alone = PRINTED[FORMS[name]]
-    share = mean(steps[AFTER][name]) / mean(steps[ALONE][name])
+    both = steps[name]
+    took = (
+        f"on the {sum(both.tasks)} tasks that both brought to an end it takes {spread(both.share)} of the steps"
+        if both.share
+        else "no task was brought to an end by both, so steps are not compared"
+    )
     return (
-        f"{name} ({FORMS[name]}'s form), swarm - one agent: {outcome}; {points(difference)}, in {100 * share:.0f} % of "
-        f"the critical steps. The report: {swarm - alone:+.1f} points."
+        f"{name} ({FORMS[name]}'s form), swarm - one agent: {outcome}; {points(difference)}; {took}. The report: "
+        f"{swarm - alone:+.1f} points."
     )
 
 
@@ -120,22 +168,25 @@ def score_rows(scores: Scores, names: list[str]) -> list[list[str]]:
     for name in names:
         difference, outcome = risen(scores[ALONE][name], scores[AFTER][name])
         rows.append(
-            [_title(name), *(percent(scores[arm][name]) for arm in ARMS), f"{100 * difference.mean:+.1f}", outcome]
-        )
+            [_title(name), *(percent(scores[arm][name]) for arm in ARMS), f"{100 * difference.mean:+.1f}",
+             reach(difference), outcome]
+        )  # fmt: skip
     return rows
 
 
-def step_rows(steps: Scores, least: dict[str, list[float]], names: list[str]) -> list[list[str]]:
-    """A row a benchmark; `least` is what one agent takes that never errs."""
+def step_rows(steps: dict[str, Steps], least: dict[str, list[float]]) -> list[list[str]]:
+    """A row a benchmark; `least` is what one agent takes that never errs, for all tasks."""
     return [
-        [
-            _title(name),
-            *(f"{mean(steps[arm][name]):.1f}" for arm in ARMS),
-            f"{mean(steps[AFTER][name]) / mean(steps[ALONE][name]):.2f}",
-            f"{mean(least[name]):.1f}",
-        ]
-        for name in names
+        [_title(name), str(sum(both.tasks)), *_step_cells(both), f"{mean(least[name]):.1f}"]
+        for name, both in steps.items()
     ]
+
+
+def _step_cells(both: Steps) -> list[str]:
+    if (share := both.share) is None:
+        return ["-"] * 4
+    interval = "-" if share.seeds < 2 else f"{share.low:.2f} to {share.high:.2f}"
+    return [f"{mean(both.other):.1f}", f"{mean(both.one):.1f}", f"{share.mean:.2f}", interval]
 
 
 def printed_rows() -> list[list[str]]:
