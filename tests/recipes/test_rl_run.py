@@ -122,7 +122,7 @@ def test_a_run_with_toggle_begins_and_ends_brief(name: str) -> None:
 def test_held_out_tasks_are_asked_at_the_end_of_each_phase() -> None:
     run = recipe("tiny.toggle")
     assert isinstance(run, RlRun) and run.toggle is not None
-    assert [step for step in range(run.steps + 1) if run.is_final(step)] == [0, 30, 35]
+    assert [step for step in range(run.steps + 1) if run.is_final(step)] == [0, 50, 55]
     assert all(run.is_due(step) for step in range(0, run.steps + 1, run.toggle.every))
 
 

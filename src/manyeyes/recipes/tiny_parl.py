@@ -52,7 +52,7 @@ def tiny_parl() -> RlRun:
         frozen_model="tiny.sft",
         places=tuple(map(construction, WEIGHTS)),
         measured=tuple(map(held_out, WEIGHTS)),
-        steps=80,
+        steps=120,
         groups=4,
         attempts=16,
         row_length=4096,
