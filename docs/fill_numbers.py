@@ -170,7 +170,9 @@ def parallel_lines(result: dict[str, Any] | None) -> Iterator[Line]:
             f"item F1 {100 * f1[1]:.0f} % against {100 * _mean(lone[FILLED]):.0f} %"
         )
     yield Line("PARL: item F1 and agents at once, tables of 4 to 12 rows, before and after", learned, beside)
-    yield Line("… the trained swarm against one agent", steps, "goal: a third of the steps, no worse; report: 3x to 4.5x")
+    yield Line(
+        "… the trained swarm against one agent", steps, "goal: a third of the steps, no worse; report: 3x to 4.5x"
+    )
 
 
 FILLED, AT_ONCE, STEPS = "accuracy", "parallelism", "critical steps"

@@ -6,9 +6,9 @@
     numbers      docs/experiments
 
 Eleven phases, of which the first and the last are brief, so the model of the last step is that of a brief phase, as far
-along the schedule as that of a run without Toggle. Held-out tasks are asked at the end of each phase. A task's budget
-holds from a quarter of its attempts right: `tiny` solves a third of these problems, and half of the attempts right would
-leave most tasks without a budget.
+along the schedule as that of a run without Toggle. Held-out tasks are asked at the end of each phase. A task's
+budget holds from a quarter of its attempts right: `tiny` solves a third of these problems, and half of the attempts
+right would leave most tasks without a budget.
 `model_unconstrained` in the run's folder has the weights with which the last unconstrained phase ended.
 
 Report: §4.4.2 (Toggle, Eq. 2), Fig. 5.

@@ -147,6 +147,12 @@ def test_what_is_missing_is_said(gym: ReasoningGym) -> None:
             ReasoningGym().families()
 
 
+def test_a_run_hears_of_a_missing_package_before_its_first_attempt(gym: ReasoningGym) -> None:
+    asyncio.run(gym.environment().ready())
+    with pytest.raises(ConfigError, match="/no/such/python"):
+        asyncio.run(ReasoningGym(python="/no/such/python").environment().ready())
+
+
 def test_the_environment_judges_its_tasks(gym: ReasoningGym) -> None:
     environment = gym.environment(name="sums")
     (task,) = gym.tasks(each=1, families=["sums"])

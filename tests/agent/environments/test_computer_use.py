@@ -289,6 +289,15 @@ def test_mouse_and_keyboard_are_real(stage: Stage) -> None:
     stage(go())
 
 
+def test_a_run_hears_of_a_missing_browser_before_its_first_attempt(stage: Stage) -> None:
+    stage(stage.environment(Counter()).ready())
+    missing = BrowserComputers(replace(stage.computers.config, chromium="/no/such/browser"))
+    with pytest.raises(ConfigError, match="/no/such/browser"):
+        stage(ComputerUse(world=Counter(), computers=missing).ready())
+    with pytest.raises(ConfigError, match="a world and computers"):
+        stage(ComputerUse().ready())
+
+
 def test_a_world_of_ones_own_and_a_policy_that_looks_at_three_screenshots(stage: Stage) -> None:
     shown: list[int] = []
 

@@ -11,6 +11,7 @@ number make it again, here and in the scorer.
 Report: App. D (adapters are an open choice); Stojanovski et al., "Reasoning Gym", 2025.
 """
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -96,7 +97,7 @@ class ReasoningGym:
             name += f"/{json.dumps(options, sort_keys=True, default=dict)}"
         return Tasks(made.__getitem__, size=len(made), seed=seed, shuffled=shuffled, epochs=epochs, name=name)
 
-    def environment(self, **fields: Any) -> Environment:
+    def environment(self, **fields: Any) -> "ReasoningGymEnvironment":
         """Where they are solved.
 
         Args:
@@ -162,6 +163,11 @@ class ReasoningGymEnvironment(Environment):
     """An environment that holds its scorers; whoever made it closes it."""
 
     gym: ReasoningGym | None = field(default=None, repr=False)
+
+    async def ready(self) -> None:
+        """Ask for the families; a run does so before its first attempt. Raises ConfigError: no package."""
+        if self.gym is not None:
+            await asyncio.to_thread(self.gym.families)
 
     async def close(self) -> None:
         """See `ReasoningGym.close`."""

@@ -94,12 +94,29 @@ class ComputerUse(AttemptEnvironment):
         """
         if self.attempt is not None:
             redrawn()
-        if self.world is None or self.computers is None:
-            raise ConfigError("computer use needs a world and computers: ComputerUse(world=…, computers=…)")
+        world, computers = self._given()
         attempt = ComputerAttempt(task.prompt)
-        screen = OpenScreen(self.world, self.computers, task, attempt, wait_seconds=self.wait_seconds)
+        screen = OpenScreen(world, computers, task, attempt, wait_seconds=self.wait_seconds)
         told, judge = self.system or SYSTEM.format(password=self.password), self.judge or ComputerJudge(attempt)
         return replace(self, make_toolset=lambda ctx: screen, judge=judge, system=told, attempt=attempt)
+
+    async def ready(self) -> None:
+        """See `AttemptEnvironment.ready`: open a screen and close it.
+
+        Raises:
+            ConfigError: no browser starts here; the message says what to do.
+        """
+        world, computers = self._given()
+        try:
+            computer = await computers.open(world.screen)
+        except ComputerLost as error:
+            raise ConfigError(f"{self.name} needs a browser, and its first screen was lost: {error}") from None
+        await computer.close()
+
+    def _given(self) -> tuple[World, BrowserComputers]:
+        if self.world is None or self.computers is None:
+            raise ConfigError("computer use needs a world and computers: ComputerUse(world=…, computers=…)")
+        return self.world, self.computers
 
     def messages(self, task: Task) -> list[Message]:
         """See `Environment.messages`: the words of the world, which the open session knows, and its screen."""
