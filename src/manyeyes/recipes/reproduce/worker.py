@@ -2,15 +2,10 @@
 
     python -m manyeyes.recipes.reproduce.worker FOLDER
 
-A parent starts it with one thread (`OMP_NUM_THREADS=1`) and reads the folder's log. It ends with 0 when the run is
-finished, with 130 when it was asked to stop (SIGINT, SIGTERM, or the parent is gone) and saved. A second worker on the
-same folder waits until the first has ended.
+A parent starts it with one thread (`OMP_NUM_THREADS=1`) and reads the folder's log; `one_process` says how it ends.
 """
 
-import fcntl
 import math
-import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,8 +14,6 @@ from typing import Any
 import msgspec
 import torch
 
-from manyeyes.core.errors import ManyeyesError
-from manyeyes.core.out_of_space import out_of_space_line
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.seeds import key
 from manyeyes.core.tokenizer import Tokenizer
@@ -33,6 +26,7 @@ from manyeyes.data.source import DOMAINS
 from manyeyes.model import checkpoint as weights
 from manyeyes.model.coca import CocaConfig
 from manyeyes.recipes.execute import compute_dtype, in_one_format
+from manyeyes.recipes.reproduce.one_process import one_process
 from manyeyes.recipes.reproduce.table1 import Budget
 from manyeyes.recipes.reproduce.table1_scores import Table1Scores
 from manyeyes.recipes.run import Run
@@ -40,23 +34,13 @@ from manyeyes.train.loop import Trainer
 from manyeyes.train.stages import Stage
 from manyeyes.train.system import System
 
-STOPPED = 130
 NO_PEAK = math.inf
 """Nobody reads the MFU of these runs, so the machine is not measured; it logs as 0."""
 
 
-def main(folder: Path) -> int:
-    """Train to the end; returns the exit status."""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: asked.append(received))
-    parent = os.getppid()
-    run = RunFolder.open(folder)
-    with (folder / "worker.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        finished = run.metrics("finished") or train(run, stop=lambda: bool(asked) or os.getppid() != parent)
-    return 0 if finished else STOPPED
+def work(folder: RunFolder, stop: Callable[[], bool]) -> bool:
+    """Train to the end, if that is not done yet."""
+    return bool(folder.metrics("finished")) or train(folder, stop=stop)
 
 
 def train(folder: RunFolder, *, stop: Callable[[], bool]) -> bool:
@@ -135,11 +119,4 @@ class _Counted(Loader):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(Path(sys.argv[1])))
-    except ManyeyesError as error:
-        sys.exit(f"manyeyes: {error}")
-    except OSError as error:
-        if (line := out_of_space_line(error)) is None:
-            raise
-        sys.exit(f"manyeyes: {line}")
+    one_process(Path(sys.argv[1]), work)
