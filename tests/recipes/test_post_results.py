@@ -309,30 +309,34 @@ def test_table_6_has_the_three_benchmarks_and_the_reports_numbers(start: Path, t
     assert plan[table6.AFTER, 0].start == fig4.plan(scale)[fig4.FULL, 0]
 
 
-def toggled(start: Path, tmp_path: Path, *, saved: float, lost: int = 0, again: bool = True) -> dict[str, Any]:
+def toggled(
+    start: Path, tmp_path: Path, *, saved: float, lost: int = 0, cut: int = 0, longer: int = 20
+) -> dict[str, Any]:
     """Toggle saves a share of the tokens, and `lost` of ten answers of each family are wrong that were right.
 
     Args:
-        again: answers are as long as without Toggle behind the unconstrained phase.
+        cut: of ten answers behind the unconstrained phase, that are wrong and right without Toggle.
+        longer: tokens that a level adds.
     """
     scale = real_scale(start, seeds=2)
     plan = fig5.plan(scale)
     finish(plan, tmp_path, lambda arm, made: {"length": 30.0})
 
     def answers(name: str, ids: Sequence[str], *, seed: int, brief: bool, step: int = 0) -> list[Trajectory]:
-        tokens = round((100 + 10 * seed) * (1 - saved * brief))
-        return [
-            measured_attempt(name, task, tokens=tokens, reward=float(n % 10 < 8 - lost * brief), step=step)
-            for n, task in enumerate(ids)
-        ]
+        made = []
+        for n, task in enumerate(ids):
+            level = int(task.split("/")[2]) if name != "all" else 1
+            tokens = round((100 + 10 * seed + longer * (level - 1)) * (1 - saved * brief))
+            right = n % 10 < 8 - lost * brief - cut * (brief and step > 0)
+            made.append(measured_attempt(name, task, tokens=tokens, reward=float(right), step=step))
+        return made
 
     for (arm, seed), made in plan.items():
         if arm.startswith("run"):
             run, brief = made.work, arm.endswith(fig5.WITH)
             for step in {0, run.unconstrained_step, run.steps}:
                 ids = [f"{name}/{number}" for name in asked(made) for number in range(10)]
-                gated = brief and step > 0 and not (again and step < run.steps)
-                store(made.path(tmp_path), answers("all", ids, seed=seed, brief=gated, step=step))
+                store(made.path(tmp_path), answers("all", ids, seed=seed, brief=brief and step > 0, step=step))
         else:
             for name, tasks in made.work.tasks().items():
                 ids = [task.id for task in tasks[:10]]
@@ -354,8 +358,10 @@ def test_toggle_that_saves_a_third_at_no_loss_is_shown_for_old_and_new_families(
         said = told(result, f"{families}:")
         assert "30.0 % fewer" in said and "accuracy +0.0" in said
         assert "questions), +0.0 points (95 % interval +0.0 to +0.0, 2 seeds)" in said
-    assert ": reached; answers are +31.5 tokens longer" in told(result, "Scaling")
-    assert "from 96 to 512 tokens accuracy gains 80.0 points, without Toggle 80.0" in told(result, "Scaling")
+    assert "hardest level: reached; against the run without Toggle it is furthest behind" in told(result, "Scaling")
+    assert "within 512 tokens 80.0 % are right, without Toggle 80.0 %" in told(result, "Scaling")
+    assert "answers take 28 tokens more than at the easiest" in told(result, "Scaling")
+    assert "phase are +0.0 tokens longer" in told(result, "Scaling")
     whole = result["figures"]["compared"]["all"]
     assert whole["pairs"] == 20 * len(result["figures"]["families"])
     assert whole["questions"] <= whole["items"]["clusters"] <= whole["pairs"]
@@ -371,15 +377,21 @@ def test_toggle_that_costs_accuracy_is_not_shown(start: Path, tmp_path: Path, fe
     assert "accuracy -10.0 points" in told(result, "All families:")
 
 
-def test_answers_that_stay_brief_have_not_kept_their_scaling_though_more_tokens_never_hurt(
-    start: Path, tmp_path: Path, few
-) -> None:
-    result = toggled(start, tmp_path, saved=0.4, again=False)
+def test_a_model_that_more_tokens_help_less_has_not_kept_its_scaling(start: Path, tmp_path: Path, few) -> None:
+    result = toggled(start, tmp_path, saved=0.4, cut=1)
     free = result["figures"]["caps"][FREE]["right"]
     means = [sum(seeds) for seeds in free.values()]
     assert means == sorted(means) and means[0] < means[-1]  # as it is for any model
-    assert ": not reached; answers are +0.0 tokens longer" in told(result, "Scaling")
-    assert "not in all seeds" in told(result, "Scaling")
+    assert "hardest level: not reached" in told(result, "Scaling")
+    assert "furthest behind within 512 tokens, -10.0 points" in told(result, "Scaling")
+
+
+def test_nor_has_one_that_is_worse_at_hard_problems_or_no_longer(start: Path, tmp_path: Path, few) -> None:
+    worse = toggled(start, tmp_path / "worse", saved=0.4, lost=1)
+    assert "hardest level: not reached" in told(worse, "Scaling")
+    alike = toggled(start, tmp_path / "alike", saved=0.4, longer=0)
+    assert "hardest level: not reached" in told(alike, "Scaling")
+    assert "take 0 tokens more" in told(alike, "Scaling")
 
 
 def test_without_toggle_is_the_same_run_but_for_toggle(start: Path) -> None:

@@ -5,7 +5,7 @@
     measured     held-out problems of every family and level, reasoned at temperature 1; both models get the same ones
     with Toggle  the run's model, which is that of the end of its last brief phase
     without      the same run with budgets that never hold, and the model of its end: as many steps at the same rates
-    scaling      accuracy under a cap of tokens where the last unconstrained phase ends, of both runs (`fig5_scaling`)
+    scaling      accuracy under caps of tokens and at the hardest level, against the run without (`fig5_scaling`)
 
 Report: §4.4.2 (token efficient RL), Figure 5.
 """
@@ -143,7 +143,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
             f"not trained on: {', '.join(other) or 'none'}.",
         ],
         report=REPORT,
-        sentences=sentences(compared, caps),
+        sentences=sentences(compared, caps, list(by_level.values())),
         tables=[
             table("With Toggle against without", HEADS, [row(name, one) for name, one in compared.items()]),
             table("By family", HEADS, [row(name, one) for name, one in by_family.items()]),
@@ -177,7 +177,9 @@ def under_way(found: Finished, run: RlRun) -> dict[str, Capped]:
     }
 
 
-def sentences(compared: Mapping[str, Any], caps: Mapping[str, Capped]) -> list[str]:
+def sentences(
+    compared: Mapping[str, Any], caps: Mapping[str, Capped], levels: Sequence[Mapping[str, Any]]
+) -> list[str]:
     """What showed."""
     said = [brevity(name, one) for name, one in compared.items()]
     whole = compared["all"]
@@ -188,7 +190,7 @@ def sentences(compared: Mapping[str, Any], caps: Mapping[str, Capped]) -> list[s
         f"{threshold(both and min(whole['saved']) > 0, seeds=len(whole['saved']))}; it saves "
         f"{spread(interval(whole['saved']), digits=1)}, accuracy {by_seed(whole)}.",
     )
-    return [*said, sentence(caps)]
+    return [*said, sentence(caps, levels)]
 
 
 def brevity(name: str, one: Mapping[str, Any]) -> str:
