@@ -5,6 +5,8 @@
 Nothing is rounded up or picked: held-out figures are the newest ones of each set, curves hold every evaluation, times
 are those of the log. A run that has not finished is collected as it stands, with `"finished": false`.
 
+Of a run of reinforcement learning (`examples/rl_smollm2.py`) it keeps every measurement and the reward of every step.
+
 Beside each set of questions stand two figures that need no model: `commonest`, the share of its commonest true answer,
 and `empty`, what saying nothing at all would score. Needs the extra `demo` (the held-out sets).
 """
@@ -17,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from manyeyes.core.errors import DataError
 from manyeyes.core.metrics_log import Row
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.tokenizer import Tokenizer
@@ -39,7 +42,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file to write; docs/experiments/<recipe>.json when left out")
     arguments = parser.parse_args()
     data = Path(os.environ.get("MANYEYES_DATA") or "data")
-    found = collect(RunFolder.open(arguments.run), data_folder=data)
+    folder = RunFolder.open(arguments.run)
+    recipe = "stages" in folder.config()
+    found = collect(folder, data_folder=data) if recipe else collect_reinforced(folder)
     out = arguments.out or HERE / "experiments" / f"{found['recipe']}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -67,6 +72,26 @@ def collect(folder: RunFolder, *, data_folder: Path) -> dict[str, Any]:
         "tokens": int(_total(steps, "tokens")),
         "stages": {stage.name: _stage(steps, stage.name) for stage in run.stages},
         "held_out": sets,
+    }
+
+
+def collect_reinforced(folder: RunFolder) -> dict[str, Any]:
+    """What a run of reinforcement learning outside the recipes measured, as plain data.
+
+    Raises:
+        DataError: it has measured nothing yet.
+    """
+    steps, measured = folder.metrics("rl"), folder.metrics("evaluation")
+    if not measured:
+        raise DataError(f"{folder.path}: nothing was measured yet; collect it when the run has got further")
+    return {
+        "recipe": measured[-1].values["stage"],
+        "config": folder.config(),
+        "finished": bool(measured[-1].values["final"]),
+        "evaluations": [row.values | {"step": row.step} for row in measured],
+        "rewards": [row.values["reward"] for row in steps],
+        "updated": sum(bool(row.values["updated"]) for row in steps),
+        "seconds": [row.values["seconds"] for row in folder.metrics("rl_time")],
     }
 
 

@@ -7,6 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from manyeyes.core.errors import DataError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.data.mixture import constant
@@ -55,6 +56,22 @@ def test_a_run_is_collected_as_its_log_says(tmp_path: Path, finished: bool) -> N
     count = found["held_out"]["count"]
     assert count["newest"]["exact"]["value"] == 0.25 and count["questions"] == 8
     assert count["empty"] == 0.0 and count["commonest"] * 8 == pytest.approx(round(count["commonest"] * 8), abs=1e-3)
+
+
+def test_of_reinforcement_learning_every_measurement_and_reward_is_kept(tmp_path: Path) -> None:
+    collect = load("collect_run").collect_reinforced
+    folder = RunFolder.create(tmp_path / "run", {"steps": 2})
+    with pytest.raises(DataError, match="nothing was measured"):
+        collect(folder)
+    folder.log("evaluation", 0, stage="sums", final=False, **{"sum/reward": 0.25})
+    for step, reward in ((1, 0.5), (2, 0.75)):
+        folder.log("rl", step, reward=reward, updated=step == 2)
+        folder.log("rl_time", step, seconds=3.0)
+    folder.log("evaluation", 2, stage="sums", final=True, **{"sum/reward": 0.5})
+    found = collect(folder)
+    assert (found["recipe"], found["finished"], found["updated"]) == ("sums", True, 1)
+    assert found["rewards"] == [0.5, 0.75] and found["seconds"] == [3.0, 3.0]
+    assert [(one["step"], one["sum/reward"]) for one in found["evaluations"]] == [(0, 0.25), (2, 0.5)]
 
 
 def test_the_picture_shows_the_first_examples_whatever_was_answered(tmp_path: Path) -> None:
