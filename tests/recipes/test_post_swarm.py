@@ -65,9 +65,10 @@ def test_a_swarm_keeps_the_recipes_world(run: RlRun) -> None:
 def test_one_agent_alone_is_as_calm_as_sub_agents_and_gets_the_recipes_tables(run: RlRun) -> None:
     tables = tables_of(run)
     lone = without_sub_agents(run, tables)
-    assert lone.temperature == reading_temperature(run) < run.evaluate_temperature
+    hot = dataclasses.replace(run, evaluate_temperature=0.9)
+    assert without_sub_agents(hot, tables_of(hot)).temperature == lone.temperature == reading_temperature(run)
     assert [one.temperature for one in asked(run, ("wide",), mode="alone", count=3)] == [reading_temperature(run)]
-    assert [one.temperature for one in asked(run, ("wide",), mode="swarm", count=3)] == [None]
+    assert [one.temperature for one in asked(hot, ("wide",), mode="swarm", count=3)] == [0.9]
     assert f"at {reading_temperature(run):g}" in temperatures(run)
     asked_of = [
         [task.id for task in Measuring("m", (dataclasses.replace(one, count=4, quick=4),)).tasks(REGISTRY)["wide"]]

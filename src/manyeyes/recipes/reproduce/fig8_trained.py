@@ -124,9 +124,9 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         "fig8", "Critical steps to reach an item-F1: one agent and the trained swarm", found, scale,
         about=[
             f"{len(pairs)} held-out tables of 4 to 12 rows, each filled by one agent and by the trained swarm; "
-            f"{scale.seeds} trained swarms. The swarm samples at temperature {work.temperature:g}, the agent alone as "
-            f"sub-agents do, at {found.work(one_agent).measured[0].temperature:g}; one agent that never errs takes "
-            f"{least:.1f} steps.",
+            f"{scale.seeds} trained swarms. The swarm samples at temperature {work.measured[0].temperature:g}, the "
+            f"agent alone as sub-agents do, at {found.work(one_agent).measured[0].temperature:g}; one agent that never "
+            f"errs takes {least:.1f} steps.",
             f"One agent is {who(one_agent, told)}. It ended by itself on "
             f"{100 * mean(one.single.ended for one in pairs):.0f} % of the tables, the swarm, by itself or at its "
             f"budget, on {100 * mean(one.swarm.ended for one in pairs):.0f} %.",

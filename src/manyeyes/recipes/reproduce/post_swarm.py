@@ -75,7 +75,7 @@ def asked(run: RlRun, names: tuple[str, ...], *, mode: Mode, count: int) -> tupl
         )
         for name in names
     ]  # fmt: skip
-    temperature = reading_temperature(run) if mode == "alone" else None
+    temperature = reading_temperature(run) if mode == "alone" else run.evaluate_temperature
     return tuple(Measured(place, count=count, quick=min(count, 8), temperature=temperature) for place in places)
 
 
