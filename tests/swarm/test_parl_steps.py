@@ -3,6 +3,7 @@
 import pytest
 
 from manyeyes.agent.task import Task
+from manyeyes.core.errors import ConfigError
 from manyeyes.swarm.critical_steps import critical_steps
 from manyeyes.swarm.orchestrator import ASSIGN, CREATE
 from manyeyes.swarm.parl_budget import Spending, steps_of
@@ -120,6 +121,15 @@ def test_one_row_six_times_is_parallel_and_finished_once() -> None:
     assert spaced.rewards["finished"] == 1.0
     right = attempt(Parl(enough=6), given, assigning("".join(given.truth.rows)))
     assert right.rewards["finish"] == 1.0 and right.rewards["finished"] == 6.0
+
+
+@pytest.mark.parametrize(("rows", "started", "share"), [(4, 2, 0.5), (4, 4, 1.0), (8, 4, 0.5)])
+def test_without_a_number_as_many_agents_as_rows_are_enough(rows: int, started: int, share: float) -> None:
+    given = task(rows)
+    keys = "".join(given.truth.rows)[:started]
+    assert attempt(Parl(enough=0), given, assigning(keys)).rewards["parallel"] == share
+    with pytest.raises(ConfigError, match="got -1"):
+        attempt(Parl(enough=-1), given, assigning(keys))
 
 
 def test_of_two_agents_at_one_step_the_later_one_in_the_tree_counts_however_fast_they_were() -> None:

@@ -10,7 +10,8 @@ by itself. Sub-agents are the newest `tiny.sft`, which was taught their tasks, f
 step to the last: "small first, then larger" saves time where there are sizes, and `tiny` has one.
 
 One agent fills a third of a table within the budget, and a beginner's sub-agents half as much, so r_parallel begins at
-0.8: with 0.4 the policy learns to work alone. r_finish stays below what working alone earns.
+0.8: with 0.4 the policy learns to work alone. r_finish stays below what working alone earns. r_parallel pays as many
+agents as rows are asked for: paid up to six, the policy starts six for every table.
 
 Report: §3 (PARL reward, critical steps as the budget, prompt construction), Fig. 4, Fig. 8.
 """
@@ -33,7 +34,7 @@ CALM = 0.3
 def construction(family: Family) -> PlaceSpec:
     """Tasks of one kind; an answer that assigns a table of 12 rows takes 492 tokens."""
     return PlaceSpec(
-        family, "agentic", "parl", world={"enough": 6, "sub_temperature": CALM},
+        family, "agentic", "parl", world={"enough": 0, "sub_temperature": CALM},
         tasks={"families": {family: 1.0}, "rows": ROWS[family]}, weight=WEIGHTS[family], answer_tokens=560,
     )  # fmt: skip
 

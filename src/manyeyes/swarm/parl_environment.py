@@ -47,7 +47,7 @@ class Parl(AttemptEnvironment):
         deliver: "table": agents put rows into one that all of them share, and it is judged (sections into a report,
             where the task is to write one); "answer": the last words of the orchestrator hold the rows, which it has to
             copy from what comes back.
-        enough: sub-agents from which on more earn nothing (r_parallel).
+        enough: sub-agents from which on more earn nothing (r_parallel); 0 for as many as rows are asked for.
         most_agents: sub-agents of an episode.
         sub_turns: answers of a sub-agent, at most.
         sub_temperature: that sub-agents sample at; they are part of the world, and may be calmer than what learns.

@@ -1,7 +1,7 @@
 """The judge of an orchestrator's attempt: the task reward, and the parts that PARL's reward is made of.
 
     performance      item-F1 of the rows, 0 to 1; 0 where the critical steps ran over their budget      the reward
-    parallel         sub-agents that were started, as a share of `enough`, at most 1
+    parallel         sub-agents that were started, as a share of those that are enough, at most 1
     finish           different tasks that were finished, as a share of the sub-agents that were started
     critical_steps, agents, started, finished, parallelism                               measured, never rewarded
 
@@ -35,7 +35,7 @@ class ParlJudge:
     Attributes:
         plan: the task with its truth.
         budget: critical steps; None for as many as it takes.
-        enough: sub-agents from which on more earn nothing.
+        enough: sub-agents from which on more earn nothing; 0 for as many as rows are asked for.
         deliver: whether rows stand where agents put them down together, or in the answer.
     """
 
@@ -45,8 +45,8 @@ class ParlJudge:
     deliver: Deliver = "table"
 
     def __post_init__(self) -> None:
-        if self.enough < 1:
-            raise ConfigError(f"at least one sub-agent must be enough, got {self.enough}")
+        if self.enough < 0:
+            raise ConfigError(f"enough sub-agents are one or more, or 0 for as many as rows, got {self.enough}")
 
     async def __call__(self, case: Case) -> Verdict:
         """See `Judge`."""
@@ -65,7 +65,7 @@ class ParlJudge:
     def _parts(self, worth: float, work: Work) -> dict[str, float]:
         return {
             PERFORMANCE: worth,
-            PARALLEL: min(1.0, work.started / self.enough),
+            PARALLEL: min(1.0, work.started / (self.enough or len(self.plan.rows))),
             FINISH: work.finish_rate,
             "critical_steps": float(work.critical),
             "agents": float(work.started),
