@@ -129,7 +129,7 @@ def test_without_a_number_as_many_agents_as_rows_are_enough(rows: int, started: 
     keys = "".join(given.truth.rows)[:started]
     assert attempt(Parl(enough=0), given, assigning(keys)).rewards["parallel"] == share
     with pytest.raises(ConfigError, match="got -1"):
-        attempt(Parl(enough=-1), given, assigning(keys))
+        Parl(enough=-1).bound(given)
 
 
 def test_of_two_agents_at_one_step_the_later_one_in_the_tree_counts_however_fast_they_were() -> None:
