@@ -13,7 +13,7 @@ Report: §2.2 (visual RL from zero-vision SFT), Fig. 2.
 """
 
 from manyeyes.optim.schedule import Schedule
-from manyeyes.recipes.rl_parts import BlindRule
+from manyeyes.recipes.rl_parts import BlindRule, PtxSpec
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.tiny_places import measured, sight_place
 
@@ -26,6 +26,10 @@ PLACES = (
     *(sight_place(kind, size=TASKS) for kind in MEASURED_WITH_CODE),
     *(sight_place(kind, tools=False, weight=2.0, size=TASKS) for kind in LOOKED_AT),
 )
+KEPT = PtxSpec(
+    {"sft/thinking": 2.0, "sft/thinking_talk": 1.0, "sft/thinking_tools": 1.0, "sft/parl": 1.0}, weight=0.2, rows=1
+)
+"""Text that no picture asks for; without it a model of this size loses two fifths of its right answers to text."""
 
 
 def tiny_vision_rl() -> RlRun:
@@ -45,6 +49,7 @@ def tiny_vision_rl() -> RlRun:
         context=512,
         drop_equal=True,
         blind=BlindRule(),
+        ptx=KEPT,
         schedule=Schedule(8e-4, warmup=5, decay=0.8),
         evaluate_every=20,
     )

@@ -1,19 +1,21 @@
-"""Table 2 of the report at small scale: text scores before and after visual RL, which is trained on pictures alone.
+"""Table 2 of the report at small scale: text scores before and after visual RL, whose rewards are for pictures alone.
 
     command      manyeyes reproduce table2
     chain        tiny → tiny.sft → tiny.vision_rl; both models are asked the same held-out text tasks, for each seed
     measured     accuracy by family of text problems, reasoned and answered at temperature 1; loss on held-out text
 
-The families and texts are those that `tiny.toggle` and `tiny.sft` hold out; none is learned in visual RL.
+The families and texts are those that `tiny.toggle` and `tiny.sft` hold out; no problem or text of them is learned. The
+recipe learns fine-tuning's dialogues beside its rewards (`ptx`), some of the same families; the page says so.
 Report: §2.3, Table 2.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from manyeyes.recipes.reproduce.fig2 import sft, vision_rl
+from manyeyes.recipes.reproduce.fig2 import learned_beside, sft, vision_rl
 from manyeyes.recipes.reproduce.post_curves import Figures, last_figures
 from manyeyes.recipes.reproduce.post_findings import listed, percent, points, risen, summed
+from manyeyes.recipes.reproduce.post_pictures import VISION
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
@@ -70,9 +72,9 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     return result(
         "table2", "Text before and after visual RL", found, scale,
         about=[
-            f"{scale.seeds} seeds. Visual RL learns from pictures alone; before and after it the model is asked the "
-            f"same {sum(one.count for one in work.measured):,} held-out text problems of {len(names)} families, "
-            "reasons, and answers; 1 for a right answer, else 0.",
+            f"{scale.seeds} seeds. Before and after visual RL the model is asked the same "
+            f"{sum(one.count for one in work.measured):,} held-out text problems of {len(names)} families, reasons, "
+            f"and answers; 1 for a right answer, else 0. {learned_beside(scale.shortened(VISION))}",
         ],
         report=REPORT,
         sentences=[*sentences(rises), *loss_sentences(worse)],
