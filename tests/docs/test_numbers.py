@@ -63,6 +63,34 @@ def test_figures_of_a_run_stand_in_the_table_missed_goals_too(tmp_path: Path) ->
     assert rows["counting shapes"][0] == "not run here"
 
 
+def test_post_training_stands_in_the_table(tmp_path: Path) -> None:
+    (tmp_path / "docs/experiments").mkdir(parents=True)
+    (tmp_path / "benchmarks/results").mkdir(parents=True)
+    full = {
+        "accuracy": [[0.2, 0.9], [0.4, 0.7]],
+        "parallelism": [[1.0, 5.0], [1.2, 4.0]],
+        "critical steps": [[9, 7]] * 2,
+    }
+    alone = {"accuracy": [0.9, 1.0], "critical steps": [40.0, 42.0]}
+    parl = {"seeds": 2, "figures": {"PARL": full, "alone": alone}}
+    (tmp_path / "docs/experiments/fig4.json").write_text(json.dumps(parl))
+    names = (
+        "samples a second, manyeyes, {} loop : TRL at its best",
+        "a slow tool: seconds, synchronous : asynchronous",
+    )
+    goals = {names[0].format("synchronous"): 3.1, names[0].format("asynchronous"): 3.6, names[1]: 1.45}
+    told = {"goals": [{"what": what, "found": found} for what, found in goals.items()]}
+    (tmp_path / "benchmarks/results/rl_step.json").write_text(json.dumps(told))
+    rows = cells(fill_numbers.block(tmp_path))
+    found, beside = rows["PARL: item F1 and agents at once, tables of 4 to 12 rows, before and after"]
+    assert found == "30 to 80 %, 1.1 to 4.5 at once" and "2 seeds" in beside
+    found, _ = rows["… the trained swarm against one agent"]
+    assert found == "7.0 against 41.0 critical steps, item F1 80 % against 95 %"
+    found, _ = rows["samples a second, rollout and training, beside TRL's GRPOTrainer"]
+    assert found == "3.1x synchronous, 3.6x asynchronous"
+    assert rows["asynchronous against synchronous loop, a tool of 0.3 s (median)"][0] == "1.45x"
+
+
 def test_an_unfinished_run_is_called_so(tmp_path: Path) -> None:
     (tmp_path / "docs/experiments").mkdir(parents=True)
     (tmp_path / "docs/experiments/tiny.json").write_text(json.dumps(demo() | {"finished": False}))

@@ -10,14 +10,15 @@ import asyncio
 import itertools
 import secrets
 import time
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Literal, NamedTuple, Self
 
 from manyeyes.agent.remote_errors import Unreachable
 from manyeyes.agent.remote_wire import Server, Wire
 from manyeyes.core import seeds
+from manyeyes.core.all_of import all_of
 from manyeyes.core.sampler import (
     Completion,
     LogprobKind,
@@ -32,7 +33,6 @@ from manyeyes.core.sampler import (
     joined,
 )
 
-T = TypeVar("T")
 GRACE = 5.0
 """Seconds for a server to end the requests that it was told to abort; then their connections are closed."""
 Fate = Literal["", "aborted", "handed_back", "again"]
@@ -189,17 +189,6 @@ class RemoteSampler:
             cut = isinstance(error, Unreachable) and bool(whole.ids)
             if not cut and not running.fate:
                 raise
-
-
-async def all_of(*coroutines: Coroutine[Any, Any, T]) -> list[T]:
-    """All results; the first error, after the others were cancelled."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def seed_of(request: SampleRequest) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from manyeyes.agent.remote_policy import Carry, Post
-from manyeyes.agent.remote_sampler import all_of
+from manyeyes.core.all_of import all_of
 from manyeyes.core.sampler import SamplerError
 
 Tensors = Mapping[str, Any]

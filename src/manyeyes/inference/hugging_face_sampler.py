@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from manyeyes.core.all_of import all_of
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.sampler import (
     Completion,
@@ -117,13 +118,7 @@ class HuggingFaceSampler:
             raise RequestError(f"a request may ask for 1 completion or more, this one asks for {count}")
         self._checked(request)
         params = [replace(request.params, seed=request.params.seed + draw) for draw in range(count)]
-        tasks = [asyncio.create_task(self.sample(replace(request, params=one))) for one in params]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        return await all_of(*(self.sample(replace(request, params=one)) for one in params))
 
     async def pause(self, *, hand_back: bool = False) -> None:
         """See `PolicySampler.pause`."""
