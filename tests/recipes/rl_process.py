@@ -14,11 +14,14 @@ from manyeyes.rl.toggle import ToggleRule
 from .post_worlds import LOOKS, PLACE, REGISTRY, folder_of, little_run
 
 
+STEPS = 14
+
+
 def run_of(start: Path, loop: str) -> RlRun:
     """With all that has a state."""
     return little_run(
         start, places=(PLACE, LOOKS), measured=(Measured(LOOKS, count=6, quick=2),), blind=BlindRule(), loop=loop,
-        curriculum=CurriculumRule(patience=1, rest=1), toggle=ToggleRule(every=2, threshold=0.1), steps=14,
+        curriculum=CurriculumRule(patience=1, rest=1), toggle=ToggleRule(every=2, threshold=0.1), steps=STEPS,
         checkpoint_every=2,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from manyeyes.model.checkpoint import load_model
 from manyeyes.recipes.rl_kept import UNCONSTRAINED
 
 from .post_worlds import checkpoint_of_little, plain_rows
+from .rl_process import STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLS = 4
@@ -76,8 +77,8 @@ def test_a_synchronous_run_that_was_killed_is_the_same_run_to_the_last_bit(start
 @pytest.mark.slow
 def test_an_asynchronous_run_that_was_killed_goes_on_and_counts_every_group_once(start: Path, tmp_path: Path) -> None:
     assert killed(tmp_path / "killed", start, "async", seed=6) >= 2
-    assert [row["step"] for row in rows(tmp_path / "killed", "rl")] == list(range(1, 13))
+    assert [row["step"] for row in rows(tmp_path / "killed", "rl")] == list(range(1, STEPS + 1))
     draws = [group.partition(".")[0] for group in groups(tmp_path / "killed")]
-    assert len(draws) == len(set(draws)) >= 12
-    assert [row["step"] for row in rows(tmp_path / "killed", "evaluation")] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert len(draws) == len(set(draws)) >= STEPS
+    assert [row["step"] for row in rows(tmp_path / "killed", "evaluation")] == list(range(0, STEPS + 1, 2))
     assert rows(tmp_path / "killed", "finished")

@@ -18,7 +18,7 @@ from manyeyes.model.config import ModelConfig
 from manyeyes.optim.schedule import Schedule
 from manyeyes.recipes import post_places, tiny_sft
 from manyeyes.recipes.k25 import k25
-from manyeyes.recipes.rl_parts import BlindRule, PlaceSpec, PtxSpec
+from manyeyes.recipes.rl_parts import BlindRule, Frozen, PlaceSpec, PtxSpec
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
 from manyeyes.recipes.small import small
@@ -129,11 +129,15 @@ def toggle(scale: Scale) -> RlRun:
 
 
 def parl(scale: Scale) -> RlRun:
-    """An orchestrator with frozen sub-agents."""
+    """An orchestrator with frozen sub-agents: the beginner of fine-tuning first, the best one from half-way on.
+
+    Who has a smaller model with the same vocabulary names it by `frozen_model`.
+    """
     places = post_places.swarm(answer_tokens=scale.answer_tokens, size=scale.tasks(1))
     made = rl(scale, "parl", "parallel agents", places, after="toggle")
     fade = Fade(0.3, hold=scale.steps // 10, until=scale.steps // 2)
-    return dataclasses.replace(made, parl=ParlRule(fade, fade))
+    later = Frozen(scale.steps // 2, f"{scale.base}.toggle")
+    return dataclasses.replace(made, parl=ParlRule(fade, fade), frozen_model=f"{scale.base}.sft", frozen=(later,))
 
 
 def _everything(scale: Scale) -> tuple[PlaceSpec, ...]:
