@@ -39,7 +39,7 @@ def main() -> None:
     """Collect the run named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder")
-    parser.add_argument("--out", type=Path, help="file to write; docs/experiments/<recipe>.json when left out")
+    parser.add_argument("--out", type=Path, help="file to write; docs/experiments/<name in the log>.json when left out")
     arguments = parser.parse_args()
     data = Path(os.environ.get("MANYEYES_DATA") or "data")
     folder = RunFolder.open(arguments.run)
@@ -87,7 +87,7 @@ def collect_reinforced(folder: RunFolder) -> dict[str, Any]:
     return {
         "recipe": measured[-1].values["stage"],
         "config": folder.config(),
-        "finished": bool(measured[-1].values["final"]),
+        "finished": bool(measured[-1].values["final"]) and measured[-1].step == folder.config()["steps"],
         "evaluations": [row.values | {"step": row.step} for row in measured],
         "rewards": [row.values["reward"] for row in steps],
         "updated": sum(bool(row.values["updated"]) for row in steps),

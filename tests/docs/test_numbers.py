@@ -66,14 +66,18 @@ def test_figures_of_a_run_stand_in_the_table_missed_goals_too(tmp_path: Path) ->
 def test_post_training_stands_in_the_table(tmp_path: Path) -> None:
     (tmp_path / "docs/experiments").mkdir(parents=True)
     (tmp_path / "benchmarks/results").mkdir(parents=True)
-    full = {
-        "accuracy": [[0.2, 0.9], [0.4, 0.7]],
-        "parallelism": [[1.0, 5.0], [1.2, 4.0]],
-        "critical steps": [[9, 7]] * 2,
-    }
-    alone = {"accuracy": [0.9, 1.0], "critical steps": [40.0, 42.0]}
-    parl = {"seeds": 2, "figures": {"PARL": full, "alone": alone}}
+    full = {"accuracy": [[0.2, 0.9], [0.4, 0.7]], "parallelism": [[1.0, 5.0], [1.2, 4.0]]}
+    both = {"tasks": [20, 22], "one": [6.0, 8.0], "other": [40.0, 42.0]}
+    parl = {"seeds": 2, "figures": {"PARL": full, "alone": {"accuracy": [0.9, 1.0]}, "both_ended": both}}
     (tmp_path / "docs/experiments/fig4.json").write_text(json.dumps(parl))
+    domains = {"reading": {"before": [0.1, 0.2], "after": [0.5, 0.6]}, "mean": {"before": [0.1], "after": [0.9]}}
+    sights = {"seeds": 2, "figures": {"called": {"mean": [0.5, 0.7]}, "domains": domains}}
+    (tmp_path / "docs/experiments/fig2.json").write_text(json.dumps(sights))
+    tokens = {"with Toggle": [50, 60], "without": [100, 100]}
+    brief = {"pairs": 4200, "saved": [0.5, 0.4], "tokens": tokens, "items": {"mean": -0.004}}
+    (tmp_path / "docs/experiments/fig5.json").write_text(
+        json.dumps({"seeds": 2, "figures": {"compared": {"all": brief}}})
+    )
     names = (
         "samples a second, manyeyes, {} loop : TRL at its best",
         "a slow tool: seconds, synchronous : asynchronous",
@@ -84,8 +88,12 @@ def test_post_training_stands_in_the_table(tmp_path: Path) -> None:
     rows = cells(fill_numbers.block(tmp_path))
     found, beside = rows["PARL: item F1 and agents at once, tables of 4 to 12 rows, before and after"]
     assert found == "30 to 80 %, 1.1 to 4.5 at once" and "2 seeds" in beside
-    found, _ = rows["… the trained swarm against one agent"]
-    assert found == "7.0 against 41.0 critical steps, item F1 80 % against 95 %"
+    found, beside = rows["… the trained swarm against one agent"]
+    assert "steps on 42 tables" in beside
+    assert found == "7.0 against 41.0 critical steps, item F1 80.0 % against 95.0 %"
+    assert rows["image tools called on real pictures, after text alone"][0] == "60 %"
+    assert rows["visual RL, held-out mean reward by domain"][0] == "reading 15 to 55 %"
+    assert rows["Toggle: tokens of an answer"][0] == "45 % fewer (55 for 100), accuracy -0.4 points"
     found, _ = rows["samples a second, rollout and training, beside TRL's GRPOTrainer"]
     assert found == "3.1x synchronous, 3.6x asynchronous"
     assert rows["asynchronous against synchronous loop, a tool of 0.3 s (median)"][0] == "1.45x"

@@ -13,7 +13,6 @@ from manyeyes.rl.toggle import ToggleRule
 
 from .post_worlds import LOOKS, PLACE, REGISTRY, folder_of, little_run
 
-
 STEPS = 14
 
 

@@ -75,10 +75,10 @@ def test_a_curve_without_a_seeds_beginning_or_end_is_no_curve(tmp_path: Path, lo
 
 
 def test_steps_are_compared_on_tasks_that_both_brought_to_an_end(tmp_path: Path) -> None:
-    def arm(name: str, *ends: tuple[str, float]) -> RunFolder:
+    def arm(name: str, *ends: tuple[str, float], reward: float = 0.5) -> RunFolder:
         made = folder(tmp_path / name, ("evaluation", 0, {"final": True, "wide/stop_done": 0.5, "wide/stop_loop": 0.5}))
         tasks = [
-            measured_attempt("wide", f"t/{n}", reward=0.5, tokens=4, stop=stop, critical=steps)
+            measured_attempt("wide", f"t/{n}", reward=reward, tokens=4, stop=stop, critical=steps)
             for n, (stop, steps) in enumerate(ends)
         ]
         store(made.path, tasks)
@@ -89,7 +89,11 @@ def test_steps_are_compared_on_tasks_that_both_brought_to_an_end(tmp_path: Path)
     found = steps_on_both(asked_of([swarm]), asked_of([alone]), ["wide"])
     assert found == Steps([1], [8.0], [20.0]) and found.shares == [0.4] and found.everywhere
     assert steps_on_both(asked_of([swarm]), asked_of([alone]), ["deep"]).share is None
-    assert said(ends_of([alone], "wide")) == "by itself 50 %, loop 50 %"
+    hasty = asked_of([arm("c", ("done", 8.0), reward=0.4)])
+    assert steps_on_both(hasty, asked_of([alone]), ["wide"]).tasks == [1]
+    assert steps_on_both(hasty, asked_of([alone]), ["wide"], as_good=True).tasks == [0]
+    assert steps_on_both(asked_of([swarm]), asked_of([alone]), ["wide"], as_good=True) == found
+    assert said(ends_of([alone], "wide")) == "by itself or its budget 50 %, loop 50 %"
     with pytest.raises(DataError, match="no 'deep/stop_done' was measured"):
         ends_of([alone], "deep")
 

@@ -64,7 +64,7 @@ def swarm(*, answer_tokens: int, size: int) -> tuple[PlaceSpec, ...]:
     families = {"wide": 1.0, "deep": 1.0, "document": 1.0, "download": 1.0}
     return (
         PlaceSpec(
-            "swarm", "agentic", "parl", tasks={"families": families, "size": size}, thinking=True,
+            "swarm", "agentic", "parl", world={"enough": 0}, tasks={"families": families, "size": size}, thinking=True,
             answer_tokens=answer_tokens,
         ),
     )  # fmt: skip

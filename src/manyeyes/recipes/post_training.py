@@ -131,13 +131,20 @@ def toggle(scale: Scale) -> RlRun:
 def parl(scale: Scale) -> RlRun:
     """An orchestrator with frozen sub-agents: the beginner of fine-tuning first, the best one from half-way on.
 
+    Extra rewards begin as those of `tiny.parl` do, where r_parallel of 0.4 was not enough to begin with.
+
     Who has a smaller model with the same vocabulary names it by `frozen_model`.
     """
     places = post_places.swarm(answer_tokens=scale.answer_tokens, size=scale.tasks(1))
     made = rl(scale, "parl", "parallel agents", places, after="toggle")
-    fade = Fade(0.3, hold=scale.steps // 10, until=scale.steps // 2)
+    hold, until = scale.steps // 10, scale.steps // 2
     later = Frozen(scale.steps // 2, f"{scale.base}.toggle")
-    return dataclasses.replace(made, parl=ParlRule(fade, fade), frozen_model=f"{scale.base}.sft", frozen=(later,))
+    return dataclasses.replace(
+        made,
+        parl=ParlRule(Fade(0.8, hold, until), Fade(0.3, hold, until)),
+        frozen_model=f"{scale.base}.sft",
+        frozen=(later,),
+    )
 
 
 def _everything(scale: Scale) -> tuple[PlaceSpec, ...]:

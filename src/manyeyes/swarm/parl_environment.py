@@ -134,10 +134,11 @@ def environment(**options: Any) -> Parl:
         made = Parl(**options)
     except TypeError as error:
         raise ConfigError(f"environment parl: {error}") from None
-    if made.mode not in get_args(Mode) or made.deliver not in get_args(Deliver) or made.budget < 0:
+    known = made.mode in get_args(Mode) and made.deliver in get_args(Deliver)
+    if not known or min(made.budget, made.enough) < 0:
         raise ConfigError(
             f"parl has modes {', '.join(get_args(Mode))}, delivers {' or '.join(get_args(Deliver))}, and has a budget "
-            f"of 0 or more; got {made.mode!r}, {made.deliver!r}, {made.budget}"
+            f"and `enough` of 0 or more; got {made.mode!r}, {made.deliver!r}, {made.budget}, {made.enough}"
         )
     return made
 

@@ -148,7 +148,12 @@ def test_what_is_missing_is_said(gym: ReasoningGym) -> None:
 
 
 def test_a_run_hears_of_a_missing_package_before_its_first_attempt(gym: ReasoningGym) -> None:
-    asyncio.run(gym.environment().ready())
+    async def asked() -> None:
+        environment = gym.environment()
+        await environment.ready()
+        await environment.close()
+
+    asyncio.run(asked())
     with pytest.raises(ConfigError, match="/no/such/python"):
         asyncio.run(ReasoningGym(python="/no/such/python").environment().ready())
 

@@ -11,7 +11,6 @@ number make it again, here and in the scorer.
 Report: App. D (adapters are an open choice); Stojanovski et al., "Reasoning Gym", 2025.
 """
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -38,6 +37,8 @@ NOT_ALONE = frozenset({"composite"})
 SCORE_SECONDS, MAKE_SECONDS = 10.0, 60.0
 """Of the processor, for one answer and for one task."""
 START_SECONDS = 120.0
+FAMILIES: Mapping[str, Any] = {"do": "families", "seconds": MAKE_SECONDS}
+"""Asks a process for what it can make."""
 
 
 class ReasoningGym:
@@ -60,7 +61,7 @@ class ReasoningGym:
         Raises:
             ConfigError: the package is not there.
         """
-        (reply,) = self._asked([{"do": "families", "seconds": MAKE_SECONDS}])
+        (reply,) = self._asked([FAMILIES])
         return [name for name in reply["families"] if name not in NOT_ALONE]
 
     def tasks(
@@ -124,6 +125,18 @@ class ReasoningGym:
             raise JudgeFailed(f"the scorer of {request['family']} failed: {reply['error']}")
         return Verdict(reply["score"], {}, {"scorer": reply["note"]} if "note" in reply else {})
 
+    async def ready(self) -> None:
+        """Start a scorer and ask it for the families.
+
+        Raises:
+            ConfigError: the package is not there, or its process does not answer.
+        """
+        try:
+            reply = await self._scorers.ask(dict(FAMILIES))
+        except (OSError, WorkerFailed) as failure:
+            raise ConfigError(f"{self.command[0]} cannot score answers of reasoning-gym: {failure}") from None
+        self._require(FAMILIES, reply)
+
     async def close(self) -> None:
         """End the scorers; they end with this process, too."""
         if self._workers is not None:
@@ -136,9 +149,9 @@ class ReasoningGym:
             self._workers = LineWorkers(self.command, most=self._most, seconds=3 * (SCORE_SECONDS + START_SECONDS))
         return self._workers
 
-    def _asked(self, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _asked(self, requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """What a process of its own answers to all of these."""
-        lines = "".join(json.dumps(request) + "\n" for request in requests)
+        lines = "".join(json.dumps(dict(request)) + "\n" for request in requests)
         try:
             done = subprocess.run(
                 self.command, input=lines, capture_output=True, text=True, check=False, env=plain_environment(),
@@ -147,15 +160,19 @@ class ReasoningGym:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConfigError(f"{self.command[0]} cannot make tasks of reasoning-gym: {error}") from None
         replies = [json.loads(line) for line in done.stdout.splitlines()]
-        if any("No module named 'reasoning_gym'" in reply.get("error", "") for reply in replies):
-            raise MissingPackage(f"{self.command[0]} has no reasoning-gym: pip install 'manyeyes[environments]'")
+        for request, reply in zip(requests, replies, strict=False):
+            self._require(request, reply)
         if len(replies) < len(requests):
             told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise ConfigError(f"reasoning-gym ended (status {done.returncode}) at {requests[len(replies)]}: {told}")
-        for request, reply in zip(requests, replies, strict=True):
-            if "error" in reply:
-                raise ConfigError(f"reasoning-gym cannot make {request}: {reply['error']}")
         return replies
+
+    def _require(self, request: Mapping[str, Any], reply: Mapping[str, Any]) -> None:
+        if "error" not in reply:
+            return
+        if "No module named 'reasoning_gym'" in reply["error"]:
+            raise MissingPackage(f"{self.command[0]} has no reasoning-gym: pip install 'manyeyes[environments]'")
+        raise ConfigError(f"reasoning-gym cannot make {request}: {reply['error']}")
 
 
 @dataclass
@@ -167,7 +184,7 @@ class ReasoningGymEnvironment(Environment):
     async def ready(self) -> None:
         """Ask for the families; a run does so before its first attempt. Raises ConfigError: no package."""
         if self.gym is not None:
-            await asyncio.to_thread(self.gym.families)
+            await self.gym.ready()
 
     async def close(self) -> None:
         """See `ReasoningGym.close`."""

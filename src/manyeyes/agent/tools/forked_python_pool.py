@@ -1,4 +1,4 @@
-"""`ForkedPythons`: Python for many agents: one warm process forks a child for each; about 13 ms of processor time.
+"""`ForkedPythons`: Python for many agents: one warm process forks a child for each; about 9 ms of processor time.
 
     pythons = ForkedPythons()                 one for an environment; starts nothing
     child = await pythons.fork()              starts the warm process where there is none

@@ -32,7 +32,6 @@ from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
 from manyeyes.recipes.reproduce.verdict import Difference, Outcome
 from manyeyes.recipes.rl_parts import Measured
-from manyeyes.recipes.rl_run import RlRun
 
 SFT = "tiny.sft"
 RUN, BEFORE, AFTER = "vision_rl", "before", "after"
@@ -85,7 +84,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         about=[
             f"{scale.seeds} seeds of the chain tiny, {SFT} (text alone, no picture), {VISION} ({work.steps} steps of "
             f"{work.groups} tasks x {work.attempts} attempts). Tables and sentences: both models are asked the same "
-            f"held-out pictures, {questions(found.runs(BEFORE), names)} tasks of each kind. {learned_beside(work)}",
+            f"held-out pictures, {questions(found.runs(BEFORE), names)} tasks of each kind.",
             f"Curves: measurements of the run itself, {questions(runs, names, step=0)} tasks of each kind at the ends "
             "and fewer in between. Nothing that is said here rests on them.",
         ],
@@ -106,16 +105,6 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
 
 
 HEADS = ["before", "after", "rise", "95 % interval", ""]
-
-
-def learned_beside(run: RlRun) -> str:
-    """What visual RL learns from that is no reward."""
-    if run.ptx is None:
-        return "RL learns from rewards on pictures alone."
-    return (
-        f"Beside rewards on pictures RL learns fine-tuning's text, with weight {run.ptx.weight:g} against forgetting: "
-        f"{', '.join(sorted(run.ptx.sources))}."
-    )
 
 
 class Rise(NamedTuple):

@@ -1,15 +1,16 @@
 """Whether a model that learned under budgets still gains from more tokens where a problem needs them.
 
     within each cap      right after the unconstrained phase - right without budgets, at the same step
-    hardest level        right with Toggle - right without; tokens there against those of the easiest level
+    hardest level        right with Toggle - right without, at the end of both runs; tokens against the easiest level
 
 The report's fear is a model that has learned to reason no further than its budgets and fails where more tokens would
-help. So three things are asked: within no cap of tokens it is behind the run without budgets by more than a point, it
-is not at the hardest level either, and its answers grow with the level in every seed. What is right within few tokens
-is right within more as well, so that accuracy grows with the cap says nothing by itself.
+help. So two things are asked, in the mean of the seeds: within no cap of tokens it is behind the run without budgets by
+more than a point, and at the hardest level it is not either. What is right within few tokens is right within more as
+well, so that accuracy grows with the cap says nothing by itself.
 
-Whether answers get longer again in the unconstrained phase is told, and decides nothing: where reinforcement learning
-without budgets shortens answers, too, nothing asks for longer ones.
+Told, and deciding nothing: how much longer answers are where problems are harder, which they are for any model; and
+whether they get longer again in the unconstrained phase: where reinforcement learning without budgets shortens
+answers, too, nothing asks for longer ones.
 
 Report: §4.4.2 (Toggle's second phase scales with tokens); how that is read is a choice here.
 """
@@ -53,6 +54,7 @@ class Scaling(NamedTuple):
         behind: accuracy there against that without budgets.
         hard: accuracy at the hardest level against that without budgets.
         grown: tokens at the hardest level against the easiest, one number a seed.
+        usual: the same without budgets.
         longer: tokens of an answer after the unconstrained phase against the end of the brief phase that follows.
     """
 
@@ -60,12 +62,13 @@ class Scaling(NamedTuple):
     behind: Difference
     hard: Difference
     grown: list[float]
+    usual: list[float]
     longer: Difference
 
     @property
     def kept(self) -> bool:
-        """It is nowhere behind by more than a point, and takes more tokens for what is harder, in every seed."""
-        return min(self.behind.mean, self.hard.mean) >= -KEPT and min(self.grown) > 0
+        """It is nowhere behind by more than a point, in the mean of the seeds."""
+        return min(self.behind.mean, self.hard.mean) >= -KEPT
 
 
 def scaling_of(caps: Mapping[str, Capped], levels: Sequence[Mapping[str, Any]]) -> Scaling:
@@ -77,11 +80,10 @@ def scaling_of(caps: Mapping[str, Capped], levels: Sequence[Mapping[str, Any]]) 
     free, without, brief = caps[FREE], caps[WITHOUT], caps[WITH]
     apart = {cap: paired(free.right[str(cap)], without.right[str(cap)]) for cap in CAPS}
     worst = min(CAPS, key=lambda cap: (apart[cap].mean, -cap))
-    right, easy, hard = levels[-1]["accuracy"], levels[0]["tokens"][WITH], levels[-1]["tokens"][WITH]
-    return Scaling(
-        worst, apart[worst], paired(right[WITH], right[WITHOUT]), [b - a for a, b in zip(easy, hard, strict=True)],
-        paired(free.tokens, brief.tokens),
-    )  # fmt: skip
+    right, easy, hard = levels[-1]["accuracy"], levels[0]["tokens"], levels[-1]["tokens"]
+    grown, usual = ([b - a for a, b in zip(easy[arm], hard[arm], strict=True)] for arm in (WITH, WITHOUT))
+    at_hardest, longer = paired(right[WITH], right[WITHOUT]), paired(free.tokens, brief.tokens)
+    return Scaling(worst, apart[worst], at_hardest, grown, usual, longer)
 
 
 def sentence(caps: Mapping[str, Capped], levels: Sequence[Mapping[str, Any]]) -> str:
@@ -92,11 +94,12 @@ def sentence(caps: Mapping[str, Capped], levels: Sequence[Mapping[str, Any]]) ->
     free, without, brief = (100 * mean(caps[arm].right[largest]) for arm in (FREE, WITHOUT, WITH))
     before, after = (mean(caps[arm].tokens) for arm in (BEFORE, WITHOUT))
     return (
-        f"Scaling with tokens {FREE}, kept within {100 * KEPT:.0f} point at every cap and at the hardest level: "
-        f"{threshold(found.kept, seeds=longer.seeds)}; against the run without Toggle it is furthest behind within "
-        f"{found.worst} tokens, {points(found.behind)}; within {largest} tokens {free:.1f} % are right, without Toggle "
-        f"{without:.1f} %, after the brief phase {brief:.1f} %. At the hardest level {points(found.hard)}, and answers "
-        f"take {mean(found.grown):.0f} tokens more than at the easiest. Answers after the unconstrained phase are "
-        f"{longer.mean:+.1f} tokens longer than after the brief phase that follows{reach}; without budgets they went "
-        f"from {before:.0f} to {after:.0f}."
+        f"Scaling with tokens {FREE}, in the mean kept within {100 * KEPT:.0f} point at every cap, and at the hardest "
+        f"level after the last brief phase: {threshold(found.kept, seeds=longer.seeds)}; against the run without "
+        f"Toggle it is furthest behind within {found.worst} tokens, {points(found.behind)}; within {largest} tokens "
+        f"{free:.1f} % are right, without Toggle {without:.1f} %, after the brief phase {brief:.1f} %. At the hardest "
+        f"level {points(found.hard)}, and answers take {mean(found.grown):.0f} tokens more than at the easiest, "
+        f"without Toggle {mean(found.usual):.0f}. Answers after the unconstrained phase are {longer.mean:+.1f} tokens "
+        f"longer than after the brief phase that follows{reach}; without budgets they went from {before:.0f} to "
+        f"{after:.0f}."
     )

@@ -2,9 +2,9 @@
 
     0      the run is finished
     130    it was asked to stop (SIGINT, SIGTERM, or the parent is gone) and has saved
-    1      it failed; a line says why
+    1      it failed; the last line says why
 
-A second process on the same folder waits until the first has ended. It has one thread, or `OMP_NUM_THREADS`.
+A second process on the same folder waits until the first has ended.
 
 Report: none.
 """
@@ -28,10 +28,10 @@ Work = Callable[[RunFolder, Callable[[], bool]], bool]
 """Does what lies in a folder, or goes on with it, until it is asked to stop; True when it is finished."""
 
 
-def one_process(path: Path, work: Work) -> NoReturn:
+def one_process(path: Path, work: Work, *, threads: int) -> NoReturn:
     """Work on a run's folder and end this process."""
     try:
-        sys.exit(0 if worked(path, work) else STOPPED)
+        sys.exit(0 if worked(path, work, threads=threads) else STOPPED)
     except ManyeyesError as error:
         sys.exit(f"manyeyes: {error}")
     except OSError as error:
@@ -40,9 +40,9 @@ def one_process(path: Path, work: Work) -> NoReturn:
         sys.exit(f"manyeyes: {line}")
 
 
-def worked(path: Path, work: Work) -> bool:
+def worked(path: Path, work: Work, *, threads: int) -> bool:
     """Work on a run's folder alone, until it is finished or somebody asks to stop; True when it is finished."""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.set_num_threads(threads)
     asked: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, frame: asked.append(received))

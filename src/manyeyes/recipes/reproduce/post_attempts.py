@@ -48,7 +48,9 @@ class Attempt(NamedTuple):
 
     @property
     def ended(self) -> bool:
-        """Whether it was judged, and the agent ended by itself: not a full context, a cap or a budget."""
+        """Whether it was judged, and ended by itself or at an orchestrator's budget of critical steps, which ends an
+        episode in order: not by a full context, a loop or a cap.
+        """
         return self.reward is not None and self.stop == "done"
 
     def right_within(self, tokens: float) -> bool:

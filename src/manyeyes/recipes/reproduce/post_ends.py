@@ -2,7 +2,7 @@
 
 An agent whose context is full has taken fewer steps than its task needs, and looks quick. So steps are compared task by
 task where both arms' attempts ended by themselves (or at the budget that a swarm has to keep), and how the others ended
-stands beside it.
+stands beside it. One that its budget ended has taken few steps, too: `as_good` leaves out what it did worse.
 
 Report: §3 (critical steps), §5.2.
 """
@@ -51,17 +51,24 @@ class Steps(NamedTuple):
         return all(self.tasks)
 
 
-def steps_on_both(one: Sequence[Asked], other: Sequence[Asked], places: Collection[str]) -> Steps:
-    """Of two arms, a measurement a seed each."""
-    seeds = [_of_both(a, b, places) for a, b in zip(one, other, strict=True)]
+def steps_on_both(
+    one: Sequence[Asked], other: Sequence[Asked], places: Collection[str], *, as_good: bool = False
+) -> Steps:
+    """Of two arms, a measurement a seed each.
+
+    Args:
+        as_good: only tasks at which the first one's reward is no lower.
+    """
+    seeds = [_of_both(a, b, places, as_good) for a, b in zip(one, other, strict=True)]
     told = [own for own in seeds if own]
     return Steps([len(own) for own in seeds], *([mean(pair[side] for pair in own) for own in told] for side in (0, 1)))
 
 
-def _of_both(one: Asked, other: Asked, places: Collection[str]) -> list[tuple[float, float]]:
+def _of_both(one: Asked, other: Asked, places: Collection[str], as_good: bool) -> list[tuple[float, float]]:
     keys = [key for key in one if key[0] in places and key in other]
     ended = [(one[key], other[key]) for key in keys if one[key].ended and other[key].ended]
-    return [(a.critical, b.critical) for a, b in ended if a.critical is not None and b.critical is not None]
+    kept = [(a, b) for a, b in ended if not as_good or (a.reward or 0.0) >= (b.reward or 0.0)]
+    return [(a.critical, b.critical) for a, b in kept if a.critical is not None and b.critical is not None]
 
 
 def asked_of(runs: Sequence[RunFolder], *, step: int = 0) -> list[Asked]:
@@ -95,7 +102,7 @@ def said(ends: Mapping[str, float]) -> str:
 
     Example:
         >>> said({"done": 0.9, "context_overflow": 0.1})
-        'by itself 90 %, context overflow 10 %'
+        'by itself or its budget 90 %, context overflow 10 %'
     """
-    words = {BY_ITSELF: "by itself"}
+    words = {BY_ITSELF: "by itself or its budget"}
     return ", ".join(f"{words.get(way, way.replace('_', ' '))} {100 * share:.0f} %" for way, share in ends.items())

@@ -16,6 +16,7 @@ from typing import Any
 from manyeyes.recipes.fingerprints import fingerprint_of
 from manyeyes.recipes.reproduce.post_runs import Finished, Plan, ordered
 from manyeyes.recipes.reproduce.post_scale import Scale
+from manyeyes.recipes.rl_run import RlRun
 
 Row = Sequence[str]
 NOTED = 0.01
@@ -66,7 +67,7 @@ def result(
         "quick": scale.quick,
         "runs": [one.label for one in runs],
         "seconds": round(found.seconds),
-        "about": [*about, *fine_tuned_once(scale), *_of_codes(found.codes)],
+        "about": [*about, *learned_beside(found.plan), *fine_tuned_once(scale), *_of_codes(found.codes)],
         "report": list(report),
         "sentences": [*sentences, *failure_sentences(failed)],
         "tables": list(tables),
@@ -75,6 +76,19 @@ def result(
         "failed": failed,
         "code": found.codes,
     }
+
+
+def learned_beside(plan: Plan) -> list[str]:
+    """What RL learns from that is no reward; a sentence for all arms of a recipe, which have the same."""
+    told: dict[str, None] = {}
+    for one in ordered(plan.values()):
+        if isinstance(run := one.work, RlRun) and run.ptx is not None:
+            sources = ", ".join(sorted(run.ptx.sources))
+            told[
+                f"Beside its rewards {run.name} learns fine-tuning's dialogues, with weight {run.ptx.weight:g} against "
+                f"forgetting ({sources}), whatever the arm: what it gains is not due to rewards alone."
+            ] = None
+    return list(told)
 
 
 def fine_tuned_once(scale: Scale) -> list[str]:

@@ -12,7 +12,7 @@ Report: §2.3, Table 2.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from manyeyes.recipes.reproduce.fig2 import learned_beside, sft, vision_rl
+from manyeyes.recipes.reproduce.fig2 import sft, vision_rl
 from manyeyes.recipes.reproduce.post_curves import Figures, last_figures
 from manyeyes.recipes.reproduce.post_findings import listed, percent, points, risen, summed
 from manyeyes.recipes.reproduce.post_pictures import VISION
@@ -74,10 +74,10 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         about=[
             f"{scale.seeds} seeds. Before and after visual RL the model is asked the same "
             f"{sum(one.count for one in work.measured):,} held-out text problems of {len(names)} families, reasons, "
-            f"and answers; 1 for a right answer, else 0. {learned_beside(scale.shortened(VISION))}",
+            f"and answers; 1 for a right answer, else 0.",
         ],
         report=REPORT,
-        sentences=[*sentences(rises), *loss_sentences(worse)],
+        sentences=[*sentences(rises, text_beside=text_beside(scale)), *loss_sentences(worse)],
         tables=[
             table("Accuracy on text, %", ["family", "before", "after", "change", ""], score_rows(scores, rises)),
             table("Loss on held-out text, nats a token", ["text", "before", "after", "change"], loss_rows(losses)),
@@ -98,7 +98,12 @@ def means(columns: list[list[float]]) -> list[float]:
     return [sum(values) / len(values) for values in zip(*columns, strict=True)]
 
 
-def sentences(rises: Rises) -> list[str]:
+def text_beside(scale: Scale) -> bool:
+    """Whether visual RL learns text beside its rewards; then text that is kept or better is no effect of pictures."""
+    return scale.shortened(VISION).ptx is not None
+
+
+def sentences(rises: Rises, *, text_beside: bool) -> list[str]:
     """What showed on the text problems."""
     mean, outcome = rises["mean"]
     families = {name: found for name, found in rises.items() if name != "mean"}
@@ -110,9 +115,10 @@ def sentences(rises: Rises) -> list[str]:
         "not shown": "text is worse beyond noise" if mean.high < 0 else "text is not better; the loss is within noise",
         "one seed only": "one seed says nothing about noise",
     }
+    whose = "; with fine-tuning's text beside the rewards, so this is no effect of pictures" if text_beside else ""
     return [
         f"Text (mean of {len(families)} families), after - before visual RL: {points(mean)}: {outcome}; "
-        f"{meaning[outcome]}.",
+        f"{meaning[outcome]}{whose}.",
         f"Better in the mean on {len(up)} of {len(families)} families; worse beyond noise: {listed(down)}. "
         f"By family: {summed([found for _, found in families.values()])}.",
     ]

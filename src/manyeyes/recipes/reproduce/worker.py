@@ -2,7 +2,7 @@
 
     python -m manyeyes.recipes.reproduce.worker FOLDER
 
-A parent starts it with one thread (`OMP_NUM_THREADS=1`) and reads the folder's log; `one_process` says how it ends.
+A parent starts it and reads the folder's log; `one_process` says how it ends.
 """
 
 import math
@@ -119,4 +119,4 @@ class _Counted(Loader):
 
 
 if __name__ == "__main__":
-    one_process(Path(sys.argv[1]), work)
+    one_process(Path(sys.argv[1]), work, threads=1)
