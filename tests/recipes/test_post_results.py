@@ -115,7 +115,11 @@ def test_text_is_compared_before_and_after_by_seed(start: Path, tmp_path: Path, 
         }
 
     result = result_of("table2", real_scale(start, seeds=3), tmp_path, tell)
-    assert words in told(result, "after - before visual RL")
+    assert words in (said := told(result, "after - before visual RL"))
+    beside = "which did not keep it." if change < 0 else "so this is no effect of pictures."
+    assert said.endswith(f"fine-tuning's text was learned beside the rewards, {beside}")
+    assert any("Beside its rewards tiny.vision_rl learns fine-tuning's dialogues, with weight 0.2" in line
+               for line in result["about"])  # fmt: skip
     assert "+0.200 nats a token; language modelling is a little worse" in told(result, "held-out text")
     assert result["tables"][2]["rows"][0] == ["MMLU-Pro", "84.7", "86.4", "+1.7"]
 

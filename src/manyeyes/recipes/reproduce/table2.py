@@ -115,7 +115,8 @@ def sentences(rises: Rises, *, text_beside: bool) -> list[str]:
         "not shown": "text is worse beyond noise" if mean.high < 0 else "text is not better; the loss is within noise",
         "one seed only": "one seed says nothing about noise",
     }
-    whose = "; with fine-tuning's text beside the rewards, so this is no effect of pictures" if text_beside else ""
+    kept = "which did not keep it" if mean.high < 0 else "so this is no effect of pictures"
+    whose = f"; fine-tuning's text was learned beside the rewards, {kept}" if text_beside else ""
     return [
         f"Text (mean of {len(families)} families), after - before visual RL: {points(mean)}: {outcome}; "
         f"{meaning[outcome]}{whose}.",
