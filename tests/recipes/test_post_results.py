@@ -254,7 +254,7 @@ def test_parl_that_parallelises_is_shown_with_its_ablations(start: Path, tmp_pat
     assert "(95 % interval 28 to 28, 3 seeds)" in said and "+5.1 points (95 % interval" in said
     assert "alone by itself or its budget 75 %, context overflow 25 %" in result["about"][1]
     assert "within 9 critical steps, at which a swarm is ended" in result["about"][0]
-    assert not any("Beside its rewards" in line for line in result["about"])
+    assert "Beside its rewards tiny.parl learns fine-tuning's dialogues, with weight 0.05" in result["about"][2]
     assert ": reached;" in told(result, "Without r_parallel")
     assert ": reached; 10 % of the assigned tasks" in told(result, "Without r_finish")
     assert "with it 95 %" in told(result, "Without r_finish")
