@@ -6,7 +6,7 @@ from manyeyes.core.messages import ToolCall, assistant
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.model.config import tiny
 from manyeyes.recipes.rl_places import Places
-from manyeyes.recipes.tiny_parl import ROWS, tiny_parl
+from manyeyes.recipes.tiny_parl import LEARNED, ROWS, tiny_parl
 from manyeyes.swarm.orchestrator import ASSIGN, CREATE
 from manyeyes.swarm.parl_environment import BUDGET, plan_of
 from manyeyes.swarm.parl_plan import Limit, exceeds, question
@@ -17,6 +17,7 @@ RUN = tiny_parl()
 def test_every_construction_is_learned_from_and_measured_and_its_tasks_exceed_one_agent() -> None:
     names = ["wide", "deep", "document", "download"]
     assert [place.name for place in RUN.places] == [one.name for one in RUN.measured] == names
+    assert {one.name: one.place.tasks["rows"] for one in RUN.measured} == ROWS
     places = Places(RUN, Registry())
     for spec in RUN.places:
         tasks = [places.source(spec, "train").next() for _ in range(5)]
@@ -26,7 +27,7 @@ def test_every_construction_is_learned_from_and_measured_and_its_tasks_exceed_on
 
 
 def test_an_answer_that_assigns_the_widest_table_fits() -> None:
-    tokenizer, keys = Tokenizer.tiny(), "CDEFGHIJKLMNOPQRSTUVW"[: ROWS["wide"][1]]
+    tokenizer, keys = Tokenizer.tiny(), "CDEFGHIJKLMNOPQRSTUVW"[: LEARNED["wide"][1]]
     calls = [ToolCall.of(CREATE, {"name": "a", "system_prompt": "Look it up."}, index=0)]
     for at, key in enumerate(keys, 1):
         calls.append(ToolCall.of(ASSIGN, {"agent": "a", "prompt": question(["weight"], key)}, index=at))

@@ -8,7 +8,7 @@ import pytest
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes.rl_parts import Frozen
-from manyeyes.recipes.tiny_parl import construction, tiny_parl
+from manyeyes.recipes.tiny_parl import tiny_parl
 from manyeyes.recipes.trained_swarm import trained_swarm
 
 
@@ -24,7 +24,7 @@ def finished(folder: Path, **fields) -> Path:
 
 def test_a_run_leads_and_its_frozen_checkpoint_works(tmp_path: Path) -> None:
     team = trained_swarm(model := finished(tmp_path))
-    place = construction("wide")
+    place = tiny_parl().places[0]
     assert (team.orchestrator, team.worker) == (model, tmp_path / "start")
     assert team.world.enough == place.world["enough"] and team.world.sub_temperature == place.world["sub_temperature"]
     sampling = team.world.sampling

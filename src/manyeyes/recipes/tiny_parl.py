@@ -12,9 +12,9 @@ first, then larger" saves time where there are sizes, and `tiny` has one.
 One agent fills a third of a table within the budget, and a beginner's sub-agents half as much, so r_parallel begins at
 0.8: with 0.4 the policy learns to work alone. r_finish stays below what working alone earns. r_parallel pays as many
 agents as rows are asked for: paid up to six, the policy starts six for every table. A table of 12 rows is an answer of
-500 tokens, in which something goes wrong at temperature 1, so rollouts cool down.
-Fine-tuning's orchestrators beside it keep the skill of going through rows to the last; more than half of them work
-alone, which holds the policy there a little, so their weight is small and extra rewards last until near the end.
+500 tokens, in which something goes wrong at temperature 1, so rollouts cool down. Beside the rewards it learns a little
+of agents that go through rows alone and of sub-agents, and nothing of orchestrators: these would show it both working
+alone and dividing the work, and there would be no telling what rewards teach.
 
 Report: §3 (PARL reward, critical steps as the budget, prompt construction), Fig. 4, Fig. 8.
 """
@@ -29,24 +29,27 @@ from manyeyes.swarm.parl_plan import Family
 WEIGHTS: dict[Family, float] = {"wide": 0.55, "deep": 0.15, "document": 0.15, "download": 0.15}
 """Of the constructions; tables are what the others are measured against (Fig. 8)."""
 ROWS: dict[Family, list[int]] = {"wide": [4, 12], "deep": [4, 8], "document": [4, 8], "download": [4, 8]}
-"""Rows of their answers. A policy that has seen tables of 8 rows and fewer starts no more agents for one of 12."""
+"""Rows of their answers, held out."""
+LEARNED: dict[Family, list[int]] = ROWS | {"wide": [4, 14]}
+"""The same in training. A policy that has seen tables of 8 rows and fewer starts no more agents for one of 12, and one
+that has seen 12 and fewer leaves out the last row of many of them."""
 
 CALM = 0.3
 """Temperature of sub-agents, and of whatever is measured: who copies names and rows loses some at 1."""
 
 
-def construction(family: Family) -> PlaceSpec:
+def construction(family: Family, rows: list[int]) -> PlaceSpec:
     """Tasks of one kind; an answer that assigns a table of 12 rows takes 492 tokens."""
     return PlaceSpec(
         family, "agentic", "parl", world={"enough": 0, "sub_temperature": CALM},
-        tasks={"families": {family: 1.0}, "rows": ROWS[family]}, weight=WEIGHTS[family], answer_tokens=560,
+        tasks={"families": {family: 1.0}, "rows": rows}, weight=WEIGHTS[family], answer_tokens=640,
     )  # fmt: skip
 
 
 def held_out(family: Family) -> Measured:
     """Its held-out tasks; twice as many tables."""
     count, quick = (48, 24) if family == "wide" else (24, 8)
-    return Measured(construction(family), count=count, quick=quick)
+    return Measured(construction(family, ROWS[family]), count=count, quick=quick)
 
 
 def tiny_parl() -> RlRun:
@@ -57,7 +60,7 @@ def tiny_parl() -> RlRun:
         hardware="2 CPU cores, about 30 minutes",
         after="tiny.toggle",
         frozen_model="tiny.sft",
-        places=tuple(map(construction, WEIGHTS)),
+        places=tuple(construction(family, rows) for family, rows in LEARNED.items()),
         measured=tuple(map(held_out, WEIGHTS)),
         steps=120,
         groups=8,
@@ -67,7 +70,7 @@ def tiny_parl() -> RlRun:
         context=1536,
         schedule=Schedule(4e-4, warmup=2, decay=0.3),
         temperature=TemperatureSchedule(1.0, 0.5, steps=60),
-        ptx=PtxSpec({"sft/parl": 1.0}, weight=0.05, rows=1),
+        ptx=PtxSpec({"sft/parl_alone": 1.0, "sft/parl_workers": 1.0}, weight=0.05, rows=1),
         parl=ParlRule(Fade(0.8, hold=20, until=110), Fade(0.3, hold=20, until=110)),
         evaluate_every=20,
         evaluate_temperature=CALM,
