@@ -255,9 +255,9 @@ def test_parl_that_parallelises_is_shown_with_its_ablations(start: Path, tmp_pat
     assert "alone by itself or its budget 75 %, context overflow 25 %" in result["about"][1]
     assert "within 9 critical steps, at which a swarm is ended" in result["about"][0]
     assert "Beside its rewards tiny.parl learns fine-tuning's dialogues, with weight 0.05" in result["about"][2]
-    assert ": reached;" in told(result, "Without r_parallel")
-    assert ": reached; 10 % of the assigned tasks" in told(result, "Without r_finish")
-    assert "with it 95 %" in told(result, "Without r_finish")
+    assert ": reached;" in told(result, "without r_parallel")
+    assert ": reached; 10 % of the assigned tasks" in told(result, "without r_finish")
+    assert "with it 95 %" in told(result, "without r_finish")
     least = result["figures"]["steps_alone"]
     assert 20 < least < 40 and f"one call at a time takes {least:.1f}" in result["about"][0]
     assert "sub-agents and the agent alone at 0.3" in result["about"][0]
@@ -265,7 +265,7 @@ def test_parl_that_parallelises_is_shown_with_its_ablations(start: Path, tmp_pat
 
 def test_ablations_that_change_nothing_are_not_shown(start: Path, tmp_path: Path) -> None:
     result = swarms("fig4", real_scale(start), tmp_path, {fig4.ALONE: LONE | {"performance": 0.99}})
-    assert "not reached" in told(result, "Without r_parallel") and "not reached" in told(result, "Without r_finish")
+    assert "not reached" in told(result, "without r_parallel") and "not reached" in told(result, "without r_finish")
     assert "not reached" in told(result, "at most a third")  # one agent alone is more accurate
 
 
@@ -285,7 +285,7 @@ def test_a_third_of_the_steps_at_the_same_accuracy_is_asked_of_every_seed(start:
 def test_a_few_points_fewer_that_finish_are_no_spurious_parallelism(start: Path, tmp_path: Path) -> None:
     arms = {fig4.ALONE: LONE, fig4.NO_FINISH: ACCURATE | {"finished": 5.3}}
     result = swarms("fig4", real_scale(start), tmp_path, arms)
-    assert ": not reached; 88 % of the assigned tasks" in told(result, "Without r_finish")
+    assert ": not reached; 88 % of the assigned tasks" in told(result, "without r_finish")
 
 
 def test_ablations_leave_out_one_reward_each(start: Path) -> None:

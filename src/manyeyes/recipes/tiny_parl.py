@@ -12,9 +12,9 @@ first, then larger" saves time where there are sizes, and `tiny` has one.
 One agent fills a third of a table within the budget, and a beginner's sub-agents half as much, so r_parallel begins at
 0.8: with 0.4 the policy learns to work alone. r_finish stays below what working alone earns. r_parallel pays as many
 agents as rows are asked for: paid up to six, the policy starts six for every table. A table of 12 rows is an answer of
-500 tokens, in which something goes wrong at temperature 1, so rollouts cool down. Beside the rewards it learns a little
-of agents that go through rows alone and of sub-agents, and nothing of orchestrators: these would show it both working
-alone and dividing the work, and there would be no telling what rewards teach.
+500 tokens, in which something goes wrong at temperature 1, so rollouts cool down. Fine-tuning's orchestrators beside it
+keep the skill of going through rows to the last. More than half of them work alone, which holds the policy there a
+little, so their weight is small, and extra rewards last until near the end.
 
 Report: §3 (PARL reward, critical steps as the budget, prompt construction), Fig. 4, Fig. 8.
 """
@@ -70,7 +70,7 @@ def tiny_parl() -> RlRun:
         context=1536,
         schedule=Schedule(4e-4, warmup=2, decay=0.3),
         temperature=TemperatureSchedule(1.0, 0.5, steps=60),
-        ptx=PtxSpec({"sft/parl_alone": 1.0, "sft/parl_workers": 1.0}, weight=0.05, rows=1),
+        ptx=PtxSpec({"sft/parl": 1.0}, weight=0.05, rows=1),
         parl=ParlRule(Fade(0.8, hold=20, until=110), Fade(0.3, hold=20, until=110)),
         evaluate_every=20,
         evaluate_temperature=CALM,

@@ -2,7 +2,8 @@
 
     command      manyeyes reproduce fig4
     chain        tiny → tiny.sft → tiny.parl, for each seed; sub-agents are the frozen SFT checkpoint
-    ablations    without r_parallel and without r_finish, one seed each
+    ablations    without r_parallel and without r_finish, one seed each, and the same with both: all three from rewards
+                 alone (without the recipe's PTX loss, whose dialogues show both working alone and dividing the work)
     beside it    one agent alone: the SFT checkpoint without sub-agents, with as many steps as it takes, at the
                  temperature of the sub-agents
 
@@ -39,7 +40,7 @@ from manyeyes.swarm.parl_environment import BUDGET
 
 RECIPE = "tiny.parl"
 FULL, ALONE = "PARL", "alone"
-NO_PARALLEL, NO_FINISH = "without r_parallel", "without r_finish"
+PLAIN, NO_PARALLEL, NO_FINISH = "rewards alone", "without r_parallel", "without r_finish"
 THIRD = 1 / 3
 """Of the critical steps of one agent, that the swarm may take."""
 SERIAL = 1.0
@@ -69,6 +70,7 @@ def plan(scale: Scale) -> Plan:
     for seed in range(scale.seeds):
         made[FULL, seed] = parl(scale, seed)
         made[ALONE, seed] = alone(scale, seed)
+    made[PLAIN, 0] = scale.reinforced(RECIPE, 0, sft(scale, 0), label="rewards-alone", ptx=None)
     made[NO_PARALLEL, 0] = _without(scale, "parallel", "no-r-parallel")
     made[NO_FINISH, 0] = _without(scale, "finish", "no-r-finish")
     return made
@@ -87,12 +89,12 @@ def alone(scale: Scale, seed: int) -> Made:
 
 
 def _without(scale: Scale, part: str, label: str) -> Made:
-    """The first seed's training without one of the two extra rewards."""
+    """The first seed's training without one of the two extra rewards, from rewards alone."""
     rule = scale.shortened(RECIPE).parl
     if rule is None:
         raise ConfigError(f"{RECIPE}: expected extra rewards to leave out, and it has none (parl=null)")
     silent = replace(rule, **{part: replace(getattr(rule, part), start=0.0)})
-    return scale.reinforced(RECIPE, 0, sft(scale, 0), label=label, parl=silent)
+    return scale.reinforced(RECIPE, 0, sft(scale, 0), label=label, parl=silent, ptx=None)
 
 
 def results(found: Finished, scale: Scale) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     name = tables_of(work).name
     curves = {
         arm: {title: curve(found.runs(arm), f"{name}/{key}") for title, key in FIGURES.items()}
-        for arm in (FULL, NO_PARALLEL, NO_FINISH)
+        for arm in (FULL, PLAIN, NO_PARALLEL, NO_FINISH)
     }
     single = [last_figures(run) for run in found.runs(ALONE)]
     lone = {title: [one[f"{name}/{key}"] for one in single] for title, key in FIGURES.items()}
@@ -115,10 +117,10 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         "fig4", "PARL: accuracy and parallelism over training", found, scale,
         about=[
             f"{scale.seeds} seeds of {RECIPE} ({work.steps} steps of {work.groups} tasks x {work.attempts} attempts), "
-            f"one of each ablation; {found.work(ALONE).measured[0].count} held-out tables within {budget_of(work)} "
-            "critical steps, at which a swarm is ended. Alone: the SFT checkpoint, not reinforced, without sub-agents "
-            f"on the same tables, as many steps as it takes; one agent that never errs and makes one call at a time "
-            f"takes {least:.1f}. {temperatures(work).capitalize()}.",
+            f"one of each ablation, from rewards alone; {found.work(ALONE).measured[0].count} held-out tables within "
+            f"{budget_of(work)} critical steps, at which a swarm is ended. Alone: the SFT checkpoint, not reinforced, "
+            "without sub-agents on the same tables, as many steps as it takes; one agent that never errs and makes one "
+            f"call at a time takes {least:.1f}. {temperatures(work).capitalize()}.",
             f"How attempts ended, at the end: swarm {said(ends_of(found.runs(FULL), name))}; alone "
             f"{said(ends_of(found.runs(ALONE), name))}.",
         ],
@@ -190,19 +192,19 @@ def steps_sentence(full: dict[str, Curve], lone: dict[str, list[float]], both: S
 
 def ablation_sentences(curves: dict[str, dict[str, Curve]]) -> list[str]:
     """What the two extra rewards are for; one seed each, so nothing is said about noise."""
-    full, serial, spurious = (curves[arm] for arm in (FULL, NO_PARALLEL, NO_FINISH))
+    full, serial, spurious = (curves[arm] for arm in (PLAIN, NO_PARALLEL, NO_FINISH))
     collapsed = serial["sub-agents"].last[0] < SERIAL and serial["sub-agents"].last[0] < full["sub-agents"].last[0]
     agents = [of["sub-agents"].last[0] for of in (full, serial, spurious)]
     f1 = [100 * of["accuracy"].last[0] for of in (full, serial, spurious)]
     with_it, without = finished_share(full), finished_share(spurious)
     idle = without is not None and with_it is not None and without < with_it - SPURIOUS
     return [
-        f"Without r_parallel the policy collapses to one agent (fewer than {SERIAL:.0f} sub-agent an attempt; one "
-        f"seed): {_word(collapsed)}; {agents[1]:.1f} sub-agents an attempt at the end, with it {agents[0]:.1f}; "
-        f"item-F1 {f1[1]:.1f} against {f1[0]:.1f} %.",
-        f"Without r_finish parallelism is spurious (one seed): {_word(idle)}; {_said(without)} of the assigned tasks "
-        f"of all attempts are finished at the end, with it {_said(with_it)} (at least {100 * SPURIOUS:.0f} points "
-        f"fewer are asked for); {agents[2]:.1f} sub-agents, item-F1 {f1[2]:.1f} %.",
+        f"From rewards alone, without r_parallel the policy collapses to one agent (fewer than {SERIAL:.0f} sub-agent "
+        f"an attempt; one seed): {_word(collapsed)}; {agents[1]:.1f} sub-agents an attempt at the end, with it "
+        f"{agents[0]:.1f}; item-F1 {f1[1]:.1f} against {f1[0]:.1f} %.",
+        f"From rewards alone, without r_finish parallelism is spurious (one seed): {_word(idle)}; {_said(without)} of "
+        f"the assigned tasks of all attempts are finished at the end, with it {_said(with_it)} (at least "
+        f"{100 * SPURIOUS:.0f} points fewer are asked for); {agents[2]:.1f} sub-agents, item-F1 {f1[2]:.1f} %.",
     ]
 
 
@@ -232,8 +234,8 @@ def rows(curves: dict[str, dict[str, Curve]], lone: dict[str, list[float]]) -> l
         ["SFT, with sub-agents", *_cells({title: one.first for title, one in full.items()})],
         ["after PARL", *_cells({title: one.last for title, one in full.items()})],
     ]
-    for arm in (NO_PARALLEL, NO_FINISH):
-        found.append([f"after PARL {arm}", *_cells({title: one.last for title, one in curves[arm].items()})])
+    for arm in (PLAIN, NO_PARALLEL, NO_FINISH):
+        found.append([f"after PARL, {arm}", *_cells({title: one.last for title, one in curves[arm].items()})])
     return found
 
 

@@ -79,14 +79,14 @@ def result(
 
 
 def learned_beside(plan: Plan) -> list[str]:
-    """What RL learns from that is no reward; a sentence for all arms of a recipe, which have the same."""
+    """What RL learns from that is no reward."""
     told: dict[str, None] = {}
     for one in ordered(plan.values()):
         if isinstance(run := one.work, RlRun) and run.ptx is not None:
             sources = ", ".join(sorted(run.ptx.sources))
             told[
                 f"Beside its rewards {run.name} learns fine-tuning's dialogues, with weight {run.ptx.weight:g} against "
-                f"forgetting ({sources}), whatever the arm: what it gains is not due to rewards alone."
+                f"forgetting ({sources}): what it gains is not due to rewards alone."
             ] = None
     return list(told)
 
