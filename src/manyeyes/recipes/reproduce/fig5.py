@@ -141,8 +141,8 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
             f"{whole['pairs']:,} pairs of answers to the same held-out problems at temperature {work.temperature:g}, "
             f"{whole['questions']:,} distinct questions. Trained on: {', '.join(learned) or 'none of these families'}; "
             f"not trained on: {', '.join(other) or 'none'}.",
-            "How scaling is read was changed after the first run of three seeds; by what was asked for before that run "
-            "it was not kept (README.md here).",
+            "How scaling is read was changed after a first run of three seeds; README.md here says what was asked for "
+            "before, and what came out.",
         ],
         report=REPORT,
         sentences=sentences(compared, caps, list(by_level.values())),
