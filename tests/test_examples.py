@@ -181,3 +181,10 @@ def test_use_a_computer(capsys: pytest.CaptureFixture[str]) -> None:
     browser()
     asyncio.run(load("use_a_computer").main())
     assert capsys.readouterr().out.count(": 1.0 {") == 2
+
+
+def test_artefact_grm(capsys: pytest.CaptureFixture[str]) -> None:
+    browser()
+    asyncio.run(load("artefact_grm").main())
+    tidy, broken = capsys.readouterr().out.splitlines()
+    assert "chart/0/0: 1.0 {" in tidy and "chart/0/1: 0.0 {" in broken

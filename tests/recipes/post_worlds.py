@@ -1,5 +1,6 @@
 """A small model and a world of sums for post-training, quick enough for tests."""
 
+import asyncio
 import dataclasses
 from collections.abc import Collection
 from dataclasses import replace
@@ -28,6 +29,16 @@ from manyeyes.recipes.rl_run import RlRun
 def checkpoint_of_little(path: Path, *, seed: int = 3) -> Path:
     """A model of half the width of `tiny`, random, with its vocabulary."""
     config = models.tiny_lm()
+    checkpoint.save(build(config, seed=seed), path, config, dtype=torch.float32)
+    Tokenizer.tiny().save(path / "tiktoken.model")
+    return path
+
+
+def checkpoint_of_less(path: Path, *, seed: int = 9) -> Path:
+    """A smaller one, which reads the same tokens and pictures: fewer layers, and narrower ones."""
+    little = models.tiny_lm()
+    text = replace(little.text, hidden_size=48, num_hidden_layers=2, intermediate_size=96)
+    config = replace(little, text=text)
     checkpoint.save(build(config, seed=seed), path, config, dtype=torch.float32)
     Tokenizer.tiny().save(path / "tiktoken.model")
     return path
@@ -74,6 +85,33 @@ def looking(*, blind: bool = False, guess: int = 2) -> Environment:
         return float(case.task.truth % guess == 0)
 
     return Environment(lambda ctx: Together(), judge=Rewards(odd=guessed if blind else said_anything), name="looks")
+
+
+class Holding:
+    """A reward that keeps attempts waiting, but for those at the first two tasks that it meets, until it is `open`.
+
+    Attributes:
+        held: names of the attempts that wait, or have waited.
+    """
+
+    def __init__(self) -> None:
+        self.open, self.held = False, set[str]()
+        self._free = set[str]()
+
+    async def __call__(self, case: Any) -> float:
+        if len(self._free) < 2:
+            self._free.add(case.task.id)
+        if case.task.id not in self._free:
+            self.held.add(case.trajectory.name)
+        while not self.open and case.task.id not in self._free:
+            await asyncio.sleep(0.002)
+        return await said_anything(case)
+
+    @property
+    def registry(self) -> Registry:
+        """With the sums that it judges."""
+        made = Environment(lambda ctx: Together(), judge=Rewards(odd=self), name="sums")
+        return Registry({"environments": {"sums": lambda: made}, "task_sources": {"sums": sums}}, installed=Found(()))
 
 
 def asking() -> Environment:

@@ -300,20 +300,22 @@ def test_table_6_has_the_three_benchmarks_and_the_reports_numbers(start: Path, t
     arms = {table6.ALONE: LONE, table6.BEFORE: SERIAL}
     scale = real_scale(start, seeds=3)
     result = swarms("table6", scale, tmp_path, arms)
-    assert ": shown; +5.1 points" in told(result, "deep (BrowseComp's form)")
+    assert ": shown; +5.1 points" in told(result, "deep (for BrowseComp)")
     assert "on the 9 tasks that both brought to an end, and it did as well, it takes 28 %" in told(
-        result, "wide (WideSearch's form)"
+        result, "wide (for WideSearch)"
     )
-    assert "The report: +6.3" in told(result, "wide (WideSearch's form)")
-    assert "download up to 12 rows" in result["about"][1] and "the whole task alone" in result["about"][1]
-    assert "one agent 75 %, swarm before PARL 100 %, swarm 100 % of all" in result["about"][2]
-    assert result["tables"][2]["rows"][0][1] == "by itself or its budget 75 %, context overflow 25 %"
-    assert result["tables"][1]["rows"][0][1:5] == ["9", "25.0", "7.0", "0.28"]
-    assert "The report: +16.7 points." in told(result, "bench (in-house")
+    assert "The report: +6.3" in told(result, "wide (for WideSearch)")
+    assert "download up to 12 rows" in result["about"][2] and "the whole task alone" in result["about"][2]
+    assert "one agent 75 %, swarm before PARL 100 %, swarm 100 % of all" in result["about"][3]
+    scored, whole, stepped, ended = result["tables"][:4]
+    assert ended["rows"][0][1] == "by itself or its budget 75 %, context overflow 25 %"
+    assert stepped["rows"][0][1:5] == ["9", "25.0", "7.0", "0.28"]
+    assert [row[0] for row in whole["rows"]] == [row[0] for row in scored["rows"]]
+    assert "The report: +16.7 points." in told(result, "bench (for in-house")
     assert [row[0] for row in result["tables"][0]["rows"]][-1] == "bench (mean of the four)"
-    assert result["tables"][1]["rows"][-1][1] == "36"
-    assert result["tables"][1]["heads"][-1] == "one that never errs, all tasks"
-    assert all(float(row[-1]) > 20 for row in result["tables"][1]["rows"])
+    assert stepped["rows"][-1][1] == "36"
+    assert stepped["heads"][-1] == "one that never errs, all tasks"
+    assert all(float(row[-1]) > 20 for row in stepped["rows"])
     plan = table6.plan(scale)
     tasks = [[one.place.tasks for one in plan[arm, 0].work.measured] for arm in table6.ARMS]
     assert tasks[0] == tasks[1] == tasks[2]

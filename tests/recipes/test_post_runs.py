@@ -42,6 +42,8 @@ def test_a_key_is_of_what_is_computed_and_of_all_that_came_before(scale: Scale) 
     assert isinstance(first.work, RlRun)
     more = dataclasses.replace(first.work, evaluate_every=2)
     assert dataclasses.replace(first, work=more).key != first.key  # its log would tell something else
+    anew = dataclasses.replace(first.work, keep_attempts=False, checkpoint_every=3)
+    assert dataclasses.replace(first, work=anew).key == first.key
 
 
 def test_another_model_at_the_same_path_is_another_run(scale: Scale) -> None:

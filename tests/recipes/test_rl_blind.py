@@ -2,19 +2,27 @@
 
 import asyncio
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from manyeyes.agent.environment import Environment
+from manyeyes.agent.environments.computer_use import ComputerUse
 from manyeyes.agent.environments.sights import sight_of
 from manyeyes.agent.fakes import Scripted
-from manyeyes.agent.registry import Registry
+from manyeyes.agent.judge import Rewards
+from manyeyes.agent.registry import Found, Registry
+from manyeyes.agent.task import Task
+from manyeyes.agent.toolset import Together
 from manyeyes.core.errors import ConfigError
-from manyeyes.core.messages import assistant
+from manyeyes.core.messages import Message, assistant, user
+from manyeyes.core.picture import Picture
 from manyeyes.core.trajectory_store import TrajectoryStore
+from manyeyes.recipes import recipe
 from manyeyes.recipes.rl_blind import BLIND, DROPPED, BlindFilter, read_dropped
 from manyeyes.recipes.rl_execute import execute_rl
 from manyeyes.recipes.rl_measure import MEASURED
@@ -23,7 +31,20 @@ from manyeyes.recipes.rl_places import Places
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.tiny_places import sight_place
 
-from .post_worlds import LOOKS, PLACE, REGISTRY, checkpoint_of_little, folder_of, little_run, plain_rows
+from .post_worlds import (
+    LOOKS,
+    PLACE,
+    REGISTRY,
+    checkpoint_of_little,
+    folder_of,
+    little_run,
+    looking,
+    looks,
+    plain_rows,
+    said_anything,
+    sums,
+    world,
+)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +182,91 @@ def test_tasks_that_are_all_solved_are_no_place(start: Path, tmp_path: Path) -> 
     guessed = replace(LOOKS, world={"guess": 1})
     with pytest.raises(ConfigError, match="looks: every one of 12 tasks is solved without its picture"):
         executed(replace(blind_run(start), places=(guessed,)), tmp_path / "run")
+
+
+@dataclass
+class Shown(Environment):
+    """Shows a picture and takes no `blind`."""
+
+    def messages(self, task: Task) -> list[Message]:
+        return [user(Picture.of(np.zeros((16, 16, 3), np.uint8)), task.prompt)]
+
+
+def shown() -> Environment:
+    return Shown(lambda ctx: Together(), judge=Rewards(odd=said_anything), name="shown")
+
+
+def computer() -> Environment:
+    return ComputerUse(world=NoWorld(), computers=NoComputers())  # pyright: ignore[reportArgumentType]
+
+
+class NoWorld:
+    screen = None
+
+
+class NoComputers:
+    pass
+
+
+PICTURES = Registry(
+    {
+        "environments": {"sums": world, "looks": looking, "shown": shown, "computer": computer},
+        "task_sources": {"sums": sums, "looks": looks, "shown": looks, "computer": sums},
+    },
+    installed=Found(()),
+)
+
+
+def test_places_that_show_pictures_and_are_not_filtered_are_named(start: Path) -> None:
+    """`looks` is filtered and `sums` is text; a computer's screen is not there before an attempt begins."""
+    places = (LOOKS, PLACE, replace(PLACE, name="shown", environment="shown", tasks={"size": 4}),
+              replace(PLACE, name="computer", environment="computer"))  # fmt: skip
+    run = replace(blind_run(start), places=places, measured=())
+    assert list(Places(run, PICTURES).not_looked_at()) == [
+        "shown: shows pictures and is not filtered: its environment takes no `blind`",
+        "computer: shows pictures and is not filtered: its environment takes no `blind` and its task source takes no "
+        "`dropped`",
+    ]
+    assert not list(Places(replace(run, blind=None), PICTURES).not_looked_at())
+
+
+def test_a_run_says_once_what_it_does_not_filter(start: Path, tmp_path: Path) -> None:
+    run = replace(
+        blind_run(start), places=(replace(PLACE, name="shown", environment="shown", answer_tokens=4),), measured=(),
+        row_length=128,
+    )  # fmt: skip
+    told: list[list[str]] = []
+    for stop in (True, False):
+        told.append([])
+        with folder_of(tmp_path / "run", run.to_json()) as folder:
+            execute_rl(
+                run, folder, device=torch.device("cpu"), registry=PICTURES, announce=told[-1].append,
+                stop=lambda stop=stop: stop and any(line.startswith("step ") for line in told[-1]),
+            )  # fmt: skip
+    lines = [[line for line in life if "is not filtered" in line] for life in told]
+    assert lines == [["shown: shows pictures and is not filtered: its environment takes no `blind`"], []]
+
+
+@pytest.mark.parametrize("name", ["small.vision_rl", "small.toggle", "k25.joint_rl"])
+def test_puzzles_of_the_recipes_are_filtered(name: str) -> None:
+    run = recipe(name)
+    assert isinstance(run, RlRun)
+    places = Places(run)
+    (spec,) = (one for one in places.looked_at() if one.environment == "puzzles")
+    task = places.source(spec, "train").next()
+    assert task is not None and {one.environment for one in places.looked_at()} >= {"sights", "puzzles"}
+    prompts = [here.drawn(task, seed=0, name="t/0")[0].prompt(task) for here in
+               (places.blind_episode(spec, temperature=1.0), places.episode(spec, temperature=1.0))]  # fmt: skip
+    blank, drawn = ([picture.pixels() for message in prompt for picture in message.media] for prompt in prompts)
+    assert blank and all((one == 255).all() for one in blank) and not any((one == 255).all() for one in drawn)
+    few = replace(spec, tasks=spec.tasks | {"size": 6})
+    whole = of_source(places.source(few, "train"))
+    places.dropped[spec.name] = frozenset(sorted(whole)[:2])
+    assert of_source(places.source(few, "train")) == whole - places.dropped[spec.name] and len(whole) == 6
+
+
+def of_source(source: Any) -> set[str]:
+    return {task.id for _ in range(12) if (task := source.next()) is not None}
 
 
 def test_a_damaged_file_is_refused(start: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.inference.async_engine import AsyncEngine
 from manyeyes.inference.constraint import Grammars
 from manyeyes.inference.serve_control import WeightSource
@@ -20,7 +21,7 @@ from manyeyes.inference.server import ChatServer
 from manyeyes.model.checkpoint import load_model
 from manyeyes.recipes.rl_execute import execute_rl
 
-from .post_worlds import REGISTRY, checkpoint_of_little, folder_of, little_run, plain_rows
+from .post_worlds import REGISTRY, Holding, checkpoint_of_little, folder_of, little_run, plain_rows
 
 
 @contextmanager
@@ -71,3 +72,23 @@ def test_a_run_learns_from_an_engine_elsewhere(tmp_path: Path) -> None:
     assert [row["updated"] for row in plain_rows(folder, "rl")] == [True, True]
     assert plain_rows(folder, "start")[0]["engine"].startswith("manyeyes serve at http")
     assert sorted(path.name for path in root.iterdir()) == ["run-1", "run-2"]
+
+
+def test_attempts_under_way_go_on_with_a_server_that_was_started_anew(tmp_path: Path) -> None:
+    start, root, path = checkpoint_of_little(tmp_path / "start"), tmp_path / "weights", tmp_path / "run"
+    root.mkdir()
+    holding, said, ended = Holding(), list[str](), list[bool]()
+    for stop in (lambda: len(holding.held) >= 3 and any(line.startswith("step 1") for line in said), lambda: False):
+        with served(start, root) as (address, token, _):
+            run = little_run(start, loop="async", measured=(), engine=address, engine_weights=str(root))
+            with folder_of(path, run.to_json()) as folder:
+                ended.append(execute_rl(
+                    run, folder, device=torch.device("cpu"), registry=holding.registry, announce=said.append,
+                    engine_token=token, stop=stop,
+                ))  # fmt: skip
+        holding.open = True
+    assert ended == [False, True] and any("under way at the last" in line for line in said)
+    groups = [group for row in plain_rows(folder_of(path, {}), "rl") for group in row["groups"]]
+    assert len(groups) == len(set(groups)) >= 6
+    with TrajectoryStore(path / "trajectories", mode="read") as store:
+        assert any(store.get(name).nodes[0].versions[0] == 0 for name in holding.held if name in store)

@@ -4,16 +4,21 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.judge import Rewards
 from manyeyes.agent.registry import Found, Registry
+from manyeyes.agent.token_chat_reading import out_of_turn
 from manyeyes.agent.toolset import Together
 from manyeyes.core.errors import ConfigError
+from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.core.trajectory import Node, Trajectory
 from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.model.checkpoint import load_model
+from manyeyes.model.multimodal import K25
 from manyeyes.recipes.rl_execute import execute_rl
 from manyeyes.recipes.rl_kept import UNCONSTRAINED
 from manyeyes.recipes.rl_measure import MEASURED
@@ -27,6 +32,8 @@ from .post_worlds import (
     ASKS,
     PLACE,
     REGISTRY,
+    Holding,
+    checkpoint_of_less,
     checkpoint_of_little,
     folder_of,
     little_run,
@@ -182,6 +189,40 @@ def test_sub_agents_change_with_the_steps_and_a_resumed_run_has_the_same_ones(st
     assert rows[:2] == unchanged[:2] and rows[2:] != unchanged[2:]
 
 
+def test_a_small_sub_agent_answers_first_and_then_a_larger_one(start: Path, tmp_path: Path) -> None:
+    """Fewer layers, narrower ones, the same words. Whose weights an answer is of is told by its log-probabilities."""
+    small = checkpoint_of_less(tmp_path / "small")
+    frozen = (Frozen(0, str(small)), Frozen(2, str(start)))
+    run = little_run(start, places=(ASKS,), measured=(), steps=4, frozen=frozen)
+    assert executed(run, tmp_path / "run")
+    answered = {"small": load_model(small), "large": load_model(start)}
+    sizes = {name: (model.config.text.num_hidden_layers, model.config.text.hidden_size)
+             for name, model in answered.items()}  # fmt: skip
+    assert sizes == {"small": (2, 48), "large": (3, 64)}
+    told: dict[int, set[str]] = {}
+    with TrajectoryStore(tmp_path / "run" / "trajectories", mode="read") as store:
+        for row in plain_rows(folder_of(tmp_path / "run", {}), "rl"):
+            own = [store.get(name) for name in store.names() if name.split("/")[-2] in row["groups"]]
+            told[row["step"]] = {sampled_by(answered, one) for one in own}
+    assert told == {1: {"small"}, 2: {"small"}, 3: {"large"}, 4: {"large"}}
+
+
+def sampled_by(models: dict[str, K25], attempt: Trajectory) -> str:
+    """The model whose log-probabilities are those of the attempt's sub-agent."""
+    (sub,) = (node for node in attempt.nodes if attempt.agents[node.agent].policy == "frozen")
+    never = torch.tensor(sorted(out_of_turn(Tokenizer.tiny(), thinking=True)))
+    (found,) = (name for name, model in models.items() if np.abs(log_p(model, sub, never) - sub.logprobs).max() < 1e-3)
+    return found
+
+
+@torch.no_grad()
+def log_p(model: K25, node: Node, never: torch.Tensor) -> np.ndarray:
+    """Of its sampled ids, at temperature 1."""
+    ids_T = torch.from_numpy(node.ids.copy())
+    logits_TV = model.logits(model(ids_T[None]).hidden_BTD)[0].index_fill(-1, never, -torch.inf)
+    return logits_TV.log_softmax(-1)[torch.arange(node.given, len(ids_T)) - 1, ids_T[node.given :].long()].numpy()
+
+
 def test_a_run_whose_tasks_end_is_measured_at_its_end(start: Path, tmp_path: Path) -> None:
     few = replace(PLACE, tasks={"size": 5, "epochs": 1})
     assert executed(little_run(start, places=(few,), steps=9, evaluate_every=0), tmp_path / "run")
@@ -219,6 +260,46 @@ def test_a_run_that_goes_on_with_other_threads_says_so(start: Path, tmp_path: Pa
 def test_the_asynchronous_loop_finishes_too(start: Path, tmp_path: Path) -> None:
     assert executed(little_run(start, loop="async"), tmp_path / "run")
     assert [row["step"] for row in plain_rows(folder_of(tmp_path / "run", {}), "rl")] == [1, 2, 3]
+
+
+def held_up(run: RlRun, path: Path, holding: Holding) -> set[str]:
+    """Stop a run behind its first step, when attempts have said all that they say and wait for their judge."""
+    said: list[str] = []
+    with folder_of(path, run.to_json()) as folder:
+        assert not execute_rl(
+            run, folder, device=CPU, registry=holding.registry, announce=said.append,
+            stop=lambda: len(holding.held) >= 3 and any(line.startswith("step 1") for line in said),
+        )  # fmt: skip
+    return set(holding.held)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_attempts_under_way_go_on_where_they_stood(kept: bool, start: Path, tmp_path: Path) -> None:
+    """What they have said was said with the first weights."""
+    holding, said = Holding(), list[str]()
+    run = little_run(start, loop="async", measured=(), steps=4, keep_attempts=kept)
+    held, holding.open = held_up(run, tmp_path / "run", holding), True
+    with folder_of(tmp_path / "run", {}) as folder:
+        assert execute_rl(run, folder, device=CPU, registry=holding.registry, announce=said.append)
+    groups = [group for row in plain_rows(folder_of(tmp_path / "run", {}), "rl") for group in row["groups"]]
+    assert len(groups) == len(set(groups)) >= 8
+    with TrajectoryStore(tmp_path / "run" / "trajectories", mode="read") as store:
+        first = {int(store.get(name).nodes[0].versions[0]) for name in held if name in store}
+    assert (0 in first) == kept and first <= ({0, 1} if kept else {1, 2, 3})
+    assert any("attempts that were under way at the last" in line for line in said) == kept
+    assert (tmp_path / "run" / "attempts").exists() == kept
+
+
+def test_a_life_that_keeps_no_attempts_leaves_none_of_an_earlier_one(start: Path, tmp_path: Path) -> None:
+    """A later one would go on with what weights have said that this run has not."""
+    run, holding = little_run(start, loop="async", measured=(), steps=4), Holding()
+    held_up(run, tmp_path / "run", holding)
+    (kept,) = (path for path in (tmp_path / "run" / "attempts").iterdir() if path.name == "step_00000001")
+    assert any(kept.iterdir())
+    anew = replace(run, keep_attempts=False)
+    with folder_of(tmp_path / "run", {}) as folder:
+        assert not execute_rl(anew, folder, device=CPU, registry=holding.registry, stop=lambda: True)
+    assert not kept.exists()
 
 
 def test_another_configuration_is_refused(start: Path, tmp_path: Path) -> None:

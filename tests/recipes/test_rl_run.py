@@ -2,18 +2,22 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from manyeyes.core.errors import ConfigError
+from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.recipes import RECIPES, recipe
 from manyeyes.recipes.overrides import apply_overrides
+from manyeyes.recipes.rft_checks import check_rft
 from manyeyes.recipes.rft_run import RftRun
 from manyeyes.recipes.rl_checks import check_rl
 from manyeyes.recipes.rl_objectives import objective_of
 from manyeyes.recipes.rl_parts import BlindRule, Frozen, Measured, PlaceSpec, PtxSpec
 from manyeyes.recipes.rl_places import Places
 from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.rl_settings import settings_of
 from manyeyes.recipes.run import Run
 from manyeyes.rl.grpo import Grpo
 from manyeyes.rl.toggle import ToggleRule
@@ -41,8 +45,25 @@ def test_what_changes_the_result_changes_the_fingerprint() -> None:
     changed = [{"steps": 4}, {"groups": 3}, {"seed": 1}, {"objective": "grpo"}, {"start_model": "other"}]
     changed += [{"blind": BlindRule()}, {"frozen": (Frozen(1, "other"),)}]
     same = [{"about": "x"}, {"checkpoint_every": 7}, {"measured": ()}, {"evaluate_every": 1}, {"engine": "http://x"}]
+    same += [{"keep_attempts": False}]
     assert all(dataclasses.replace(run, **fields).fingerprint != run.fingerprint for fields in changed)
     assert all(dataclasses.replace(run, **fields).fingerprint == run.fingerprint for fields in same)
+
+
+def test_a_configuration_of_before_a_field_was_there_is_read() -> None:
+    run = little_run(Path("start"), loop="async")
+    data = run.to_json()
+    assert data.pop("keep_attempts") is True
+    assert RlRun.from_json(data) == run and RlRun.from_json(data).fingerprint == run.fingerprint
+    without = dataclasses.replace(run, keep_attempts=False)
+    assert RlRun.from_json(without.to_json()) == without
+
+
+def test_attempts_are_kept_where_rollouts_go_on_beside_the_trainer() -> None:
+    def kept(**fields: Any) -> bool:
+        return settings_of(little_run(Path("start"), **fields), Tokenizer.tiny(), vocab_size=512).keep_attempts
+
+    assert kept(loop="async") and not kept(loop="async", keep_attempts=False) and not kept(loop="sync")
 
 
 def test_any_field_is_set_from_the_command_line() -> None:
@@ -99,6 +120,47 @@ def test_what_does_not_fit_is_said_before_anything_is_made(fields: dict, words: 
     run = little_run(Path("start"), **fields)
     with pytest.raises(ConfigError, match=words):
         check_rl(run, REGISTRY)
+
+
+def budgets(world: dict[str, Any], tasks: dict[str, Any]) -> RlRun:
+    swarm = PlaceSpec("swarm", "agentic", "parl", world=world, tasks=tasks, answer_tokens=32)
+    return little_run(Path("start"), places=(swarm,), measured=())
+
+
+@pytest.mark.parametrize(
+    ("world", "tasks"),
+    [
+        ({"budget": 60}, {}),
+        ({"budget": 60}, {"budget": 59}),
+        ({}, {"budget": 8}),
+        ({}, {"budget": 0}),
+        ({"budget": 0}, {}),
+        ({"budget": 12, "mode": "swarm"}, {"budget": 9}),
+    ],
+)
+def test_nobody_learns_from_tasks_that_one_agent_can_do(world: dict[str, Any], tasks: dict[str, Any]) -> None:
+    run = budgets(world, tasks)
+    with pytest.raises(ConfigError, match="place swarm: one agent may be able to do its tasks alone: an episode has"):
+        check_rl(run, tasks=False)
+    rft = RftRun("rft", "", "", run.places, start_model="start", beside_share=0.0)
+    with pytest.raises(ConfigError, match=r"set places.swarm.tasks.budget to places.swarm.world.budget or more"):
+        check_rft(rft, tasks=False)
+    held_out = (Measured(run.places[0], count=2, quick=1),)
+    check_rl(dataclasses.replace(run, places=budgets({}, {}).places, measured=held_out), tasks=False)
+
+
+@pytest.mark.parametrize(
+    ("world", "tasks"),
+    [({}, {}), ({"budget": 7}, {}), ({"budget": 20}, {"budget": 20}), ({"mode": "alone"}, {"budget": 0})],
+)
+def test_what_exceeds_one_agent_is_learned_from(world: dict[str, Any], tasks: dict[str, Any]) -> None:
+    check_rl(budgets(world, tasks), tasks=False)
+
+
+def test_a_budget_that_no_task_exceeds_is_told_by_its_tasks() -> None:
+    """What stands in the configuration alone is not enough: tasks are verified against the budget that they name."""
+    with pytest.raises(ConfigError, match="the budget is 60"):
+        check_rl(budgets({"budget": 60}, {"budget": 60, "rows": [4, 4]}))
 
 
 def test_every_recipe_fits_together() -> None:

@@ -9,7 +9,7 @@ from manyeyes.recipes.rl_places import Places
 from manyeyes.recipes.tiny_parl import LEARNED, ROWS, tiny_parl
 from manyeyes.swarm.orchestrator import ASSIGN, CREATE
 from manyeyes.swarm.parl_environment import BUDGET, plan_of
-from manyeyes.swarm.parl_plan import Limit, exceeds, question
+from manyeyes.swarm.parl_plan import STEP_TOKENS, Limit, exceeds, plan_at, question
 
 RUN = tiny_parl()
 
@@ -24,6 +24,16 @@ def test_every_construction_is_learned_from_and_measured_and_its_tasks_exceed_on
         plans = [plan_of(task) for task in tasks if task is not None]
         assert {plan.family for plan in plans} == {spec.name}
         assert all(exceeds(plan, Limit(BUDGET, BUDGET)) for plan in plans)
+
+
+def test_the_smallest_document_is_more_than_a_context() -> None:
+    tokenizer = Tokenizer.tiny()
+    least = min(LEARNED["document"][0], ROWS["document"][0])
+    for split in ("train", "test"):
+        plan = plan_at(0, split=split, rows=(least, least), families={"document": 1.0})
+        pages = sum(len(tokenizer.encode(page.text)) for page in plan.pages)
+        assert pages + plan.calls_alone * STEP_TOKENS > RUN.context
+        assert 0.9 < plan.tokens_alone / (pages + plan.calls_alone * STEP_TOKENS) < 1.1  # the estimate
 
 
 def test_an_answer_that_assigns_the_widest_table_fits() -> None:

@@ -22,7 +22,7 @@ from manyeyes.recipes.rl_parts import BlindRule, Frozen, PlaceSpec, PtxSpec
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
 from manyeyes.recipes.small import small
-from manyeyes.recipes.tiny_places import SIGHT_DOMAINS
+from manyeyes.recipes.tiny_places import SIGHT_DOMAINS, by_ability
 from manyeyes.rl.curriculum import CurriculumRule
 from manyeyes.rl.temperature import TemperatureSchedule
 from manyeyes.rl.toggle import ToggleRule
@@ -148,12 +148,14 @@ def parl(scale: Scale) -> RlRun:
 
 
 def _everything(scale: Scale) -> tuple[PlaceSpec, ...]:
-    tokens, size = scale.answer_tokens, scale.tasks(2 * len(SIGHT_DOMAINS) + len(FAMILIES) + 4)
+    """By ability: each has pictures and text."""
+    tokens, size = scale.answer_tokens, scale.tasks(2 * len(SIGHT_DOMAINS) + len(FAMILIES) + 6)
     return (
-        *post_places.sights(side=scale.side, answer_tokens=tokens, size=size),
+        *by_ability(post_places.sights(side=scale.side, answer_tokens=tokens, size=size)),
         *post_places.thoughts(answer_tokens=tokens, size=size),
         *post_places.puzzles(answer_tokens=tokens, size=size),
-        *post_places.agents(answer_tokens=tokens),
+        *post_places.graders(answer_tokens=tokens, size=size),
+        *post_places.agents(answer_tokens=tokens, size=size),
     )
 
 

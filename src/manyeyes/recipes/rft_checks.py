@@ -9,7 +9,7 @@ Report: App. D (plug-ins composed by name).
 from manyeyes.agent.registry import Registry
 from manyeyes.core.errors import ConfigError
 from manyeyes.recipes.rft_run import RftRun
-from manyeyes.recipes.rl_checks import check_places, require_places, require_sources
+from manyeyes.recipes.rl_checks import check_places, require_exceeded, require_places, require_sources
 
 
 def check_rft(run: RftRun, registry: Registry | None = None, *, tasks: bool = True) -> None:
@@ -36,6 +36,7 @@ def check_rft(run: RftRun, registry: Registry | None = None, *, tasks: bool = Tr
                 f"place {spec.name}: answers of {spec.answer_tokens} tokens leave no room for a prompt in a row of "
                 f"{run.row_length}; lower its answer_tokens or raise row_length"
             )
+    require_exceeded(run.places)
     registry = registry or Registry()
     check_places(run.as_rl(), registry)
     require_sources(run.beside, where=f"{run.name}, beside")

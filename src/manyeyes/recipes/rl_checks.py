@@ -15,6 +15,10 @@ from manyeyes.recipes.rl_parts import PlaceSpec
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.rl_sources import Split, is_looked_at, require_place, takes
 from manyeyes.recipes.sources import SOURCES
+from manyeyes.swarm.parl_environment import BUDGET, Parl
+
+PARL = "parl"
+"""Environment whose tasks are verified to exceed what one agent can do."""
 
 
 def check_rl(run: RlRun, registry: Registry | None = None, *, tasks: bool = True) -> None:
@@ -30,6 +34,7 @@ def check_rl(run: RlRun, registry: Registry | None = None, *, tasks: bool = True
     _check_lengths(run)
     _check_steps(run)
     _check_objective(run)
+    require_exceeded(run.places)
     if bool(run.engine) != bool(run.engine_weights):
         raise ConfigError(
             f"{run.name}: engine and engine_weights go together: the address of `manyeyes serve`, and the folder that "
@@ -70,6 +75,27 @@ def require_places(run: RlRun, registry: Registry) -> None:
     """Every place has a task, and takes its options. Raises ConfigError."""
     for spec, split in places_of(run):
         require_place(registry, spec, split)
+
+
+def require_exceeded(learned: Iterable[PlaceSpec]) -> None:
+    """Tasks that an orchestrator learns from are more than it can do alone within its own budget of critical steps.
+
+    They are verified against the budget of the tasks, and an episode has that of the environment. Held-out tasks may be
+    others: nobody learns from them to work alone.
+
+    Raises:
+        ConfigError: an episode's budget is larger than the verified one, or one of the two is no limit.
+    """
+    for spec in learned:
+        if spec.environment != PARL or spec.world.get("mode", Parl.mode) == "alone":
+            continue
+        episode, verified = spec.world.get("budget", Parl.budget), spec.tasks.get("budget", BUDGET)
+        if not 0 < episode <= verified:
+            raise ConfigError(
+                f"place {spec.name}: one agent may be able to do its tasks alone: an episode has {episode} critical "
+                f"steps (0: as many as it takes), and tasks are verified to exceed {verified} (0: nothing is); set "
+                f"places.{spec.name}.tasks.budget to places.{spec.name}.world.budget or more, and neither to 0"
+            )
 
 
 def places_of(run: RlRun) -> list[tuple[PlaceSpec, Split]]:

@@ -157,6 +157,8 @@ class _Wiring:
                 f"{', '.join(one.name for one in missing)}: which of these tasks need their picture was not found out "
                 "when the run began, and its engine has other weights now; measure what it began with, or begin anew"
             )
+        for line in () if self.folder.has_checkpoint else self.places.not_looked_at():
+            self.announce(line)
         return await blind()
 
     async def _begin(self, loop: RlLoop, measure: RlMeasure, dropped: Mapping[str, Dropped]) -> None:

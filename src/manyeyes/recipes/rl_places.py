@@ -17,7 +17,7 @@ from manyeyes.core.seeds import key
 from manyeyes.recipes.rl_checks import check_places
 from manyeyes.recipes.rl_parts import Measured, PlaceSpec
 from manyeyes.recipes.rl_run import RlRun
-from manyeyes.recipes.rl_sources import Split, is_looked_at, task_source_of
+from manyeyes.recipes.rl_sources import Split, is_looked_at, lacking, shows_pictures, task_source_of
 from manyeyes.rl.curriculum import Curriculum
 from manyeyes.rl.domains import Domain, Domains, Place
 
@@ -61,6 +61,17 @@ class Places:
         """
         if self.run.blind is not None:
             yield from (spec for spec in self.run.places if is_looked_at(self.registry, spec))
+
+    def not_looked_at(self) -> Iterator[str]:
+        """Places of training that show pictures and are not filtered, and why, for people; none without the rule.
+
+        Raises:
+            ConfigError: an option of the place that is not known.
+        """
+        for spec in self.run.places if self.run.blind is not None else ():
+            lacks = lacking(self.registry, spec)
+            if lacks and (task := self.source(spec, "train").next()) and shows_pictures(self._environment(spec), task):
+                yield f"{spec.name}: shows pictures and is not filtered: {' and '.join(lacks)}"
 
     def held_out(self, one: Measured) -> TaskSource:
         """Its tasks, all of them. Raises ConfigError."""

@@ -34,10 +34,10 @@ LEAST = {
 }  # fmt: skip
 """What fields must be at least."""
 PASSIVE = (
-    "about", "hardware", "checkpoint_every", "measured", "evaluate_every", "evaluate_temperature", "engine",
-    "engine_weights",
+    "about", "hardware", "checkpoint_every", "keep_attempts", "measured", "evaluate_every", "evaluate_temperature",
+    "engine", "engine_weights",
 )  # fmt: skip
-"""Fields that change nothing of what is learned: words, cadences, and where the engine stands."""
+"""Fields that change nothing of what is learned: words, cadences, what a stop costs, and where the engine stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,9 @@ class RlRun:
         evaluate_every: steps between measurements in between; 0 measures before the first step and behind the last.
         evaluate_temperature: of attempts that are measured.
         checkpoint_every: steps.
+        keep_attempts: whether checkpoints of the asynchronous loop hold attempts under way, which a run that was ended
+            goes on with where they stood. Each checkpoint then holds sampling up for a moment. False makes them anew,
+            as a synchronous run does, which samples the same tokens again.
         running: attempts at once.
         cache_tokens: of the engine.
         invariant: whether what is rolled out depends to the last bit on weights and requests alone, so that a
@@ -134,6 +137,7 @@ class RlRun:
     evaluate_every: int = 0
     evaluate_temperature: float = 1.0
     checkpoint_every: int = 10
+    keep_attempts: bool = True
     running: int = 256
     cache_tokens: int = 131_072
     invariant: bool | None = None

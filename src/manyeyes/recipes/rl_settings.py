@@ -29,7 +29,7 @@ def settings_of(run: RlRun, tokenizer: Tokenizer, *, vocab_size: int) -> RlConfi
         _samples(run, tokenizer, vocab_size), steps=run.steps, groups=run.groups, attempts=run.attempts,
         quorum=run.quorum, update=_update(run), schedule=run.schedule, temperature=run.temperature,
         never=out_of_turn(tokenizer, thinking=True), max_staleness=run.max_staleness,
-        checkpoint_every=run.checkpoint_every, seed=run.seed,
+        checkpoint_every=run.checkpoint_every, keep_attempts=run.keep_attempts and run.loop == "async", seed=run.seed,
     )  # fmt: skip
 
 

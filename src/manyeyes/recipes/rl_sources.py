@@ -4,9 +4,10 @@ Report: App. D (task sources of an environment, plug-ins composed by name). Need
 """
 
 from inspect import signature
-from typing import Literal
+from typing import Any, Literal
 
 from manyeyes.agent.registry import Registry
+from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import TaskSource
 from manyeyes.core.errors import ConfigError
 from manyeyes.recipes.rl_parts import PlaceSpec
@@ -21,8 +22,28 @@ def takes(registry: Registry, spec: PlaceSpec, option: str) -> bool:
 
 def is_looked_at(registry: Registry, spec: PlaceSpec) -> bool:
     """Whether a place can be asked without its pictures, and its tasks be dropped."""
-    makes_blind = "blind" in signature(registry.maker("environments", spec.environment)).parameters
-    return makes_blind and takes(registry, spec, "dropped")
+    return not lacking(registry, spec)
+
+
+def lacking(registry: Registry, spec: PlaceSpec) -> list[str]:
+    """What a place lacks to be filtered, for people; nothing where it can be."""
+    blind = "blind" in signature(registry.maker("environments", spec.environment)).parameters
+    told = [] if blind else ["its environment takes no `blind`"]
+    return told if takes(registry, spec, "dropped") else [*told, "its task source takes no `dropped`"]
+
+
+def shows_pictures(environment: Any, task: Task) -> bool:
+    """Whether an attempt begins with pictures. One whose prompt is not there before it begins may: it opens a screen.
+
+    What only tools bring later is not known, and environments of token ids have no prompt to look at.
+    """
+    if not hasattr(environment, "drawn"):
+        return False
+    here, shown, _ = environment.drawn(task, seed=0, name=f"{task.id}/look")
+    try:
+        return any(message.media for message in here.prompt(shown))
+    except ConfigError:
+        return True
 
 
 def task_source_of(registry: Registry, spec: PlaceSpec, *, seed: int, split: Split) -> TaskSource:

@@ -1,9 +1,11 @@
-"""`tiny.joint_rl`: pictures and text learned together, by capability: each domain has both.
+"""`tiny.joint_rl`: pictures and text learned together, by capability: knowledge, reasoning and coding have both.
 
     command      manyeyes run tiny.joint_rl   (goes on from the newest finished run of `tiny.rft`)
     hardware     2 CPU cores
     data         exact generators of pictures and of text problems
     numbers      docs/experiments
+
+The report's fourth ability, agentic, is what `tiny.parl` learns.
 
 Report: §2.3 (joint multimodal RL, domains by abilities).
 """
@@ -11,14 +13,16 @@ Report: §2.3 (joint multimodal RL, domains by abilities).
 from manyeyes.optim.schedule import Schedule
 from manyeyes.recipes.rl_parts import BlindRule, PtxSpec
 from manyeyes.recipes.rl_run import RlRun
-from manyeyes.recipes.tiny_places import measured, sight_place, thought_place
+from manyeyes.recipes.tiny_places import by_ability, measured, sight_place, thought_place
 from manyeyes.rl.curriculum import CurriculumRule
 
 TASKS = 32
 """Of each place: few enough to come again, or the curriculum would know none of them."""
-SIGHTS = (
-    *(sight_place(kind, size=TASKS) for kind in ("count", "locate", "bars", "share", "dice", "gauge")),
-    *(sight_place(kind, tools=False, size=TASKS) for kind in ("tallest", "print")),
+SIGHTS = by_ability(
+    (
+        *(sight_place(kind, size=TASKS) for kind in ("count", "locate", "bars", "share", "dice", "gauge")),
+        *(sight_place(kind, tools=False, size=TASKS) for kind in ("tallest", "print")),
+    )
 )
 THOUGHTS = tuple(
     thought_place(family, size=TASKS) for family in ("sum", "chain", "equation", "story", "most", "trace", "update")

@@ -4,8 +4,9 @@
     sight_place("print", tools=False)    the same by looking alone: "see_print"
     thought_place("sum")                 a text problem, thought through: "think_sum"
     measured(places)                     tasks of the split "test" of each, none of which is learned from
+    by_ability(places)                   pictures and text side by side: measured with code, looked up, or thought about
 
-Domains are capabilities; pictures and text stand side by side in them. A place has so many tasks (`size`), which come
+Domains are capabilities. A place has so many tasks (`size`), which come
 again and again: a curriculum and budgets of tokens know only what comes again, and what is solved without its picture
 is found before the run only where it is known what there is.
 
@@ -13,6 +14,7 @@ Report: §2.3.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from manyeyes.data.synthesis.thinking_families import FAMILIES
 from manyeyes.recipes.rl_parts import Measured, PlaceSpec
@@ -26,7 +28,7 @@ SIGHT_DOMAINS = {
     "bars": "documents", "tallest": "documents", "print": "documents",
     "share": "reasoning", "dice": "reasoning", "gauge": "reasoning",
 }  # fmt: skip
-"""The capability that each kind of sight asks for."""
+"""The capability that each kind of sight asks for, where pictures are all that is learned from."""
 
 
 def sight_place(kind: str, *, tools: bool = True, weight: float = 1.0, size: int | None = 2048) -> PlaceSpec:
@@ -52,6 +54,19 @@ def thought_place(family: str, *, weight: float = 1.0, size: int | None = 1024) 
         tasks={"families": [family], "levels": LEVELS, "size": size}, weight=weight, thinking=True,
         answer_tokens=THOUGHT_TOKENS,
     )  # fmt: skip
+
+
+def by_ability(places: Sequence[PlaceSpec]) -> tuple[PlaceSpec, ...]:
+    """The same places with pictures under the abilities that text has: what is counted and found with code is coding,
+    what is read is knowledge, and what has to be thought about is reasoning.
+    """
+    return tuple(replace(one, domain=_ability(one)) if one.environment == "sights" else one for one in places)
+
+
+def _ability(sight: PlaceSpec) -> str:
+    if sight.domain == "reasoning":
+        return "reasoning"
+    return "coding" if sight.world["tools"] else "knowledge"
 
 
 def measured(places: Sequence[PlaceSpec], *, count: int = 200, quick: int = 64) -> tuple[Measured, ...]:

@@ -143,7 +143,8 @@ class RlLoop:
         manager.resume_at(self.step)
         attempts = rl_checkpoint.attempts(self.folder, self.step)
         if self.pending and self.config.keep_attempts and attempts.is_dir():
-            manager.restore(attempts, version=self.step)
+            if found := manager.restore(attempts, version=self.step):
+                self.announce(f"going on with {found:,} attempts that were under way at the last checkpoint")
         for request in self.pending.again(step=self.step):
             manager.submit(request)
 
@@ -232,6 +233,8 @@ class RlLoop:
                 await manager.checkpoint(rl_checkpoint.attempts(self.folder, self.step))
             finally:
                 await manager.go_on()
+        else:
+            rl_checkpoint.forget_attempts(self.folder, self.step)
         rl_checkpoint.save(self.folder, self.step, self.state(), model=self.model, optimizer=self.optimizer)
 
     def state(self) -> dict[str, Any]:

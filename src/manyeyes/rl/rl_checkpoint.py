@@ -43,6 +43,11 @@ def attempts(folder: RunFolder, step: int) -> Path:
     return folder.path / "attempts" / f"step_{step:08d}"
 
 
+def forget_attempts(folder: RunFolder, step: int) -> None:
+    """A checkpoint of a step holds no attempts: what a life of before has left there was said by other weights."""
+    shutil.rmtree(attempts(folder, step), ignore_errors=True)
+
+
 def load(folder: RunFolder, *, fingerprint: str, model: PolicyModel, optimizer: MuonClip) -> dict[str, Any] | None:
     """Fill model and optimiser from the newest checkpoint; the folder stays as it is.
 

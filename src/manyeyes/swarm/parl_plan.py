@@ -6,7 +6,8 @@
     wide        a table: a number of every entity, on the second of its two pages
     deep        chains: what is asked for stands at the end of a row of pages
     document    sections of a long document, two pages of prose each: together more than a context
-    download    files: the first address has moved, the second tells the checksum
+    download    files: the first address has moved, the second tells the checksum; a file whose checksum is put down
+                counts as fetched, and no bytes are kept
     report      a document: a section for every entity, its fact looked up as in a table ("Write width of (C-J).")
 
 No prompt says how the work is to be divided. Rows do not depend on each other, so as many agents as there are rows need

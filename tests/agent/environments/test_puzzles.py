@@ -12,6 +12,7 @@ from manyeyes.agent.environments.puzzle_maze import STEPS, Maze, dug, maze_puzzl
 from manyeyes.agent.environments.puzzles import KINDS, Puzzles, puzzle_of, puzzle_task, puzzles
 from manyeyes.agent.environments.shared_sandbox import SharedSandbox
 from manyeyes.agent.task import Task
+from manyeyes.agent.task_source import Tasks
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.messages import ImagePart, Message, ToolCall, assistant
 from manyeyes.core.seeds import stream
@@ -161,3 +162,57 @@ def test_code_solves_puzzles_of_all_levels() -> None:
 def test_the_state_of_a_source_is_that_of_its_kinds_and_levels() -> None:
     with pytest.raises(ConfigError, match="expected the state of"):
         puzzles(seed=1, levels=(1, 2)).restore(puzzles(seed=1, levels=(1, 3)).state())
+
+
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_blind_pictures_have_the_size_of_the_right_ones_and_show_nothing(kind: str) -> None:
+    task = puzzle_task(kind, level=2, seed=4)
+    seen, unseen = puzzle_of(task), puzzle_of(task).blind
+    for name, content in files(seen).items():
+        assert pixels(files(unseen)[name]).shape == pixels(content).shape
+        assert pixels(content).std() > 0 == pixels(files(unseen)[name]).std()
+    shown = [here.drawn(task, seed=0, name="t/0/0")[0].prompt(task) for here in (Puzzles(), Puzzles(blind=True))]
+    assert [message.text for message in shown[0]] == [message.text for message in shown[1]]
+    blank = [picture.pixels() for message in shown[1] for picture in message.media]
+    assert len(blank) == len(seen.pictures) and all((one == 255).all() for one in blank)
+    assert worth(unseen, f"Answer: {seen.solution}") == pytest.approx(1.0)
+
+
+@pytest.mark.usefixtures("probed")
+def test_code_finds_blank_pictures_where_the_model_is_shown_blank_ones() -> None:
+    pytest.importorskip("ipykernel", reason="needs ipykernel: pip install 'manyeyes[code]'")
+    code = (
+        "import numpy; from PIL import Image; print(numpy.asarray(Image.open('/inputs/maze.png').convert('L')).std())"
+    )
+
+    async def policy(shown: list[Message]) -> Message:
+        if shown[-1].role == "tool":
+            return assistant(shown[-1].text)
+        return assistant(calls=(ToolCall.of("ipython", {"code": code}, index=0),))
+
+    async def found(blind: bool) -> float:
+        environment = Puzzles(shared=SharedSandbox(kernels=1), blind=blind)
+        try:
+            return float((await walk(environment, puzzle_task("maze", level=1, seed=3), policy)).history[-1].text)
+        finally:
+            await environment.close()
+
+    assert asyncio.run(found(True)) == 0.0 < asyncio.run(found(False))
+
+
+def test_puzzles_that_are_dropped_do_not_come() -> None:
+    def met(source: Tasks, count: int) -> set[str]:
+        return {task.id for _ in range(count) if (task := source.next()) is not None}
+
+    whole = met(puzzles(seed=1, size=9), 9)
+    dropped = set(sorted(whole)[:4])
+    assert len(whole) == 9 and met(puzzles(seed=1, size=9, dropped=dropped), 20) == whole - dropped
+    for wrong in ({"size": None, "dropped": dropped}, {"size": 9, "dropped": whole}):
+        with pytest.raises(ConfigError):
+            puzzles(seed=1, **wrong)
+    with pytest.raises(ConfigError, match="expected the state of"):
+        puzzles(seed=1, size=9, dropped=dropped).restore(puzzles(seed=1, size=9, dropped={min(dropped)}).state())

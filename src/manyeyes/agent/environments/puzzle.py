@@ -6,7 +6,8 @@ Report: Fig. 12 (a maze, a pie chart, spot the difference).
 import io
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -36,6 +37,11 @@ class Puzzle:
     score: Score
     weights: Mapping[str, float]
     solution: str = field(repr=False)
+
+    @property
+    def blind(self) -> "Puzzle":
+        """The same with blank pictures in the place of its own."""
+        return replace(self, pictures={name: partial(blank, draw) for name, draw in self.pictures.items()})
 
     def parts(self, text: str) -> dict[str, float]:
         """Named rewards of an agent's last words; all 0 without a line "Answer: ..."."""
@@ -83,6 +89,11 @@ def png(image: Image.Image) -> bytes:
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=3)
     return file.getvalue()
+
+
+def blank(draw: Draw) -> bytes:
+    """A white PNG file of the size of what is drawn."""
+    return png(Image.new("RGB", Image.open(io.BytesIO(draw())).size, "white"))
 
 
 def colour(rng: np.random.Generator, low: int, high: int) -> tuple[int, int, int]:

@@ -2,13 +2,14 @@
 
     task = puzzle_task("maze", level=2, seed=7)           "maze", "pie", "differences"; levels 1 to 5
     environment = Puzzles()
+    environment = Puzzles(blind=True)                     the same with blank pictures: what guessing is worth
 
 A task says which puzzle, and the puzzle is drawn from that: pictures and truth are the same wherever it is drawn.
 
 Report: Fig. 12; App. D (toolset: IPython).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Self
@@ -21,6 +22,7 @@ from manyeyes.agent.environments.puzzle_differences import differences_puzzle
 from manyeyes.agent.environments.puzzle_maze import maze_puzzle
 from manyeyes.agent.environments.puzzle_pie import pie_puzzle
 from manyeyes.agent.environments.shared_sandbox import Furnished, SharedSandbox
+from manyeyes.agent.environments.sight_filter import without
 from manyeyes.agent.judge import Case, Verdict
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import Tasks
@@ -47,23 +49,25 @@ class Puzzles(AttemptEnvironment):
     Attributes:
         shared: where code runs.
         kinds: what makes puzzles, by name; add your own.
+        blind: whether pictures are blank, for the model and for code.
     """
 
     limits: Limits = Limits(steps=20)
     name: str = "puzzles"
     shared: SharedSandbox = field(default_factory=SharedSandbox)
     kinds: Mapping[str, Maker] = field(default_factory=lambda: KINDS)
+    blind: bool = False
 
     def bound(self, task: Task) -> Self:
         """See `AttemptEnvironment.bound`. Raises ConfigError where the task is no puzzle."""
-        puzzle = puzzle_of(task, kinds=self.kinds)
+        puzzle = self._puzzle(task)
         told = (self.system or SYSTEM).replace("{files}", ", ".join(f"{INPUTS}/{name}" for name in puzzle.pictures))
         judge = self.judge or PuzzleJudge(puzzle)
         return replace(self, make_toolset=lambda ctx: PuzzleCode(self.shared, puzzle, ctx), judge=judge, system=told)
 
     def messages(self, task: Task) -> list[Message]:
         """See `Environment.messages`; an open session has drawn the pictures."""
-        pictures = puzzle_of(task, kinds=self.kinds).pictures
+        pictures = self._puzzle(task).pictures
         shown = (Picture.from_bytes(draw(), name=name) for name, draw in pictures.items())
         return [system(self.system), user(*shown, task.prompt)]
 
@@ -74,6 +78,10 @@ class Puzzles(AttemptEnvironment):
     async def close(self) -> None:
         """See `AttemptEnvironment.close`."""
         await self.shared.close()
+
+    def _puzzle(self, task: Task) -> Puzzle:
+        puzzle = puzzle_of(task, kinds=self.kinds)
+        return puzzle.blind if self.blind else puzzle
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,11 @@ def puzzle_task(kind: str, *, level: int, seed: int, kinds: Mapping[str, Maker] 
     """
     truth = {"kind": kind, "level": level, "seed": seed}
     question = _made(_maker(kind, kinds), level, seed).question
-    return Task(f"puzzle/{kind}/{level}/{seed}", question, truth)
+    return Task(_id(kind, level, seed), question, truth)
+
+
+def _id(kind: str, level: int, seed: int) -> str:
+    return f"puzzle/{kind}/{level}/{seed}"
 
 
 def puzzle_of(task: Task, *, kinds: Mapping[str, Maker] | None = None) -> Puzzle:
@@ -168,22 +180,32 @@ def puzzles(
     kinds: Sequence[str] = tuple(KINDS),
     levels: Sequence[int] = tuple(range(1, LEVELS + 1)),
     size: int | None = None,
+    dropped: Collection[str] = (),
 ) -> Tasks:
     """Puzzles, kinds and levels in turns.
 
     Args:
-        size: how many there are, which come again and again; None makes new ones without end.
+        size: how many there are before some are dropped, which come again and again; None makes new ones without end.
+        dropped: ids of tasks that are left out, such as those that a blind policy solves (`sight_filter`).
 
     Raises:
-        ConfigError: nothing to choose from.
+        ConfigError: nothing to choose from, or dropped tasks of a source without end, or all of them.
     """
     if not kinds or not levels:
         raise ConfigError("a source of puzzles needs at least one kind and one level")
     offers = [(kind, level) for level in levels for kind in kinds]
 
+    def offered(number: int) -> tuple[str, int, int]:
+        return *offers[number % len(offers)], seed * 2**32 + number
+
     def at(number: int) -> Task:
-        kind, level = offers[number % len(offers)]
-        return puzzle_task(kind, level=level, seed=seed * 2**32 + number)
+        kind, level, of = offered(number)
+        return puzzle_task(kind, level=level, seed=of)
 
     name = f"puzzles/{','.join(kinds)}/{','.join(map(str, levels))}"
-    return Tasks(at, size=size, shuffled=size is not None, epochs=None, seed=seed, name=name)
+    if size is None:
+        if dropped:
+            raise ConfigError("puzzles that are dropped are taken from so many: give a size")
+        return Tasks(at, size=None, shuffled=False, epochs=None, seed=seed, name=name)
+    kept = [number for number in range(size) if _id(*offered(number)) not in dropped]
+    return Tasks(lambda n: at(kept[n]), size=len(kept), epochs=None, seed=seed, name=without(name, dropped))

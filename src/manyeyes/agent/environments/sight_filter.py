@@ -8,8 +8,9 @@ is known about it. Recipes ask and drop by `recipes.rl_blind`, with the policy t
 Report: §2.3 (tasks "that necessarily require visual comprehension"); how they are found is an open choice.
 """
 
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from manyeyes.core.errors import ConfigError
 
@@ -40,3 +41,16 @@ def solved(rewards: Sequence[float | None], *, right: float = 0.9) -> float:
     """Share of a task's verdicts that are solutions; 0 without any."""
     verdicts = [reward for reward in rewards if reward is not None and math.isfinite(reward)]
     return sum(reward >= right for reward in verdicts) / len(verdicts) if verdicts else 0.0
+
+
+def without(name: str, dropped: Collection[str]) -> str:
+    """Name of a source whose tasks are those of `name` without some: its state tells which they are.
+
+    Example:
+        >>> without("sights", ()), without("sights", {"a"}) == without("sights", {"b"})
+        ('sights', False)
+    """
+    if not dropped:
+        return name
+    told = "\n".join(sorted(dropped)).encode()
+    return f"{name}/without-{hashlib.blake2b(told, digest_size=6).hexdigest()}"

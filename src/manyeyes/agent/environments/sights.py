@@ -10,7 +10,6 @@ Prompt and tool are those of zero-vision fine-tuning, with the picture in the pl
 Report: §2.3 (grounding and counting, chart and document understanding, vision-critical STEM), §4.4.1.
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
@@ -24,6 +23,7 @@ from manyeyes.agent.environment import Ctx
 from manyeyes.agent.environments.attempt_environment import AttemptEnvironment
 from manyeyes.agent.environments.puzzle import png
 from manyeyes.agent.environments.sight_code import Brief
+from manyeyes.agent.environments.sight_filter import without
 from manyeyes.agent.environments.sight_judge import SightJudge
 from manyeyes.agent.sandbox import SandboxUnavailable
 from manyeyes.agent.task import Task
@@ -190,13 +190,8 @@ def sights(
             raise ConfigError("sights that are dropped are taken from so many: give a size")
         return Tasks(at, size=None, shuffled=False, seed=seed, name=name)
     kept = [number for number in range(size) if not dropped or at(number).id not in dropped]
-    name = f"{name}/{size}" + (f"/without-{_digest(dropped)}" if dropped else "")
+    name = without(f"{name}/{size}", dropped)
     return Tasks(partial(_kept, at, kept), size=len(kept), seed=seed, epochs=epochs, name=name)
-
-
-def _digest(dropped: Collection[str]) -> str:
-    """Which ones are left out: a state of other tasks is told by it."""
-    return hashlib.blake2b("\n".join(sorted(dropped)).encode(), digest_size=6).hexdigest()
 
 
 def _kept(at: Callable[[int], Task], kept: Sequence[int], number: int) -> Task:

@@ -29,7 +29,7 @@ from manyeyes.recipes.run import Run
 from manyeyes.recipes.starting_model import MODEL_FOLDER, with_start
 
 Work: TypeAlias = Run | RlRun | Measuring
-PASSIVE = ("about", "hardware", "examples", "after", "start_model", "checkpoint_every")
+PASSIVE = ("about", "hardware", "examples", "after", "start_model", "checkpoint_every", "keep_attempts")
 """Fields that change nothing in what comes out; models are known by what made them, or by their bytes."""
 MADE_BY = "made.json"
 """In a run's folder: the digests of the code that worked at it."""

@@ -2,8 +2,12 @@
 
     command      manyeyes reproduce table6
     chain        tiny → tiny.sft → tiny.parl, for each seed (the runs of fig4)
-    benchmarks   deep (the form of BrowseComp), wide (that of WideSearch), and a small Swarm Bench: wild search, batch
-                 download, reading among 120 documents, a report of many sections
+    benchmarks   deep (for BrowseComp), wide (for WideSearch), and a small Swarm Bench: wild search, batch download,
+                 reading among 120 documents in 40 volumes, a report of many sections
+
+BrowseComp asks for one short answer behind several pages and calls it right or wrong; a deep task asks for four to
+eight such answers, so beside its item-F1 stands how often all of them were right. WideSearch's tables have several
+columns, these have one.
 
 One agent has as many steps as it takes, and samples as calmly as sub-agents do; swarms have the budget of critical
 steps that they are trained with. All get the same tasks. Of Swarm Bench wild search and reading are forms that training
@@ -13,13 +17,14 @@ tasks that both brought to an end, and how attempts ended stands beside them (`p
 Report: §5.2, Table 6; App. E.8.
 """
 
+from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
 from manyeyes.recipes.reproduce.fig2 import reach, sft
 from manyeyes.recipes.reproduce.fig4 import RECIPE, parl
 from manyeyes.recipes.reproduce.post_curves import last_figures
-from manyeyes.recipes.reproduce.post_ends import BY_ITSELF, Steps, asked_of, ends_of, said, steps_on_both
+from manyeyes.recipes.reproduce.post_ends import BY_ITSELF, Asked, Steps, asked_of, ends_of, said, steps_on_both
 from manyeyes.recipes.reproduce.post_findings import percent, points, risen, spread
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
@@ -49,6 +54,12 @@ PRINTED = {
 }
 """Table 6 of the report: K2.5 Agent Swarm, and K2.5 alone."""
 FORMS = {"deep": "BrowseComp", "wide": "WideSearch", "bench": "in-house Swarm Bench"}
+"""What stands for which of the report's."""
+SIMPLER = (
+    "BrowseComp asks for one short answer behind several pages and calls it right or wrong; a deep task here asks for "
+    "four to eight of them, and beside item-F1 stands how often all were right. WideSearch's tables have several "
+    "columns, these have one. The 120 documents of read stand in 40 volumes of three, of which 36 have to be opened."
+)
 REPORT = (
     "Table 6, K2.5 Agent Swarm against K2.5 alone: BrowseComp 78.4, 60.6; WideSearch (item-F1) 79.0, 72.7; in-house "
     "Swarm Bench 58.3, 41.6. (Claude Opus 4.5: 37.0, 76.2, 45.8; GPT-5.2: BrowseComp 65.8; GPT-5.2 Pro: 77.9.)",
@@ -86,9 +97,11 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     )
     names, least = list(scores[ALONE]), with_bench({n: [one] for n, one in steps_alone(found.work(ALONE)).items()})
     ends = {arm: {name: ends_of(found.runs(arm), name) for name in TASKS} for arm in ARMS}
-    asked_of_both = asked_of(found.runs(AFTER)), asked_of(found.runs(ALONE))
+    attempts = {arm: asked_of(found.runs(arm)) for arm in ARMS}
+    whole = {arm: with_bench({name: wholly_right(attempts[arm], name) for name in TASKS}) for arm in ARMS}
     steps = {
-        name: steps_on_both(*asked_of_both, BENCHMARKS if name == "bench" else [name], as_good=True) for name in names
+        name: steps_on_both(attempts[AFTER], attempts[ALONE], BENCHMARKS if name == "bench" else [name], as_good=True)
+        for name in names
     }
     trained: RlRun = scale.recipes(RECIPE)
     return result(
@@ -98,6 +111,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
             "of exact cells. One agent, fine-tuned and not reinforced, has as many steps as it takes; swarms have "
             f"their budget of critical steps. {temperatures(trained).capitalize()}. One that never errs: an agent "
             "alone that makes no mistake, and one call at a time.",
+            SIMPLER,
             f"What the agent alone was taught: {taught_alone(_tuning(found))}.",
             f"Attempts that ended by themselves, or at their budget: "
             f"{', '.join(_ended(arm, ends[arm]) for arm in ARMS)} of all; steps are compared where both did and the "
@@ -107,6 +121,8 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         sentences=[*(sentence(name, scores, steps) for name in ("deep", "wide", "bench")), parl_sentence(scores)],
         tables=[
             table("Item-F1, %", ["benchmark", *HEADS, "difference", "95 % interval", ""], score_rows(scores, names)),
+            table("Tasks answered wholly right, %", ["benchmark", *HEADS],
+                  [[_title(name), *(percent(whole[arm][name]) for arm in ARMS)] for name in names]),
             table("Critical steps, on tasks that both brought to an end and the swarm did as well",
                   ["benchmark", "tasks", "one agent", "swarm", "swarm / one agent", "95 % interval",
                    "one that never errs, all tasks"],
@@ -119,8 +135,8 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
             _bars("Item-F1", scores, names, percent=True),
             _bars("Critical steps, all attempts", all_steps, names, percent=False),
         ],
-        figures={"scores": scores, "critical_steps": all_steps, "steps_alone": least, "ends": ends,
-                 "both_ended": {name: one._asdict() for name, one in steps.items()}},
+        figures={"scores": scores, "wholly_right": whole, "critical_steps": all_steps, "steps_alone": least,
+                 "ends": ends, "both_ended": {name: one._asdict() for name, one in steps.items()}},
     )  # fmt: skip
 
 
@@ -128,6 +144,11 @@ def with_bench(by_name: dict[str, list[float]]) -> dict[str, list[float]]:
     """The same with the mean of Swarm Bench's four kinds."""
     columns = zip(*(by_name[name] for name in BENCHMARKS), strict=True)
     return by_name | {"bench": [mean(values) for values in columns]}
+
+
+def wholly_right(seeds: Sequence[Asked], name: str) -> list[float]:
+    """Share of the attempts at a benchmark without an error, a number a seed."""
+    return [mean(one.right for (place, _), one in asked.items() if place == name) for asked in seeds]
 
 
 def _tuning(found: Finished) -> Run:
@@ -154,7 +175,7 @@ def sentence(name: str, scores: Scores, steps: dict[str, Steps]) -> str:
         else "no task was brought to an end by both and done as well by the swarm, so steps are not compared"
     )
     return (
-        f"{name} ({FORMS[name]}'s form), swarm - one agent: {outcome}; {points(difference)}; {took}. The report: "
+        f"{name} (for {FORMS[name]}), swarm - one agent: {outcome}; {points(difference)}; {took}. The report: "
         f"{swarm - alone:+.1f} points."
     )
 

@@ -27,11 +27,14 @@ class VerdictPair(NamedTuple):
 
     Attributes:
         criterion: by which the first is better.
+        content: what they are about; pairs of one content may share a work, pairs of two never do, so a line between
+            what is learned from and what is held out is drawn by it.
     """
 
     kind: TaskKind
     modality: Modality
     criterion: str
+    content: str
     task: tuple[Part, ...]
     better: tuple[Part, ...]
     worse: tuple[Part, ...]
@@ -46,7 +49,8 @@ def sum_of_numbers(draw: Draw) -> VerdictPair:
     off = int(draw.choice([-10, -2, -1, 1, 2, 10]))
     said = "{one} times {other} is {product}."
     right, wrong = (said.format(one=one, other=other, product=one * other + d) for d in (0, off))
-    return _texts("chat", "helpfulness", f"What is {one} times {other}?", right, wrong)
+    asked = f"What is {one} times {other}?"
+    return _texts("chat", "helpfulness", f"{min(one, other)} {max(one, other)}", asked, right, wrong)
 
 
 def list_of_so_many(draw: Draw) -> VerdictPair:
@@ -54,7 +58,8 @@ def list_of_so_many(draw: Draw) -> VerdictPair:
     count = int(draw.integers(3, 7))
     names = [str(name) for name in draw.permutation(FRUITS)]
     right, wrong = ("\n".join(f"- {name}" for name in names[:n]) for n in (count, count + int(draw.choice([-1, 1]))))
-    return _texts("chat", "instructions", f"Name exactly {count} fruits as a list, nothing else.", right, wrong)
+    asked = f"Name exactly {count} fruits as a list, nothing else."
+    return _texts("chat", "instructions", " ".join(names[:2]), asked, right, wrong)
 
 
 def one_word(draw: Draw) -> VerdictPair:
@@ -66,7 +71,7 @@ def one_word(draw: Draw) -> VerdictPair:
         "this helps! Do not hesitate to ask me anything else."
     )
     asked = f"The parcel goes to {city}. To which city does the parcel go? One word will do."
-    return _texts("chat", "detail", asked, city, padded)
+    return _texts("chat", "detail", city, asked, city, padded)
 
 
 def run_or_claim(draw: Draw) -> VerdictPair:
@@ -78,7 +83,7 @@ def run_or_claim(draw: Draw) -> VerdictPair:
     done = f"The rounding is fixed, and all {passed} tests pass."
     edited = [assistant(calls=(edit,)), tool_result(edit, "")]
     ran = [*edited, assistant(calls=(run,)), tool_result(run, f"{passed} passed in 0.42s"), assistant(done)]
-    return _conversations("coding", "readiness", asked, ran, [*edited, assistant(done)])
+    return _conversations("coding", "readiness", f"{passed}", asked, ran, [*edited, assistant(done)])
 
 
 def source_or_none(draw: Draw) -> VerdictPair:
@@ -90,18 +95,19 @@ def source_or_none(draw: Draw) -> VerdictPair:
     said = f"{people:,} people"
     with_source = assistant(f"{said} (source: city-{city.lower()}.example/figures).")
     looked: list[Message] = [assistant(calls=(look,)), found]
-    return _conversations("search", "relevance", asked, [*looked, with_source], [*looked, assistant(f"{said}.")])
+    bare = [*looked, assistant(f"{said}.")]
+    return _conversations("search", "relevance", f"{city} {people}", asked, [*looked, with_source], bare)
 
 
 TEXT_PAIRS: tuple[MakePair, ...] = (sum_of_numbers, list_of_so_many, one_word, run_or_claim, source_or_none)
 
 
-def _texts(kind: TaskKind, criterion: str, task: str, better: str, worse: str) -> VerdictPair:
-    return VerdictPair(kind, "text", criterion, (TextPart(task),), (TextPart(better),), (TextPart(worse),))
+def _texts(kind: TaskKind, criterion: str, content: str, task: str, better: str, worse: str) -> VerdictPair:
+    return VerdictPair(kind, "text", criterion, content, (TextPart(task),), (TextPart(better),), (TextPart(worse),))
 
 
 def _conversations(
-    kind: TaskKind, criterion: str, task: str, better: list[Message], worse: list[Message]
+    kind: TaskKind, criterion: str, content: str, task: str, better: list[Message], worse: list[Message]
 ) -> VerdictPair:
     shown = [of_messages([user(task), *messages]) for messages in (better, worse)]
-    return VerdictPair(kind, "trajectory", criterion, (TextPart(task),), *shown)
+    return VerdictPair(kind, "trajectory", criterion, content, (TextPart(task),), *shown)

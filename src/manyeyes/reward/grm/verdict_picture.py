@@ -6,6 +6,8 @@
 Report: §4.4.2 (multimodal trajectories, aesthetics of artefacts); the pictures are ours.
 """
 
+import hashlib
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -26,16 +28,19 @@ def discs_counted(draw: Draw) -> VerdictPair:
     count = names.count(colour)
     wrong = count + int(draw.choice([1, 2] if count < 2 else [-2, -1, 1, 2]))
     right, other = (TextPart(f"There are {n} {colour} discs.") for n in (count, wrong))
-    task = (TextPart(f"How many {colour} discs are in the picture?"), ImagePart(_discs(draw, names)))
-    return VerdictPair("chat", "image", "helpfulness", task, (right,), (other,))
+    picture = _discs(draw, names)
+    content = hashlib.blake2b(picture.pixels().tobytes(), digest_size=16).hexdigest()
+    task = (TextPart(f"How many {colour} discs are in the picture?"), ImagePart(picture))
+    return VerdictPair("chat", "image", "helpfulness", content, task, (right,), (other,))
 
 
 def chart_drawn(draw: Draw) -> VerdictPair:
     """Two renderings of one bar chart."""
     values = [int(value) for value in draw.integers(20, 100, int(draw.integers(3, 7)))]
-    task = (TextPart(f"Draw a bar chart of {', '.join(map(str, values))}, with each value above its bar."),)
+    content = ", ".join(map(str, values))
+    task = (TextPart(f"Draw a bar chart of {content}, with each value above its bar."),)
     tidy, broken = _chart(values, 1.0, 0), _chart(values, float(draw.choice([1.6, 2.0])), int(draw.integers(14, 30)))
-    return VerdictPair("artefact", "image", "aesthetics", task, (ImagePart(tidy),), (ImagePart(broken),))
+    return VerdictPair("artefact", "image", "aesthetics", content, task, (ImagePart(tidy),), (ImagePart(broken),))
 
 
 PICTURE_PAIRS: tuple[MakePair, ...] = (discs_counted, chart_drawn)

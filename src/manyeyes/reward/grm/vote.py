@@ -121,6 +121,9 @@ async def ask_grader(
             reply = await grader(question.parts)
         except ConfigError:
             raise
+        except asyncio.CancelledError:
+            tell(Transcript(*names, shown, "", "no reply in time, it was called off"))
+            raise
         except Exception as error:  # the boundary: whatever a model's client raises is a missing vote
             tell(Transcript(*names, shown, "", f"{type(error).__name__}: {str(error)[:300]}"))
             continue
