@@ -68,10 +68,13 @@ def stage() -> Iterator[Stage]:
 def test_the_last_closed_block_of_html_counts() -> None:
     text = "```html\n<p>1\n```\nthen\n```HTML\n<p>2\n</p>\n```\n```python\n'''\n```\n```html\n<p>open"
     assert last_html(text) == "<p>2\n</p>" and last_html("```htmlx\na\n```") is last_html("no") is None
+    usual = ("```html index.html\nx\n```", "```html is code``` here\n```html\nx\n```", "~~~html\nx\n~~~")
+    assert [last_html(one) for one in usual] == ["x"] * 3
+    assert last_html("````html\n```\nx\n```\n````") == "```\nx\n```" and last_html("````html\nx\n```") is None
     read = html_block(case("<p>\ud800ä"))
     assert read is not None and read("index.html") == "<p>?ä".encode() and read("other") is None
     began = time.process_time()
-    assert last_html("```html\nx\n" * 200_000) is None
+    assert last_html("```html\nx\n" * 200_000) is last_html("`" * 1_000_000 + "a" * 1_000_000) is None
     assert time.process_time() - began < 5
 
 
@@ -86,26 +89,35 @@ def test_a_folder_gives_its_own_files_and_nothing_else(tmp_path: Path) -> None:
     (here / "index.html").unlink()
     (here / "index.html").write_text("<p>")
     (here / "big.bin").write_bytes(bytes(LONGEST + 1))
+    (tmp_path / "linked").symlink_to(here)
+    assert html_folder(lambda case: tmp_path / "linked")(case("")) is None
     read = find(case(""))
     assert read is not None and read("index.html") == b"<p>"
     assert [read(name) for name in ("../secret", "big.bin", "none", "\0")] == [None] * 4
 
 
-def test_what_is_no_page_needs_no_browser_and_is_told() -> None:
+def test_what_is_no_page_needs_no_browser_and_is_told(tmp_path: Path) -> None:
     async def both() -> list[tuple[Part, ...]]:
         artefacts = HtmlArtefacts(NONE_THERE)
-        return [await artefacts(case("<p>", "python")), await artefacts(case("x" * (LONGEST + 1)))]
+        in_folder = HtmlArtefacts(NONE_THERE, find=html_folder(lambda case: tmp_path))
+        return [
+            await artefacts(case("<p>", "python")),
+            await artefacts(case("x" * (LONGEST + 1))),
+            await in_folder(case("")),
+        ]
 
-    none, long = asyncio.run(both())
-    assert "no artefact" in texts(none) and "at most 2,000,000" in texts(long) and not pictures(none + long)
+    (tmp_path / "index.html").write_bytes(bytes(LONGEST + 1))
+    none, long, file = asyncio.run(both())
+    assert "no artefact" in texts(none) and not pictures(none + long + file)
+    assert "longer than 2,000,000" in texts(long) and texts(file) == texts(long)
 
 
 def test_a_missing_browser_is_no_verdict() -> None:
     pytest.importorskip("playwright")
     with pytest.raises(JudgeFailed, match="rendered by a browser, and none starts"):
         asyncio.run(HtmlArtefacts(NONE_THERE)(case("<p>")))
-    for settings in ({"pictures": 0}, {"seconds": 0.0}):
-        with pytest.raises(ConfigError, match="at least one picture"):
+    for settings in ({"pictures": 0}, {"seconds": 0.0}, {"most": 0}):
+        with pytest.raises(ConfigError, match="needs a picture"):
             HtmlArtefacts(NONE_THERE, **settings)
     with pytest.raises(OSError, match="no network"):
         asyncio.run(NoNames().resolve("example.org"))
@@ -142,18 +154,33 @@ window.open('http://HERE/popup'); alert('stay'); setTimeout(() => { location = '
 </script>"""
 
 
+class Datagrams(asyncio.DatagramProtocol):
+    """Whatever comes by UDP, such as a question to a STUN server."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self.paths.append("datagram")
+
+
 def test_a_hostile_page_reaches_nothing(stage: Stage) -> None:
     async def go(*, open_: bool) -> list[str]:
         async with Site({}) as site, HtmlArtefacts(stage.artefacts.config, screen=SMALL, seconds=8.0) as artefacts:
             if open_:
                 guard = Guard(allow=frozenset((site.place, "pages.invalid:443")))
                 artefacts._shared = BrowserComputers(artefacts.config, guard)
+            host, _, port = site.place.rpartition(":")
+            loop, heard = asyncio.get_running_loop(), Datagrams()
+            udp, _ = await loop.create_datagram_endpoint(lambda: heard, (host, int(port)))
             await artefacts(case(HOSTILE.replace("HERE", site.place)))
             await asyncio.sleep(1.0)
-            return site.paths
+            udp.close()
+            return site.paths + heard.paths
 
     assert stage(go(open_=False)) == []
-    assert {"/fetch", "/frame"} <= set(stage(go(open_=True)))  # it does try
+    tried = {"/fetch", "/frame", "/css", "/events", "/beacon"}
+    assert tried <= set(stage(go(open_=True)))  # it does try
 
 
 def test_a_page_sees_no_file_and_keeps_nothing_for_the_next(stage: Stage) -> None:

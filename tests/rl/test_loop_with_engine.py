@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,8 @@ def test_attempts_under_way_go_on_where_they_stood(tmp_path: Path, monkeypatch: 
     restored: list[int] = []
     restore = RolloutManager.restore
 
-    def noted(self: RolloutManager, folder: Path, *, version: int | None = None) -> int:
-        restored.append(restore(self, folder, version=version))
+    def noted(self: RolloutManager, folder: Path, **options: Any) -> int:
+        restored.append(restore(self, folder, **options))
         return restored[-1]
 
     monkeypatch.setattr(RolloutManager, "restore", noted)

@@ -10,15 +10,17 @@ The page is hostile. It is answered from memory under an address that leads nowh
 has a context without a past and so many seconds.
 
 A page without a picture is tried again in a browser of its own, behind an empty page: fails the empty one, the browser
-is at fault and there is no verdict; fails the page alone, so does the artefact, and graders are told.
+is at fault and there is no verdict; fails the page alone, so does the artefact, and graders are told. A page's memory
+has no bound but Chromium's own.
 
 Report: §4.4.2 (aesthetics of artefacts); how they are rendered is an open choice here.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import NamedTuple, NoReturn, Self
 
 from aiohttp.abc import AbstractResolver
 
@@ -61,32 +63,56 @@ def html_block(case: Case) -> Read | None:
 
 
 def html_folder(place: Callable[[Case], Path]) -> Find:
-    """The files of a folder that the attempt left, where there is an index.html; nothing outside of it is read."""
+    """The files of a folder that the attempt left, where there is an index.html; nothing outside of it is read.
+
+    The folder itself must be no link, and what it lies in out of the attempt's reach.
+    """
 
     def find(case: Case) -> Read | None:
-        files = folder(root := place(case))
+        if (root := place(case)).is_symlink():
+            return None
+        files = folder(root)
 
         def read(name: str) -> bytes | None:
-            return files(name) if _is_small(root / name) else None
+            return files(name) if _size(root / name) <= LONGEST else None
 
+        if not (root / INDEX).is_symlink() and LONGEST < _size(root / INDEX) < math.inf:
+            return {INDEX: bytes(LONGEST + 1)}.get  # too long, whatever it says
         return None if read(INDEX) is None else read
 
     return find
 
 
 def last_html(text: str) -> str | None:
-    """What stands in the last closed fenced block that says html; in time that grows as the text does."""
-    found, open_block = None, None
+    """What stands in the last closed fenced block whose first word is html, as CommonMark reads fences; in time that
+    grows as the text does.
+    """
+    found, opened, lines = None, None, list[str]()
     for line in text.split("\n"):
-        fence = line.strip().lower()
-        if open_block is None:
-            open_block = (fence, list[str]()) if fence.startswith("```") else None
-        elif fence == "```":
-            found = "\n".join(open_block[1]) if open_block[0] == "```html" else found
-            open_block = None
+        fence = _fence(line)
+        if opened is None:
+            opened, lines = fence, []
+        elif fence is not None and not fence.info and fence.marks.startswith(opened.marks):
+            found = "\n".join(lines) if opened.info.lower().split()[:1] == ["html"] else found
+            opened = None
         else:
-            open_block[1].append(line)
+            lines.append(line)
     return found
+
+
+class _Fence(NamedTuple):
+    marks: str
+    info: str
+
+
+def _fence(line: str) -> _Fence | None:
+    """Three marks or more and what stands behind them, where no backtick may stand behind backticks."""
+    bare = line.strip()
+    behind = bare.lstrip(bare[:1])
+    marks = bare[: len(bare) - len(behind)]
+    if not marks.startswith(("```", "~~~")) or (marks[0] == "`" and "`" in behind):
+        return None
+    return _Fence(marks, behind.strip())
 
 
 class HtmlArtefacts:
@@ -97,8 +123,8 @@ class HtmlArtefacts:
         find: where the artefact lies.
         screen: of the window.
         pictures: at most; a long page is scrolled for the second and later ones.
-        seconds: for everything about one page.
-        most: pages at once.
+        seconds: for one page in a browser that runs; twice, and for an empty page, where it gives no picture at first.
+        most: pages at once, and as many that are tried again.
     """
 
     def __init__(
@@ -111,11 +137,13 @@ class HtmlArtefacts:
         seconds: float = 20.0,
         most: int = 2,
     ) -> None:
-        if pictures < 1 or not seconds > 0:
-            raise ConfigError(f"an artefact needs at least one picture and time, got {pictures} and {seconds} s")
+        if min(pictures, most) < 1 or not seconds > 0:
+            raise ConfigError(
+                f"an artefact needs a picture, a page at once and time, got {pictures}, {most} and {seconds} s"
+            )
         self.config, self.find, self.screen, self.pictures, self.seconds = config, find, screen, pictures, seconds
         self._shared = self._browser(most)
-        self._alone = asyncio.Lock()
+        self._again = asyncio.Semaphore(most)
 
     async def __aenter__(self) -> Self:
         return self
@@ -134,7 +162,7 @@ class HtmlArtefacts:
         if read is None or page is None:
             return (TextPart("\n(there is no artefact: no closed block or file of HTML)\n"),)
         if len(page) > LONGEST:
-            return (TextPart(f"\n(the artefact is no page: {len(page):,} bytes, at most {LONGEST:,} are shown)\n"),)
+            return (TextPart(f"\n(the artefact is no page: it is longer than {LONGEST:,} bytes)\n"),)
         shots = await self.rendered(read)
         if not shots:
             return (TextPart("\n(the artefact could not be rendered: its page gave no picture in time)\n"),)
@@ -151,7 +179,7 @@ class HtmlArtefacts:
             return await self._shots(self._shared, read)
         except FAILURES:
             pass
-        async with self._alone, self._browser(1) as own:
+        async with self._again, self._browser(1) as own:
             try:
                 await self._shots(own, EMPTY)
             except FAILURES as error:
@@ -199,8 +227,9 @@ class NoNames(AbstractResolver):
         """See `AbstractResolver`."""
 
 
-def _is_small(path: Path) -> bool:
+def _size(path: Path) -> float:
+    """Bytes of a file; infinite where it cannot be said."""
     try:
-        return path.stat().st_size <= LONGEST
+        return path.stat().st_size
     except (OSError, ValueError):
-        return False
+        return math.inf

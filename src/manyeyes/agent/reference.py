@@ -26,4 +26,4 @@ def _reads(one: Any) -> bool:
     """Text, or a number that is one; True and False are flags and say nothing to a reader."""
     if isinstance(one, bool) or not isinstance(one, str | Real):
         return False
-    return not isinstance(one, float) or math.isfinite(one)
+    return isinstance(one, str) or math.isfinite(one)

@@ -38,11 +38,11 @@ class Maths:
     process ends. Belongs to one event loop at a time.
 
     Args:
-        options: of `MathsVerifier`.
+        most, cpu_seconds, wall_seconds: see `MathsVerifier`.
     """
 
-    def __init__(self, **options: Any) -> None:
-        self.verifier = MathsVerifier(**options)
+    def __init__(self, *, most: int = 1, cpu_seconds: float = 5.0, wall_seconds: float = 120.0) -> None:
+        self.verifier = MathsVerifier(most=most, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds)
 
     async def __aenter__(self) -> Self:
         return self
@@ -149,7 +149,7 @@ def _choice(case: Case, options: int | Sequence[str]) -> tuple[str, int | Sequen
     truth = case.task.truth
     if isinstance(truth, dict) and truth.keys() == {"right", "options"}:
         truth, options = truth["right"], truth["options"]
-    count = options if isinstance(options, int) else len(options)
+    count = options if isinstance(options, int) else len(options) if isinstance(options, list | tuple) else 0
     if not isinstance(truth, str) or not 2 <= count <= len(string.ascii_uppercase):
         raise ConfigError(
             f"the task {case.task.id!r} needs a letter as its truth, or a letter and 2 to 26 options, as in "

@@ -17,6 +17,7 @@ from manyeyes.recipes.rl_parts import PlaceSpec
 from manyeyes.recipes.tiny_places import SIGHT_DOMAINS
 
 FAMILIES_OF_A_SWARM = {"wide": 1.0, "deep": 1.0, "document": 1.0, "download": 1.0}
+"""Constructions of PARL by weight."""
 
 
 def sights(*, side: int, answer_tokens: int, size: int) -> tuple[PlaceSpec, ...]:

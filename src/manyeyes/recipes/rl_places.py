@@ -25,6 +25,10 @@ READY = "ready"
 """Method of environments that share something (`AttemptEnvironment.ready`); not all have one."""
 
 
+LOOKED_AT = 32
+"""Tasks of a place that are looked at for pictures."""
+
+
 class Places:
     """The environments of a run, each made once; `close` ends what they hold.
 
@@ -70,8 +74,14 @@ class Places:
         """
         for spec in self.run.places if self.run.blind is not None else ():
             lacks = lacking(self.registry, spec)
-            if lacks and (task := self.source(spec, "train").next()) and shows_pictures(self._environment(spec), task):
+            if lacks and self._shows_pictures(spec):
                 yield f"{spec.name}: shows pictures and is not filtered: {' and '.join(lacks)}"
+
+    def _shows_pictures(self, spec: PlaceSpec) -> bool:
+        """Whether one of its first tasks does."""
+        source, environment = self.source(spec, "train"), self._environment(spec)
+        tasks = (source.next() for _ in range(LOOKED_AT))
+        return any(shows_pictures(environment, task) for task in tasks if task is not None)
 
     def held_out(self, one: Measured) -> TaskSource:
         """Its tasks, all of them. Raises ConfigError."""

@@ -4,8 +4,9 @@ Report: App. D (task sources of an environment, plug-ins composed by name). Need
 """
 
 from inspect import signature
-from typing import Any, Literal
+from typing import Literal
 
+from manyeyes.agent.environment import Environment
 from manyeyes.agent.registry import Registry
 from manyeyes.agent.task import Task
 from manyeyes.agent.task_source import TaskSource
@@ -32,13 +33,11 @@ def lacking(registry: Registry, spec: PlaceSpec) -> list[str]:
     return told if takes(registry, spec, "dropped") else [*told, "its task source takes no `dropped`"]
 
 
-def shows_pictures(environment: Any, task: Task) -> bool:
+def shows_pictures(environment: Environment, task: Task) -> bool:
     """Whether an attempt begins with pictures. One whose prompt is not there before it begins may: it opens a screen.
 
-    What only tools bring later is not known, and environments of token ids have no prompt to look at.
+    What only tools bring later is not known.
     """
-    if not hasattr(environment, "drawn"):
-        return False
     here, shown, _ = environment.drawn(task, seed=0, name=f"{task.id}/look")
     try:
         return any(message.media for message in here.prompt(shown))

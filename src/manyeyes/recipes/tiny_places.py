@@ -6,9 +6,9 @@
     measured(places)                     tasks of the split "test" of each, none of which is learned from
     by_ability(places)                   pictures and text side by side: measured with code, looked up, or thought about
 
-Domains are capabilities. A place has so many tasks (`size`), which come
-again and again: a curriculum and budgets of tokens know only what comes again, and what is solved without its picture
-is found before the run only where it is known what there is.
+Domains are capabilities. A place has so many tasks (`size`), which come again and again: a curriculum and budgets of
+tokens know only what comes again, and what is solved without its picture is found before the run only where it is known
+what there is.
 
 Report: §2.3.
 """

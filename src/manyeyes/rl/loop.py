@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from manyeyes.agent.chat_model import ChatModel
+from manyeyes.agent.rollouts.checkpoint import RolloutCheckpointError
 from manyeyes.agent.rollouts.config import RolloutConfig
-from manyeyes.agent.rollouts.group import Group
+from manyeyes.agent.rollouts.group import Group, GroupRequest
 from manyeyes.agent.rollouts.host import Pool
 from manyeyes.agent.rollouts.manager import RolloutManager
 from manyeyes.core.errors import CheckpointError
@@ -29,6 +30,7 @@ from manyeyes.core.runlog import RunFolder
 from manyeyes.core.sampler import PolicySampler, Sampler
 from manyeyes.core.trajectory import Policy
 from manyeyes.core.trajectory_store import TrajectoryStore
+from manyeyes.core.trajectory_summary import WireError
 from manyeyes.data.packing import Batch
 from manyeyes.optim.muonclip import MuonClip
 from manyeyes.rl import rl_checkpoint
@@ -141,12 +143,26 @@ class RlLoop:
             self.pending.lose(beyond=self.step)
         await catch_up(self.sampler, self.model, version=self.step)
         manager.resume_at(self.step)
-        attempts = rl_checkpoint.attempts(self.folder, self.step)
-        if self.pending and self.config.keep_attempts and attempts.is_dir():
-            if found := manager.restore(attempts, version=self.step):
-                self.announce(f"going on with {found:,} attempts that were under way at the last checkpoint")
-        for request in self.pending.again(step=self.step):
+        requests = list(self.pending.again(step=self.step))
+        self._restore(manager, requests)
+        for request in requests:
             manager.submit(request)
+
+    def _restore(self, manager: RolloutManager, requests: Sequence[GroupRequest]) -> None:
+        """Attempts at these that were under way go on where they stood, unless the store has how they ended."""
+        attempts = rl_checkpoint.attempts(self.folder, self.step)
+        if not (requests and self.config.keep_attempts and attempts.is_dir()):
+            return
+        names = {request.name_of(number) for request in requests for number in range(request.size)}
+        if self.store is not None:
+            names = {name for name in names if name not in self.store}
+        try:
+            found = manager.restore(attempts, version=self.step, only=names)
+        except RolloutCheckpointError as error:
+            self.announce(f"attempts that were under way begin anew: {error}")
+            return
+        if found:
+            self.announce(f"going on with {found:,} attempts that were under way at the last checkpoint")
 
     def supply(self, manager: RolloutManager, wanted: int) -> None:
         """Draw until so many groups are pending, or there are no more tasks."""
@@ -224,18 +240,25 @@ class RlLoop:
     async def save(self, manager: RolloutManager | None = None) -> None:
         """Write a checkpoint of the last finished step; with a manager and `keep_attempts`, what is under way, too.
 
+        Where attempts cannot be written down, it says so, and they would begin anew.
+
         Raises:
-            CheckpointError, RolloutCheckpointError: the disk is full or gone. ConfigError: attempts cannot be kept.
+            CheckpointError: the disk is full or gone. ConfigError: a sampler that attempts cannot be taken from.
         """
-        if manager is not None and self.config.keep_attempts:
-            await manager.suspend("a checkpoint")
-            try:
-                await manager.checkpoint(rl_checkpoint.attempts(self.folder, self.step))
-            finally:
-                await manager.go_on()
-        else:
+        if manager is None or not self.config.keep_attempts or not await self._keep_attempts(manager):
             rl_checkpoint.forget_attempts(self.folder, self.step)
         rl_checkpoint.save(self.folder, self.step, self.state(), model=self.model, optimizer=self.optimizer)
+
+    async def _keep_attempts(self, manager: RolloutManager) -> bool:
+        try:
+            await manager.suspend("a checkpoint")
+            await manager.checkpoint(rl_checkpoint.attempts(self.folder, self.step))
+        except (RolloutCheckpointError, WireError) as error:
+            self.announce(f"attempts under way are not in the checkpoint of step {self.step}: {error}")
+            return False
+        finally:
+            await manager.go_on()
+        return True
 
     def state(self) -> dict[str, Any]:
         """Plain data: where everything stands that is no tensor."""

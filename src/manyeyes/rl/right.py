@@ -13,7 +13,9 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
-PART = "right"
+from manyeyes.agent.right_part import RIGHT
+
+PART = RIGHT
 """Name of the part by which a judge says it."""
 
 

@@ -50,13 +50,19 @@ def environment(*, max_tokens: int = MAX_TOKENS, **fields: Any) -> Verdicts:
     Args:
         max_tokens: of an answer; beyond it is cut off, and so wrong.
         fields: of `Environment`.
+
+    Raises:
+        ConfigError: it has no such field.
     """
     given: dict[str, Any] = {
         "name": "verdicts",
         "judge": Rewards(right=finished_right),
         "sampling": Sampling(temperature=1.0, top_p=1.0, max_tokens=max_tokens),
     }
-    return Verdicts(lambda ctx: Together(), **(given | fields))
+    try:
+        return Verdicts(lambda ctx: Together(), **(given | fields))
+    except TypeError as error:
+        raise ConfigError(f"environment verdicts: {error}") from None
 
 
 def finished_right(case: Case) -> float:

@@ -117,10 +117,12 @@ async def handed_back(host: Host) -> None:
     """Wait until no request is with a sampler any more.
 
     Raises:
-        ConfigError: a sampler does not hand back.
+        RolloutCheckpointError: a sampler does not hand back.
     """
     for _ in range(int(QUIET_SECONDS / LOOK_SECONDS)):
         if not host.sampling:
             return
         await asyncio.sleep(LOOK_SECONDS)
-    raise ConfigError(f"{host.sampling} requests were not handed back within {QUIET_SECONDS:g} s")
+    raise RolloutCheckpointError(
+        f"{host.sampling} requests were not handed back within {QUIET_SECONDS:g} s, so they cannot be written down"
+    )

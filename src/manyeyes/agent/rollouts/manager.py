@@ -17,7 +17,7 @@ Report: App. D (rollout manager).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -209,8 +209,9 @@ class RolloutManager:
         Attempts that were restored and have not gone on yet are among them.
 
         Raises:
-            ConfigError: it is not suspended, or a sampler does not hand back.
-            RolloutCheckpointError: the disk is full or gone.
+            ConfigError: it is not suspended, or a sampler is not listened to.
+            RolloutCheckpointError: a sampler does not hand back in time; the disk is full or gone.
+            WireError: a trajectory that cannot be written.
         """
         checkpoint.check_captured(self.models)
         if self.gate.is_open:
@@ -224,20 +225,23 @@ class RolloutManager:
         ]
         return checkpoint.write(folder, self.host.version, begun, self._pasts)
 
-    def restore(self, folder: str | Path, *, version: int | None = None) -> int:
+    def restore(self, folder: str | Path, *, version: int | None = None, only: Collection[str] | None = None) -> int:
         """Let attempts of a checkpoint go on where they stood, once their groups are submitted; returns how many.
 
         Args:
             version: of the policy by now; that of the checkpoint when left out.
+            only: names of attempts that will be asked for; later checkpoints hold whatever is restored and never asked
+                for, too.
 
         Raises:
             RolloutCheckpointError: there is none, or it was damaged.
         """
         checkpoint.check_captured(self.models)
         found = checkpoint.read(folder)
-        self._pasts |= found.attempts
+        wanted = {name: past for name, past in found.attempts.items() if only is None or name in only}
+        self._pasts |= wanted
         self.resume_at(found.version if version is None else version)
-        return len(found.attempts)
+        return len(wanted)
 
     def resume_at(self, version: int) -> None:
         """Begin where an interrupted run stopped: what was trained on until then counts as accepted."""

@@ -47,6 +47,11 @@ class Attempt(NamedTuple):
         return self.reward is not None and self.reward >= 1.0
 
     @property
+    def judged(self) -> bool:
+        """Whether there is a verdict."""
+        return self.reward is not None
+
+    @property
     def ended(self) -> bool:
         """Whether it was judged, and ended by itself or at an orchestrator's budget of critical steps, which ends an
         episode in order: not by a full context, a loop or a cap.

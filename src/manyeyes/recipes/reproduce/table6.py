@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
+from manyeyes.core.errors import DataError
 from manyeyes.recipes.reproduce.fig2 import reach, sft
 from manyeyes.recipes.reproduce.fig4 import RECIPE, parl
 from manyeyes.recipes.reproduce.post_curves import last_figures
@@ -147,8 +148,15 @@ def with_bench(by_name: dict[str, list[float]]) -> dict[str, list[float]]:
 
 
 def wholly_right(seeds: Sequence[Asked], name: str) -> list[float]:
-    """Share of the attempts at a benchmark without an error, a number a seed."""
-    return [mean(one.right for (place, _), one in asked.items() if place == name) for asked in seeds]
+    """Share of the judged attempts at a benchmark whose rows are all right (exact match), a number a seed.
+
+    Raises:
+        DataError: a seed has none.
+    """
+    judged = [[one.right for (place, _), one in asked.items() if place == name and one.judged] for asked in seeds]
+    if not all(judged):
+        raise DataError(f"a measurement has no judged attempt at {name}; delete its folder to make it anew")
+    return list(map(mean, judged))
 
 
 def _tuning(found: Finished) -> Run:

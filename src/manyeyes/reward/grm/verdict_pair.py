@@ -27,8 +27,8 @@ class VerdictPair(NamedTuple):
 
     Attributes:
         criterion: by which the first is better.
-        content: what they are about; pairs of one content may share a work, pairs of two never do, so a line between
-            what is learned from and what is held out is drawn by it.
+        content: what they are about; pairs of two never share both task and answer, so a line between what is learned
+            from and what is held out is drawn by it.
     """
 
     kind: TaskKind
