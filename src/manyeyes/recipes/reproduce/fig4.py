@@ -2,8 +2,9 @@
 
     command      manyeyes reproduce fig4
     chain        tiny → tiny.sft → tiny.parl, for each seed; sub-agents are the frozen SFT checkpoint
-    ablations    without r_parallel and without r_finish, one seed each, and the same with both: all three from rewards
-                 alone (without the recipe's PTX loss, whose dialogues show both working alone and dividing the work)
+    ablations    without r_parallel, without r_finish and without either, one seed each, and the same with both: all
+                 four from rewards alone (without the recipe's PTX loss, whose dialogues show both working alone and
+                 dividing the work)
     beside it    one agent alone: the SFT checkpoint without sub-agents, with as many steps as it takes, at the
                  temperature of the sub-agents
 
@@ -14,6 +15,7 @@ filled as well (`post_ends`): the budget alone ends a swarm early, so that it ta
 Report: §3, Figure 4.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean
 from typing import Any
@@ -41,6 +43,9 @@ from manyeyes.swarm.parl_environment import BUDGET
 RECIPE = "tiny.parl"
 FULL, ALONE = "PARL", "alone"
 PLAIN, NO_PARALLEL, NO_FINISH = "rewards alone", "without r_parallel", "without r_finish"
+NEITHER = "performance alone"
+ABLATED = (PLAIN, NO_PARALLEL, NO_FINISH, NEITHER)
+"""Arms of one seed."""
 THIRD = 1 / 3
 """Of the critical steps of one agent, that the swarm may take."""
 SERIAL = 1.0
@@ -71,8 +76,9 @@ def plan(scale: Scale) -> Plan:
         made[FULL, seed] = parl(scale, seed)
         made[ALONE, seed] = alone(scale, seed)
     made[PLAIN, 0] = scale.reinforced(RECIPE, 0, sft(scale, 0), label="rewards-alone", ptx=None)
-    made[NO_PARALLEL, 0] = _without(scale, "parallel", "no-r-parallel")
-    made[NO_FINISH, 0] = _without(scale, "finish", "no-r-finish")
+    made[NO_PARALLEL, 0] = _without(scale, ("parallel",), "no-r-parallel")
+    made[NO_FINISH, 0] = _without(scale, ("finish",), "no-r-finish")
+    made[NEITHER, 0] = _without(scale, ("parallel", "finish"), "performance-alone")
     return made
 
 
@@ -88,12 +94,12 @@ def alone(scale: Scale, seed: int) -> Made:
     return scale.measuring("alone", seed, sft(scale, seed), measured=(tables,), context=CONTEXT)
 
 
-def _without(scale: Scale, part: str, label: str) -> Made:
-    """The first seed's training without one of the two extra rewards, from rewards alone."""
+def _without(scale: Scale, parts: Sequence[str], label: str) -> Made:
+    """The first seed's training without some of the two extra rewards, from rewards alone."""
     rule = scale.shortened(RECIPE).parl
     if rule is None:
         raise ConfigError(f"{RECIPE}: expected extra rewards to leave out, and it has none (parl=null)")
-    silent = replace(rule, **{part: replace(getattr(rule, part), start=0.0)})
+    silent = replace(rule, **{part: replace(getattr(rule, part), start=0.0) for part in parts})
     return scale.reinforced(RECIPE, 0, sft(scale, 0), label=label, parl=silent, ptx=None)
 
 
@@ -107,7 +113,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     name = tables_of(work).name
     curves = {
         arm: {title: curve(found.runs(arm), f"{name}/{key}") for title, key in FIGURES.items()}
-        for arm in (FULL, PLAIN, NO_PARALLEL, NO_FINISH)
+        for arm in (FULL, *ABLATED)
     }
     single = [last_figures(run) for run in found.runs(ALONE)]
     lone = {title: [one[f"{name}/{key}"] for one in single] for title, key in FIGURES.items()}
@@ -192,20 +198,37 @@ def steps_sentence(full: dict[str, Curve], lone: dict[str, list[float]], both: S
 
 def ablation_sentences(curves: dict[str, dict[str, Curve]]) -> list[str]:
     """What the two extra rewards are for; one seed each, so nothing is said about noise."""
-    full, serial, spurious = (curves[arm] for arm in (PLAIN, NO_PARALLEL, NO_FINISH))
-    collapsed = serial["sub-agents"].last[0] < SERIAL and serial["sub-agents"].last[0] < full["sub-agents"].last[0]
-    agents = [of["sub-agents"].last[0] for of in (full, serial, spurious)]
-    f1 = [100 * of["accuracy"].last[0] for of in (full, serial, spurious)]
+    full, spurious = curves[PLAIN], curves[NO_FINISH]
     with_it, without = finished_share(full), finished_share(spurious)
     idle = without is not None and with_it is not None and without < with_it - SPURIOUS
     return [
-        f"From rewards alone, without r_parallel the policy collapses to one agent (fewer than {SERIAL:.0f} sub-agent "
-        f"an attempt; one seed): {_word(collapsed)}; {agents[1]:.1f} sub-agents an attempt at the end, with it "
-        f"{agents[0]:.1f}; item-F1 {f1[1]:.1f} against {f1[0]:.1f} %.",
+        f"From rewards alone, without r_parallel {_collapse(curves[NO_PARALLEL], full)}",
+        f"From performance alone, without r_parallel and r_finish, {_collapse(curves[NEITHER], full)}",
         f"From rewards alone, without r_finish parallelism is spurious (one seed): {_word(idle)}; {_said(without)} of "
         f"the assigned tasks of all attempts are finished at the end, with it {_said(with_it)} (at least "
-        f"{100 * SPURIOUS:.0f} points fewer are asked for); {agents[2]:.1f} sub-agents, item-F1 {f1[2]:.1f} %.",
+        f"{100 * SPURIOUS:.0f} points fewer are asked for); {spurious['sub-agents'].last[0]:.1f} sub-agents, item-F1 "
+        f"{100 * spurious['accuracy'].last[0]:.1f} %.",
     ]
+
+
+def _collapse(serial: dict[str, Curve], full: dict[str, Curve]) -> str:
+    """Whether a policy comes to work alone, measured at any step after the first, where with both rewards it does not;
+    and whether it stays so.
+    """
+    agents, beside = (of["sub-agents"].seeds[0][1:] for of in (serial, full))
+    least = min(agents)
+    collapsed = least < SERIAL <= min(beside)
+    at, f1 = (
+        serial["sub-agents"].steps[1:][agents.index(least)],
+        [100 * of["accuracy"].last[0] for of in (serial, full)],
+    )
+    end = "and stays there" if agents[-1] < SERIAL else "but not for good" if collapsed else "at any measurement"
+    return (
+        f"the policy collapses to one agent (fewer than {SERIAL:.0f} sub-agent an attempt), {end} (one seed): "
+        f"{_word(collapsed)}; {least:.1f} sub-agents after {at} steps and {agents[-1]:.1f} at the end, with both rewards "
+        f"never fewer than {min(beside):.1f} and {beside[-1]:.1f} at the end; item-F1 at the end {f1[0]:.1f} against "
+        f"{f1[1]:.1f} %."
+    )
 
 
 def finished_share(of: dict[str, Curve]) -> float | None:
@@ -234,7 +257,7 @@ def rows(curves: dict[str, dict[str, Curve]], lone: dict[str, list[float]]) -> l
         ["SFT, with sub-agents", *_cells({title: one.first for title, one in full.items()})],
         ["after PARL", *_cells({title: one.last for title, one in full.items()})],
     ]
-    for arm in (PLAIN, NO_PARALLEL, NO_FINISH):
+    for arm in ABLATED:
         found.append([f"after PARL, {arm}", *_cells({title: one.last for title, one in curves[arm].items()})])
     return found
 
