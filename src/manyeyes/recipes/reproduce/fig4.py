@@ -2,9 +2,8 @@
 
     command      manyeyes reproduce fig4
     chain        tiny → tiny.sft → tiny.parl, for each seed; sub-agents are the frozen SFT checkpoint
-    ablations    without r_parallel, without r_finish and without either, one seed each, and the same with both: all
-                 four from rewards alone (without the recipe's PTX loss, whose dialogues show both working alone and
-                 dividing the work)
+    ablations    without r_parallel and without r_finish, one seed each, and the same with both: all three from rewards
+                 alone (without the recipe's PTX loss, whose dialogues show both working alone and dividing the work)
     beside it    one agent alone: the SFT checkpoint without sub-agents, with as many steps as it takes, at the
                  temperature of the sub-agents
 
@@ -15,7 +14,6 @@ filled as well (`post_ends`): the budget alone ends a swarm early, so that it ta
 Report: §3, Figure 4.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean
 from typing import Any
@@ -43,8 +41,7 @@ from manyeyes.swarm.parl_environment import BUDGET
 RECIPE = "tiny.parl"
 FULL, ALONE = "PARL", "alone"
 PLAIN, NO_PARALLEL, NO_FINISH = "rewards alone", "without r_parallel", "without r_finish"
-NEITHER = "performance alone"
-ABLATED = (PLAIN, NO_PARALLEL, NO_FINISH, NEITHER)
+ABLATED = (PLAIN, NO_PARALLEL, NO_FINISH)
 """Arms of one seed."""
 THIRD = 1 / 3
 """Of the critical steps of one agent, that the swarm may take."""
@@ -76,9 +73,8 @@ def plan(scale: Scale) -> Plan:
         made[FULL, seed] = parl(scale, seed)
         made[ALONE, seed] = alone(scale, seed)
     made[PLAIN, 0] = scale.reinforced(RECIPE, 0, sft(scale, 0), label="rewards-alone", ptx=None)
-    made[NO_PARALLEL, 0] = _without(scale, ("parallel",), "no-r-parallel")
-    made[NO_FINISH, 0] = _without(scale, ("finish",), "no-r-finish")
-    made[NEITHER, 0] = _without(scale, ("parallel", "finish"), "performance-alone")
+    made[NO_PARALLEL, 0] = _without(scale, "parallel", "no-r-parallel")
+    made[NO_FINISH, 0] = _without(scale, "finish", "no-r-finish")
     return made
 
 
@@ -94,12 +90,12 @@ def alone(scale: Scale, seed: int) -> Made:
     return scale.measuring("alone", seed, sft(scale, seed), measured=(tables,), context=CONTEXT)
 
 
-def _without(scale: Scale, parts: Sequence[str], label: str) -> Made:
-    """The first seed's training without some of the two extra rewards, from rewards alone."""
+def _without(scale: Scale, part: str, label: str) -> Made:
+    """The first seed's training without one of the two extra rewards, from rewards alone."""
     rule = scale.shortened(RECIPE).parl
     if rule is None:
         raise ConfigError(f"{RECIPE}: expected extra rewards to leave out, and it has none (parl=null)")
-    silent = replace(rule, **{part: replace(getattr(rule, part), start=0.0) for part in parts})
+    silent = replace(rule, **{part: replace(getattr(rule, part), start=0.0)})
     return scale.reinforced(RECIPE, 0, sft(scale, 0), label=label, parl=silent, ptx=None)
 
 
@@ -203,7 +199,6 @@ def ablation_sentences(curves: dict[str, dict[str, Curve]]) -> list[str]:
     idle = without is not None and with_it is not None and without < with_it - SPURIOUS
     return [
         f"From rewards alone, without r_parallel {_collapse(curves[NO_PARALLEL], full)}",
-        f"From performance alone, without r_parallel and r_finish, {_collapse(curves[NEITHER], full)}",
         f"From rewards alone, without r_finish parallelism is spurious (one seed): {_word(idle)}; {_said(without)} of "
         f"the assigned tasks of all attempts are finished at the end, with it {_said(with_it)} (at least "
         f"{100 * SPURIOUS:.0f} points fewer are asked for); {spurious['sub-agents'].last[0]:.1f} sub-agents, item-F1 "
@@ -225,8 +220,8 @@ def _collapse(serial: dict[str, Curve], full: dict[str, Curve]) -> str:
     end = "and stays there" if agents[-1] < SERIAL else "but not for good" if collapsed else "at any measurement"
     return (
         f"the policy collapses to one agent (fewer than {SERIAL:.0f} sub-agent an attempt), {end} (one seed): "
-        f"{_word(collapsed)}; {least:.1f} sub-agents after {at} steps and {agents[-1]:.1f} at the end, with both rewards "
-        f"never fewer than {min(beside):.1f} and {beside[-1]:.1f} at the end; item-F1 at the end {f1[0]:.1f} against "
+        f"{_word(collapsed)}; {least:.1f} sub-agents after {at} steps and {agents[-1]:.1f} at the end, with it never "
+        f"fewer than {min(beside):.1f} and {beside[-1]:.1f} at the end; item-F1 at the end {f1[0]:.1f} against "
         f"{f1[1]:.1f} %."
     )
 
