@@ -68,7 +68,8 @@ def test_post_training_stands_in_the_table(tmp_path: Path) -> None:
     (tmp_path / "benchmarks/results").mkdir(parents=True)
     full = {"accuracy": [[0.2, 0.9], [0.4, 0.7]], "parallelism": [[1.0, 5.0], [1.2, 4.0]]}
     both = {"tasks": [20, 22], "one": [6.0, 8.0], "other": [40.0, 42.0]}
-    parl = {"seeds": 2, "figures": {"PARL": full, "alone": {"accuracy": [0.9, 1.0]}, "both_ended": both}}
+    compared = {"alone": {"accuracy": [0.9, 1.0]}, "trained": {"accuracy": [0.8, 0.8]}, "both_ended": both}
+    parl = {"seeds": 2, "figures": {"PARL": full, **compared}}
     (tmp_path / "docs/experiments/fig4.json").write_text(json.dumps(parl))
     domains = {"reading": {"before": [0.1, 0.2], "after": [0.5, 0.6]}, "mean": {"before": [0.1], "after": [0.9]}}
     sights = {"seeds": 2, "figures": {"called": {"mean": [0.5, 0.7]}, "domains": domains}}

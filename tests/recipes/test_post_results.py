@@ -248,20 +248,24 @@ def test_parl_that_parallelises_is_shown_with_its_ablations(start: Path, tmp_pat
     assert ": shown;" in told(result, "Accuracy (item-F1") and ": shown;" in told(result, "Parallelism rises")
     said = told(result, "at most a third")
     assert (
-        "in each seed: reached; 7.0 instead of 25.0 steps on the 9 tables that both brought to an end and the" in said
+        "by the 95 % interval): reached; 7.0 instead of 25.0 steps on the 9 tables that both brought to an end and the"
+        in said
     )
     assert "swarm filled as well, 28 % (95 %" in said
     assert "(95 % interval 28 to 28, 3 seeds)" in said and "+5.1 points (95 % interval" in said
     assert "alone by itself or its budget 75 %, context overflow 25 %" in result["about"][1]
     assert "within 9 critical steps, at which a swarm is ended" in result["about"][0]
+    assert [row[0] for row in result["tables"][0]["rows"]][:2] == ["compared: one agent alone", "compared: after PARL"]
     assert "Beside its rewards tiny.parl learns fine-tuning's dialogues, with weight 0.05" in result["about"][2]
     said = told(result, "without r_parallel")
     assert "and stays there (one seed): reached; 0.3 sub-agents" in said and "never fewer than 6.0" in said
     assert ": reached; 10 % of the assigned tasks" in told(result, "without r_finish")
     assert "with it 95 %" in told(result, "without r_finish")
     least = result["figures"]["steps_alone"]
-    assert 20 < least < 40 and f"one call at a time takes {least:.1f}" in result["about"][0]
-    assert "sub-agents and the agent alone at 0.3" in result["about"][0]
+    assert 20 < least < 40 and f"one call at a time takes {least:.1f}" in result["about"][1]
+    assert (
+        "their sub-agents at 0.3" in result["about"][0] and "temperature 0.2: the trained swarm" in result["about"][1]
+    )
 
 
 def test_ablations_that_change_nothing_are_not_shown(start: Path, tmp_path: Path) -> None:
@@ -270,16 +274,18 @@ def test_ablations_that_change_nothing_are_not_shown(start: Path, tmp_path: Path
     assert "not reached" in told(result, "at most a third")  # one agent alone is more accurate
 
 
-def test_a_third_of_the_steps_at_the_same_accuracy_is_asked_of_every_seed(start: Path) -> None:
-    curves = {
-        "accuracy": Curve([0, 9], [[0.1, 0.9], [0.1, 0.7]]), "critical steps": Curve([0, 9], [[9.0, 7.0], [9.0, 7.0]]),
-    }  # fmt: skip
-    lone, both = {"accuracy": [0.75, 0.75]}, Steps([5, 5], [7.0, 7.0], [25.0, 25.0])
-    assert "each seed: not reached" in fig4.steps_sentence(curves, lone, both, 30.0)  # better in the mean of the seeds
-    assert "each seed: reached" in fig4.steps_sentence(curves, {"accuracy": [0.7, 0.7]}, both, 30.0)
-    lacking = Steps([5, 0], [7.0], [25.0])
-    assert "each seed: not reached" in fig4.steps_sentence(curves, {"accuracy": [0.7, 0.7]}, lacking, 30.0)
-    nothing = fig4.steps_sentence(curves, lone, Steps([0, 0], [], []), 30.0)
+def test_a_third_of_the_steps_is_asked_of_every_seed_and_accuracy_of_the_interval() -> None:
+    def said(ours: list[float], theirs: list[float], both: Steps) -> str:
+        trained = {"accuracy": ours, "critical steps": [7.0, 7.0]}
+        return fig4.steps_sentence(trained, {"accuracy": theirs}, both, 30.0)
+
+    third = Steps([5, 5], [7.0, 7.0], [25.0, 25.0])
+    assert "interval): reached; 7.0 instead of 25.0" in said([0.9, 0.8], [0.9002, 0.7998], third)
+    assert "interval): not reached" in said([0.9, 0.7], [0.75, 0.75], third)  # better in the mean of the seeds alone
+    assert "interval): not reached" in said([0.9, 0.8], [0.92, 0.82], third)
+    assert "interval): not reached" in said([0.9, 0.8], [0.9, 0.8], Steps([5, 5], [7.0, 9.0], [25.0, 25.0]))
+    assert "interval): not reached" in said([0.9, 0.8], [0.9, 0.8], Steps([5, 0], [7.0], [25.0]))
+    nothing = said([0.9, 0.8], [0.9, 0.8], Steps([0, 0], [], []))
     assert "not reached; no table was brought to an end by both" in nothing
 
 

@@ -11,22 +11,24 @@ from manyeyes.recipes import recipe
 from manyeyes.recipes.reproduce.post_measure import Measuring
 from manyeyes.recipes.reproduce.post_swarm import (
     BENCH,
+    COMPARED,
     PARL,
     TASKS,
+    Mode,
     asked,
     orchestrated,
-    reading_temperature,
     steps_alone,
     tables_of,
     taught_alone,
     temperatures,
-    without_sub_agents,
+    to_compare,
 )
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
 from manyeyes.swarm import parl_environment, swarm_bench
 from manyeyes.swarm.parl_environment import plan_of
 
+MODES: tuple[Mode, Mode] = ("alone", "swarm")
 REGISTRY = Registry(
     {
         "environments": {PARL: parl_environment.environment, BENCH: parl_environment.environment},
@@ -58,23 +60,24 @@ def test_every_benchmark_can_be_made_alone_and_as_a_swarm_with_the_same_tasks(ru
 def test_a_swarm_keeps_the_recipes_world(run: RlRun) -> None:
     own = dataclasses.replace(orchestrated(run), world={"budget": 11})
     changed = dataclasses.replace(run, places=(own,))
-    assert [one.place.world for one in asked(changed, ("deep",), mode="swarm", count=5)] == [{"budget": 11}]
+    assert [one.place.world for one in asked(changed, ("deep",), mode="swarm", count=5)] == [
+        {"budget": 11, "sub_temperature": COMPARED}
+    ]
     assert orchestrated(changed) == own
 
 
-def test_one_agent_alone_is_as_calm_as_sub_agents_and_gets_the_recipes_tables(run: RlRun) -> None:
-    tables = tables_of(run)
-    lone = without_sub_agents(run, tables)
-    hot = dataclasses.replace(run, evaluate_temperature=0.9)
-    assert without_sub_agents(hot, tables_of(hot)).temperature == lone.temperature == reading_temperature(run)
-    assert [one.temperature for one in asked(run, ("wide",), mode="alone", count=3)] == [reading_temperature(run)]
-    assert [one.temperature for one in asked(hot, ("wide",), mode="swarm", count=3)] == [0.9]
-    assert f"at {reading_temperature(run):g}" in temperatures(run)
+def test_whoever_is_compared_is_as_calm_as_the_others_and_gets_the_recipes_tables(run: RlRun) -> None:
+    tables, hot = tables_of(run), dataclasses.replace(run, evaluate_temperature=0.9)
+    lone, swarm = (to_compare(tables_of(hot), mode=mode, count=4) for mode in MODES)
+    for one in (lone, swarm, *(asked(hot, ("wide",), mode=mode, count=3)[0] for mode in MODES)):
+        assert one.temperature == one.place.world["sub_temperature"] == COMPARED
+    assert [one.place.world.get("mode", "swarm") for one in (lone, swarm)] == list(MODES)
+    assert "temperature 0.9, their sub-agents at 0.3" in temperatures(hot)
     asked_of = [
         [task.id for task in Measuring("m", (dataclasses.replace(one, count=4, quick=4),)).tasks(REGISTRY)["wide"]]
-        for one in (tables, lone)
+        for one in (tables, lone, swarm)
     ]
-    assert asked_of[0] == asked_of[1]
+    assert asked_of[0] == asked_of[1] == asked_of[2]
 
 
 def test_an_agent_that_never_errs_takes_a_search_its_pages_and_a_put_for_each_row(run: RlRun) -> None:

@@ -2,7 +2,7 @@
 
     command      manyeyes reproduce fig8 --model RUN[,RUN...]      finished runs of tiny.parl, a seed each
     one agent    the frozen checkpoint of RUN's sub-agents, or the model that RUN began from, whichever fills the tables
-                 better; without sub-agents, with as many steps as it takes, at the temperature of the sub-agents
+                 better; without sub-agents, with as many steps as it takes
     swarm        RUN's model, with its sub-agents and budget, on the same held-out tables of 4 to 12 rows
 
 Time is counted in critical steps (§3), so that it is the policy that is measured and not the machine. What
@@ -36,7 +36,7 @@ from manyeyes.recipes.reproduce.post_measure import Measuring
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
-from manyeyes.recipes.reproduce.post_swarm import CONTEXT, WIDE, Mode, asked, steps_alone
+from manyeyes.recipes.reproduce.post_swarm import COMPARED, CONTEXT, WIDE, Mode, asked, steps_alone
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.starting_model import MODEL_FOLDER
 from manyeyes.swarm.parl_environment import Parl
@@ -124,9 +124,8 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         "fig8", "Critical steps to reach an item-F1: one agent and the trained swarm", found, scale,
         about=[
             f"{len(pairs)} held-out tables of 4 to 12 rows, each filled by one agent and by the trained swarm; "
-            f"{scale.seeds} trained swarms. The swarm samples at temperature {work.measured[0].temperature:g}, the "
-            f"agent alone as sub-agents do, at {found.work(one_agent).measured[0].temperature:g}; one agent that never "
-            f"errs takes {least:.1f} steps.",
+            f"{scale.seeds} trained swarms. All agents sample at temperature {COMPARED:g}; one agent that never errs "
+            f"takes {least:.1f} steps.",
             f"One agent is {who(one_agent, told)}. It ended by itself on "
             f"{100 * mean(one.single.ended for one in pairs):.0f} % of the tables, the swarm, by itself or at its "
             f"budget, on {100 * mean(one.swarm.ended for one in pairs):.0f} %.",

@@ -1,8 +1,10 @@
 """What is asked of orchestrators: places of recipe `tiny.parl`, alone and as a swarm, on its tables and on Swarm Bench.
 
     swarm    the recipe's own environment: sub-agents, a budget of critical steps
-    alone    the same tasks for the same model without sub-agents, with as many steps as it takes, at the temperature
-             that sub-agents read at: who reads and copies is as calm in both
+    alone    the same tasks for the same model without sub-agents, with as many steps as it takes
+
+Whatever is compared samples at one temperature: orchestrators, their sub-agents and agents alone. It is lower than what
+training is followed at, where a slip of copying here and there costs either side a point of item-F1.
 
 What one agent that never errs would take (`swarm_bench.least_steps`) is counted from the tasks themselves.
 
@@ -26,6 +28,10 @@ PARL, BENCH = "parl", "swarm_bench"
 WIDE = "wide"
 """Held-out tables of recipe `tiny.parl`, and the first benchmark here."""
 Mode = Literal["swarm", "alone"]
+COMPARED = 0.2
+"""Temperature of all agents that are compared."""
+CALM: dict[str, Any] = {"sub_temperature": COMPARED}
+"""Of the world that orchestrators are compared in."""
 LONG_ANSWER = 1024
 """Tokens of an answer of an orchestrator that assigns twenty rows."""
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -67,7 +73,7 @@ def asked(run: RlRun, names: tuple[str, ...], *, mode: Mode, count: int) -> tupl
         count: tasks of each.
     """
     own = orchestrated(run)
-    world = own.world | ({"mode": "alone"} if mode == "alone" else {})
+    world = own.world | CALM | ({"mode": "alone"} if mode == "alone" else {})
     places = [
         replace(
             own, name=name, environment=TASKS[name][0], world=world, tasks=_options(name),
@@ -75,8 +81,7 @@ def asked(run: RlRun, names: tuple[str, ...], *, mode: Mode, count: int) -> tupl
         )
         for name in names
     ]  # fmt: skip
-    temperature = reading_temperature(run) if mode == "alone" else run.evaluate_temperature
-    return tuple(Measured(place, count=count, quick=min(count, 8), temperature=temperature) for place in places)
+    return tuple(Measured(place, count=count, quick=min(count, 8), temperature=COMPARED) for place in places)
 
 
 def tables_of(run: RlRun) -> Measured:
@@ -92,26 +97,20 @@ def tables_of(run: RlRun) -> Measured:
     return found[0]
 
 
-def without_sub_agents(run: RlRun, one: Measured) -> Measured:
-    """The same held-out tasks for one agent alone."""
-    place = replace(
-        one.place, world=one.place.world | {"mode": "alone"}, tasks=one.place.tasks | {"budget": 0},
-        answer_tokens=max(one.place.answer_tokens, LONG_ANSWER),
+def to_compare(one: Measured, *, mode: Mode, count: int) -> Measured:
+    """Held-out tasks of a run for a mode, and more of them; both get the same ones."""
+    place, alone = one.place, {"mode": "alone"} if mode == "alone" else {}
+    calm = replace(
+        place, world=place.world | CALM | alone, tasks=place.tasks | {"budget": 0},
+        answer_tokens=max(place.answer_tokens, LONG_ANSWER),
     )  # fmt: skip
-    return replace(one, place=place, temperature=reading_temperature(run))
-
-
-def reading_temperature(run: RlRun) -> float:
-    """That sub-agents sample at."""
-    return float(orchestrated(run).world.get("sub_temperature", Parl.sub_temperature))
+    return replace(one, place=calm, temperature=COMPARED, count=count, quick=min(count, one.quick))
 
 
 def temperatures(run: RlRun) -> str:
-    """Who samples at which, for people."""
-    calm = reading_temperature(run)
-    return (
-        f"orchestrators sample at temperature {run.evaluate_temperature:g}, sub-agents and the agent alone at {calm:g}"
-    )
+    """Who samples at which while a run is followed, for people."""
+    calm = float(orchestrated(run).world.get("sub_temperature", Parl.sub_temperature))
+    return f"orchestrators sample at temperature {run.evaluate_temperature:g}, their sub-agents at {calm:g}"
 
 
 def steps_alone(work: Measuring) -> dict[str, float]:

@@ -9,7 +9,7 @@ BrowseComp asks for one short answer behind several pages and calls it right or 
 eight such answers, so beside its item-F1 stands how often all of them were right. WideSearch's tables have several
 columns, these have one.
 
-One agent has as many steps as it takes, and samples as calmly as sub-agents do; swarms have the budget of critical
+One agent has as many steps as it takes; all sample as calmly as each other; swarms have the budget of critical
 steps that they are trained with. All get the same tasks. Of Swarm Bench wild search and reading are forms that training
 has in no way; batches of files and reports are larger than those that PARL and fine-tuning have. Steps are compared on
 tasks that both brought to an end, and how attempts ended stands beside them (`post_ends`).
@@ -32,15 +32,14 @@ from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import Scale
 from manyeyes.recipes.reproduce.post_swarm import (
     BENCHMARKS,
+    COMPARED,
     CONTEXT,
     TASKS,
     asked,
     steps_alone,
     taught_alone,
-    temperatures,
 )
 from manyeyes.recipes.reproduce.sft import zero_vision_run
-from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import Run
 
 ALONE, BEFORE, AFTER = "one agent", "swarm before PARL", "swarm"
@@ -104,13 +103,12 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         name: steps_on_both(attempts[AFTER], attempts[ALONE], BENCHMARKS if name == "bench" else [name], as_good=True)
         for name in names
     }
-    trained: RlRun = scale.recipes(RECIPE)
     return result(
         "table6", "One agent, a swarm before PARL, a trained swarm", found, scale,
         about=[
             f"{scale.seeds} seeds, {found.work(ALONE).measured[0].count} held-out tasks of each kind. Score: item-F1 "
             "of exact cells. One agent, fine-tuned and not reinforced, has as many steps as it takes; swarms have "
-            f"their budget of critical steps. {temperatures(trained).capitalize()}. One that never errs: an agent "
+            f"their budget of critical steps. All sample at temperature {COMPARED:g}. One that never errs: an agent "
             "alone that makes no mistake, and one call at a time.",
             SIMPLER,
             f"What the agent alone was taught: {taught_alone(_tuning(found))}.",
