@@ -326,7 +326,10 @@ def test_table_6_has_the_three_benchmarks_and_the_reports_numbers(start: Path, t
     assert "download up to 12 rows" in result["about"][2] and "the whole task alone" in result["about"][2]
     assert "one agent 75 %, swarm before PARL 100 %, swarm 100 % of all" in result["about"][3]
     scored, whole, stepped, ended = result["tables"][:4]
-    assert ended["rows"][0][1] == "by itself or its budget 75 %, context overflow 25 %"
+    assert ended["rows"][0][1] == "by itself 75 %, context overflow 25 %"
+    assert "before and after, and after as well, it takes 78 %" in told(result, "PARL improves the swarm")
+    swarms_asked = [table6.plan(scale)[arm, 0].work.measured for arm in (table6.BEFORE, table6.AFTER)]
+    assert {one.place.world["budget"] for asked_of in swarms_asked for one in asked_of} == {0}
     assert stepped["rows"][0][1:5] == ["9", "25.0", "7.0", "0.28"]
     assert [row[0] for row in whole["rows"]] == [row[0] for row in scored["rows"]]
     assert "The report: +16.7 points." in told(result, "bench (for in-house")

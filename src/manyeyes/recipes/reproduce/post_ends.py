@@ -97,12 +97,15 @@ def ends_in(seeds: Sequence[Figures], name: str) -> dict[str, float]:
     return dict(sorted(shares.items(), key=lambda found: (-found[1], found[0])))
 
 
-def said(ends: Mapping[str, float]) -> str:
+def said(ends: Mapping[str, float], *, budget: bool = True) -> str:
     """How attempts ended, for people.
+
+    Args:
+        budget: whether there was one that may have ended them.
 
     Example:
         >>> said({"done": 0.9, "context_overflow": 0.1})
         'by itself or its budget 90 %, context overflow 10 %'
     """
-    words = {BY_ITSELF: "by itself or its budget"}
+    words = {BY_ITSELF: "by itself or its budget" if budget else "by itself"}
     return ", ".join(f"{words.get(way, way.replace('_', ' '))} {100 * share:.0f} %" for way, share in ends.items())

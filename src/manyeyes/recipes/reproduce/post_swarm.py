@@ -65,15 +65,19 @@ def _environments(run: RlRun) -> str:
     return ", ".join(sorted({place.environment for place in run.places}))
 
 
-def asked(run: RlRun, names: tuple[str, ...], *, mode: Mode, count: int) -> tuple[Measured, ...]:
+def asked(
+    run: RlRun, names: tuple[str, ...], *, mode: Mode, count: int, budget: int | None = None
+) -> tuple[Measured, ...]:
     """Benchmarks as held-out tasks of a mode.
 
     Args:
         names: keys of `TASKS`.
         count: tasks of each.
+        budget: critical steps of a swarm's episode, 0 for as many as it takes; that of the recipe when left out.
     """
     own = orchestrated(run)
-    world = own.world | CALM | ({"mode": "alone"} if mode == "alone" else {})
+    own_budget = {} if budget is None else {"budget": budget}
+    world = own.world | CALM | ({"mode": "alone"} if mode == "alone" else own_budget)
     places = [
         replace(
             own, name=name, environment=TASKS[name][0], world=world, tasks=_options(name),

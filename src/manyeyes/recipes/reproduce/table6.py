@@ -9,8 +9,9 @@ BrowseComp asks for one short answer behind several pages and calls it right or 
 eight such answers, so beside its item-F1 stands how often all of them were right. WideSearch's tables have several
 columns, these have one.
 
-One agent has as many steps as it takes; all sample as calmly as each other; swarms have the budget of critical
-steps that they are trained with. All get the same tasks. Of Swarm Bench wild search and reading are forms that training
+All sample as calmly as each other, get the same tasks and have as many steps as they take: an episode that is over the
+budget which swarms are trained with counts nothing, and where a form is new, one sub-agent that goes astray takes it
+over. Of Swarm Bench wild search and reading are forms that training
 has in no way; batches of files and reports are larger than those that PARL and fine-tuning have. Steps are compared on
 tasks that both brought to an end, and how attempts ended stands beside them (`post_ends`).
 
@@ -70,7 +71,7 @@ REPORT = (
 def plan(scale: Scale) -> Plan:
     """What has to be run."""
     run, names = scale.recipes(RECIPE), tuple(TASKS)
-    single, swarm = (asked(run, names, mode=mode, count=QUESTIONS) for mode in ("alone", "swarm"))
+    single, swarm = (asked(run, names, mode=mode, count=QUESTIONS, budget=0) for mode in ("alone", "swarm"))
     made: dict[tuple[str, int], Made] = {}
     for seed in range(scale.seeds):
         start, trained = sft(scale, seed), parl(scale, seed)
@@ -103,21 +104,24 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         name: steps_on_both(attempts[AFTER], attempts[ALONE], BENCHMARKS if name == "bench" else [name], as_good=True)
         for name in names
     }
+    gained = steps_on_both(attempts[AFTER], attempts[BEFORE], TASKS, as_good=True)
     return result(
         "table6", "One agent, a swarm before PARL, a trained swarm", found, scale,
         about=[
             f"{scale.seeds} seeds, {found.work(ALONE).measured[0].count} held-out tasks of each kind. Score: item-F1 "
-            "of exact cells. One agent, fine-tuned and not reinforced, has as many steps as it takes; swarms have "
-            f"their budget of critical steps. All sample at temperature {COMPARED:g}. One that never errs: an agent "
+            "of exact cells. One agent is fine-tuned and not reinforced. All have as many steps as they take, without "
+            f"the budget that PARL trains with, and sample at temperature {COMPARED:g}. One that never errs: an agent "
             "alone that makes no mistake, and one call at a time.",
             SIMPLER,
             f"What the agent alone was taught: {taught_alone(_tuning(found))}.",
-            f"Attempts that ended by themselves, or at their budget: "
+            f"Attempts that ended by themselves: "
             f"{', '.join(_ended(arm, ends[arm]) for arm in ARMS)} of all; steps are compared where both did and the "
             "swarm's score is no lower.",
         ],
         report=REPORT,
-        sentences=[*(sentence(name, scores, steps) for name in ("deep", "wide", "bench")), parl_sentence(scores)],
+        sentences=[
+            *(sentence(name, scores, steps) for name in ("deep", "wide", "bench")), parl_sentence(scores, gained)
+        ],
         tables=[
             table("Item-F1, %", ["benchmark", *HEADS, "difference", "95 % interval", ""], score_rows(scores, names)),
             table("Tasks answered wholly right, %", ["benchmark", *HEADS],
@@ -127,7 +131,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
                    "one that never errs, all tasks"],
                   step_rows(steps, least)),
             table("How attempts ended", ["benchmark", *HEADS],
-                  [[name, *(said(ends[arm][name]) for arm in ARMS)] for name in TASKS]),
+                  [[name, *(said(ends[arm][name], budget=False) for arm in ARMS)] for name in TASKS]),
             table("The report's Table 6", ["benchmark", "K2.5 Agent Swarm", "K2.5", "difference"], printed_rows()),
         ],
         panels=[
@@ -186,12 +190,16 @@ def sentence(name: str, scores: Scores, steps: dict[str, Steps]) -> str:
     )
 
 
-def parl_sentence(scores: Scores) -> str:
+def parl_sentence(scores: Scores, steps: Steps) -> str:
     """What PARL brought."""
     names = ("deep", "wide", "bench")
     before, after = ([mean(v) for v in zip(*(scores[arm][n] for n in names), strict=True)] for arm in (BEFORE, AFTER))
     difference, outcome = risen(before, after)
-    return f"PARL improves the swarm within the same budget (mean of the three): {outcome}; {points(difference)}."
+    took = f"it takes {spread(steps.share)} of the steps" if steps.share else "steps are not compared"
+    return (
+        f"PARL improves the swarm (mean of the three): {outcome}; {points(difference)}; on the {sum(steps.tasks)} "
+        f"tasks that the swarm brought to an end before and after, and after as well, {took}."
+    )
 
 
 def score_rows(scores: Scores, names: list[str]) -> list[list[str]]:
