@@ -63,21 +63,35 @@ class GrmJudge:
     async def __call__(self, case: Case) -> Verdict:
         """See `Judge`."""
         rules = None if self.verified is None else await self.verified(case)
-        found = await self.grm.score(await self._work(case, rules), name=group_of(case))
+        work = await work_of(case, rules, self.grm, self.kind, self.tokenizer, self.artefacts)
+        found = await self.grm.score(work, name=group_of(case))
         if found.score is None:
             raise JudgeFailed(told(found))
         parts = {**found.parts, **({} if rules is None else _of_rules(rules))}
         return Verdict(found.score, parts, {"transcripts": [one._asdict() for one in found.transcripts]})
 
-    async def _work(self, case: Case, rules: Verdict | None) -> Work:
-        whole = case.trajectory
-        answer = (TextPart(case.outcome.text),) if whole is None else of_trajectory(whole, self.tokenizer)
-        made = () if self.artefacts is None else await self.artefacts(case)
-        reference = fitted((TextPart(reference_of(case.task.truth)),), self.grm.config.budget)
-        return Work(
-            self.kind, (TextPart(case.task.prompt),), (*answer, *made), text_of(reference),
-            None if rules is None else rules.reward,
-        )  # fmt: skip
+
+async def work_of(
+    case: Case,
+    rules: Verdict | None,
+    grm: GenerativeReward,
+    kind: TaskKind,
+    tokenizer: Tokenizer,
+    artefacts: Artefacts | None = None,
+) -> Work:
+    """An attempt as graders are shown it.
+
+    Args:
+        rules: what was verified of it; None for nothing.
+    """
+    whole = case.trajectory
+    answer = (TextPart(case.outcome.text),) if whole is None else of_trajectory(whole, tokenizer)
+    made = () if artefacts is None else await artefacts(case)
+    reference = fitted((TextPart(reference_of(case.task.truth)),), grm.config.budget)
+    return Work(
+        kind, (TextPart(case.task.prompt),), (*answer, *made), text_of(reference),
+        None if rules is None else rules.reward,
+    )  # fmt: skip
 
 
 def group_of(case: Case) -> str:
@@ -92,9 +106,9 @@ def group_of(case: Case) -> str:
 
 def told(found: Graded) -> str:
     """Why there is no score: each missing vote with its reason and the beginning and end of its reply; bounded."""
-    votes: dict[tuple[str, str], list[Transcript]] = {}
+    votes: dict[tuple[str, str, str], list[Transcript]] = {}
     for one in found.transcripts:
-        votes.setdefault((one.grader, one.rubric), []).append(one)
+        votes.setdefault((one.grader, one.rubric, one.order), []).append(one)
     missing = [_reason(tries) for tries in votes.values() if all(one.why for one in tries)]
     return _within(f"{found.missing} of {found.votes + found.missing} votes are missing", missing)
 

@@ -1,6 +1,6 @@
 """`RlLoop`: the parts that both loops share: draw, request, learn, publish, log, save, go on.
 
-    draw → request → (rollouts) → observe → learn → publish → log → save now and then
+    draw → request → (rollouts) → judge together → learn → observe → publish → log → save now and then
 
 A step takes one batch of groups. What comes back without a verdict, stale, or refused by a check is counted and
 logged, and the run goes on; a batch that teaches nothing is no update, and the step says so. Group ids are draw
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from manyeyes.agent.chat_model import ChatModel
+from manyeyes.agent.group_judge import GroupJudge, judged_together
 from manyeyes.agent.rollouts.checkpoint import RolloutCheckpointError
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.group import Group, GroupRequest
@@ -67,6 +68,8 @@ class RlLoop:
         toggle: None leaves rewards as they are.
         credit: which agents are rewarded.
         reward_of: what a judged attempt is worth at the update that learns from it; the judge's word when left out.
+        together: rewards of attempts beside each other, once a group has come to its end; `together.jsonl` keeps what
+            it said. A resumed run asks again about groups that it had not learned from.
         pool: of environments that rollouts lease.
         ptx: packed text for the auxiliary loss, by finished updates; always the same for the same number.
         rollouts: how they run; batch and staleness are this loop's own.
@@ -98,6 +101,7 @@ class RlLoop:
         toggle: Toggle | None = None,
         credit: Credit = to_all,
         reward_of: RewardOf = judged,
+        together: GroupJudge | None = None,
         pool: Pool | None = None,
         rollouts: RolloutConfig = DEFAULTS,
         ptx: Ptx | None = None,
@@ -109,7 +113,7 @@ class RlLoop:
         self.model, self.optimizer, self.sampler, self.domains, self.config = model, optimizer, sampler, domains, config
         self.models: Mapping[Policy, ChatModel | Sampler] = models or {"live": sampler}
         self.folder, self.store, self.device, self.toggle, self.credit = folder, store, device, toggle, credit
-        self.reward_of, self.pool, self.rollouts, self.ptx = reward_of, pool, rollouts, ptx
+        self.reward_of, self.together, self.pool, self.rollouts, self.ptx = reward_of, together, pool, rollouts, ptx
         self.fingerprint, self.announce, self.after_step = fingerprint, announce, after_step
         self.step = self.updates = 0
         self.seconds = 0.0
@@ -176,7 +180,10 @@ class RlLoop:
     # --- from groups to weights ---
 
     async def advance(self, manager: RolloutManager, groups: Sequence[Group], *, waited: float) -> None:
-        """One step: learn in a thread, observe, publish, log, and save where it is due."""
+        """One step: judge together, learn in a thread, observe, publish, log, and save where it is due."""
+        began = time.perf_counter()
+        groups = await self._together(groups)
+        waited += time.perf_counter() - began
         began = time.perf_counter()
         lesson = await asyncio.get_running_loop().run_in_executor(self._learner, self._learn, groups)
         trained = time.perf_counter() - began
@@ -195,6 +202,13 @@ class RlLoop:
             await self.after_step(self.step)
         if self.step % self.config.checkpoint_every == 0 or self.over:
             await self.save(manager)
+
+    async def _together(self, groups: Sequence[Group]) -> Sequence[Group]:
+        if (judge := self.together) is None:
+            return groups
+        found = await asyncio.gather(*(judged_together(group, judge) for group in groups))
+        self._log.together(found, step=self.step + 1)
+        return found
 
     def _learn(self, groups: Sequence[Group]) -> Lesson:
         config = self.config

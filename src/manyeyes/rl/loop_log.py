@@ -4,6 +4,9 @@
     rl_time    seconds, shares, tokens a second
     rl_finding what was left out, and why
 
+Beside it `together.jsonl`: what a group judge said of each attempt of a step; a step that was taken again stands there
+twice.
+
 Report: App. D (monitoring).
 """
 
@@ -11,12 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from manyeyes.agent.group_judge import SAID, SILENT
 from manyeyes.agent.rollouts.group import Group
+from manyeyes.core.metrics_log import MetricsLog
 from manyeyes.core.runlog import RunFolder
 from manyeyes.rl.group_samples import GroupSamples
 from manyeyes.rl.loop_figures import StepTime, progress_line
 from manyeyes.rl.step import RlStep
 
+TOGETHER = "together.jsonl"
 ANNOUNCED = 3
 """Findings of a run that are announced one by one; the log has all."""
 
@@ -39,6 +45,7 @@ class LoopLog:
 
     def __init__(self, folder: RunFolder, announce: Callable[[str], None]) -> None:
         self._folder, self._announce, self._announced = folder, announce, 0
+        self._together = MetricsLog(folder.path / TOGETHER)
 
     def step(
         self,
@@ -68,6 +75,14 @@ class LoopLog:
         self._folder.log("rl_time", step, **spent.figures)
         why_not = "" if found.updated else _why_not(made, failures)
         self._announce(progress_line(step, steps, told, why_not=why_not, seconds=spent.seconds))
+
+    def together(self, groups: Sequence[Group], *, step: int) -> None:
+        """A group judge was asked about these."""
+        for group in groups:
+            for one in group.trajectories if group.complete else ():
+                for event in one.events[-1:]:
+                    if event.kind in (SAID, SILENT):
+                        self._together.append(event.kind, step, {"attempt": one.name, **event.data})
 
     def _tell(self, step: int, words: str) -> None:
         """Something was left out."""
