@@ -1,88 +1,73 @@
-"""Rewards of attempts beside each other: comparisons, brevity, and judges that fail."""
+"""What holds for every group judge: whom it is asked about, what becomes of its word, and what its failures are."""
 
 import asyncio
 import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 
-from manyeyes.agent.fakes import Scripted
-from manyeyes.agent.grm_judge import grader
-from manyeyes.agent.grm_ranking import GrmRanking
-from manyeyes.agent.group_judge import ALONE, FAILED, GroupJudge, counted, judged_together
-from manyeyes.agent.group_length import BriefInGroup
+from manyeyes.agent.environment import Environment
+from manyeyes.agent.group_judge import (
+    ALONE,
+    FAILED,
+    NO_VERDICT,
+    GroupJudge,
+    case_of,
+    counted,
+    ended,
+    judged_together,
+    own_verdict,
+    said_of,
+)
 from manyeyes.agent.judge import JudgeFailed, Verdict
-from manyeyes.agent.rollouts.group import Group, GroupRequest
-from manyeyes.agent.task import Task
-from manyeyes.core.errors import ConfigError
-from manyeyes.core.messages import assistant
-from manyeyes.core.tokenizer import Tokenizer
-from manyeyes.core.trajectory import AgentSpan, Node, Trajectory
-from manyeyes.reward.grm.config import GrmConfig
-from manyeyes.reward.grm.fakes import RuleGrader
-from manyeyes.reward.grm.generative_reward import GenerativeReward
+from manyeyes.agent.prompting.instructions import Instructions
+from manyeyes.agent.rollouts.group import Group
+from manyeyes.agent.toolset import Together
+from manyeyes.core.errors import ConfigError, ManyeyesError
+from manyeyes.core.trajectory import Trajectory
+from manyeyes.rl.right import is_right
 
-TOKENIZER = Tokenizer.tiny()
-LONGER = RuleGrader(lambda criterion, work: min(1.0, len(work) / 400))
+from .judged_groups import attempt, group
 
 
-def attempt(
-    number: int, reward: float | None, *, text: str = "x", tokens: int = 1, masked: str = "", **parts: float
-) -> Trajectory:
-    said = np.asarray(TOKENIZER.encode(text) if tokens == 1 else [7] * tokens, np.int32)
-    node = Node(
-        np.concatenate([np.array([1], np.int32), said]),
-        1,
-        np.zeros(len(said), np.float32),
-        np.zeros(len(said), np.int32),
-    )
-    main = AgentSpan(text=text, stop="done")
-    return Trajectory(
-        f"t/0/{number}",
-        "t",
-        agents=[main],
-        nodes=[node],
-        rewards=dict(parts),
-        reward=reward,
-        masked=masked,
-        stop="done",
-    )
-
-
-def group(*attempts: Trajectory, complete: bool = True) -> Group:
-    request = GroupRequest("0", Task("t", "Tell me about it"), None, len(attempts))
-    return Group(request, list(attempts), complete=complete)
-
-
-def together(judge: GroupJudge, *attempts: Trajectory, complete: bool = True) -> Group:
-    return asyncio.run(judged_together(group(*attempts, complete=complete), judge))
+def together(judge: GroupJudge, *attempts: Trajectory, complete: bool = True, **more: Any) -> Group:
+    return asyncio.run(judged_together(group(*attempts, complete=complete), judge, **more))
 
 
 class Says:
-    """Whatever it is told to."""
+    """Whatever it is told to, one after the other."""
 
-    def __init__(self, said: Sequence[Verdict | None] | Exception) -> None:
+    def __init__(self, *said: Any) -> None:
         self.said, self.asked = said, 0
 
     async def __call__(self, group: Group) -> Sequence[Verdict | None]:
         self.asked += 1
-        if isinstance(self.said, Exception):
-            raise self.said
-        return self.said
+        said = self.said[min(self.asked, len(self.said)) - 1]
+        if isinstance(said, Exception):
+            raise said
+        return said
 
 
-# --- the contract ---
+# --- what becomes of its word ---
 
 
-def test_a_group_judge_gives_the_rewards_and_an_attempts_own_word_stays_a_part() -> None:
+def test_a_group_judge_gives_the_rewards_and_an_attempts_own_word_stays() -> None:
     one, other = attempt(0, 1.0, near=0.5), attempt(1, 0.0)
-    found = together(Says([Verdict(0.2, {"style": 0.4}, {"why": "dull"}), None]), one, other)
-    assert found.rewards == [0.2, None]
-    assert found.trajectories[0].rewards == {"near": 0.5, "style": 0.4, ALONE: 1.0}
-    assert found.trajectories[0].events[-1].data["notes"] == {"why": "dull"}
+    found = together(Says([Verdict(0.2, {"near": 0.4}, {"why": "dull"}), None]), one, other)
+    first, second = found.trajectories
+    assert first.reward == 0.2 and first.rewards == {"near": 0.5, "together/near": 0.4, ALONE: 1.0}
+    assert said_of(found)[first.name].data["notes"] == {"why": "dull"}
+    assert second.reward is None and second.rewards == {ALONE: 0.0} and second.masked == NO_VERDICT
     assert (one.reward, one.rewards, one.events) == (1.0, {"near": 0.5}, [])  # what the store keeps is as it was
+    assert not found.failures
+
+
+def test_who_was_right_the_own_judge_says_whatever_reward_it_gets_beside_others() -> None:
+    found = together(Says([Verdict(0.3, {}), Verdict(1.0, {}), Verdict(0.3, {})]),
+                     attempt(0, 1.0), attempt(1, 0.4), attempt(2, 0.4, right=1.0))  # fmt: skip
+    assert [is_right(one, least=1.0) for one in found.trajectories] == [True, False, True]
+    assert [is_right(one, least=0.4) for one in found.trajectories] == [True, True, True]
 
 
 def test_nobody_is_asked_about_a_group_that_is_not_complete() -> None:
@@ -91,92 +76,72 @@ def test_nobody_is_asked_about_a_group_that_is_not_complete() -> None:
     assert not judge.asked
 
 
+def test_who_is_asked_about() -> None:
+    whole = group(
+        attempt(0, None), attempt(1, 0.0), attempt(2, 1.0, masked="hole"), attempt(3, math.nan),
+        attempt(4, None, stop="failed", masked="failed"),
+    )  # fmt: skip
+    assert ended(whole) == [0, 1, 3] and counted(whole) == [1]
+    with pytest.raises(ConfigError, match="no verdict of its own"):
+        own_verdict(whole.trajectories[0])
+
+
+def test_what_is_no_number_and_what_is_masked_stay_for_the_loops_checks_to_tell() -> None:
+    found = together(Says([None, None]), attempt(0, math.inf), attempt(1, 1.0, masked="hole"))
+    assert found.rewards == [math.inf, 1.0] and [one.masked for one in found.trajectories] == ["", "hole"]
+
+
+# --- failures ---
+
+
 @pytest.mark.parametrize(
-    "said",
+    ("said", "why"),
     [
-        JudgeFailed("the grader\nis gone"),
-        [Verdict(math.nan, {}), Verdict(1.0, {})],
-        [Verdict(1.0, {"a": math.inf})] * 2,
+        (JudgeFailed("the grader\nis gone"), "the grader\nis gone"),
+        (ManyeyesError("no such model"), "ManyeyesError: no such model"),
+        (RuntimeError("a bug"), "RuntimeError: a bug"),
+        ([Verdict(math.nan, {}), Verdict(1.0, {})], "finite"),
+        ([Verdict(1.0, {"a": math.inf})] * 2, "finite"),
+        ([Verdict("ten", {})] * 2, "ValueError"),
+        ([Verdict(1.0, {}, {"who": object()})] * 2, "plain JSON"),
+        ("no list of verdicts", "AttributeError"),
     ],
 )
-def test_a_group_judge_that_failed_leaves_no_verdict_and_is_counted(said: Any) -> None:
-    found = together(Says(said), attempt(0, 1.0), attempt(1, 0.0))
-    assert found.rewards == [None, None] and found.failures == {FAILED: 1}
-    assert found.trajectories[0].events[-1].data["why"]
+def test_a_group_judge_that_failed_leaves_no_verdict_and_is_counted(said: Any, why: str) -> None:
+    attempts = [attempt(0, 1.0), attempt(1, 0.0)] if not isinstance(said, str) else [attempt(n, 1.0) for n in range(19)]
+    found = together(Says(said), *attempts)
+    assert found.rewards == [None] * len(attempts) and found.failures == {FAILED: 1}
+    assert all(one.masked and ALONE in one.rewards for one in found.trajectories)
+    assert why in said_of(found)["t/0/0"].data["why"]
 
 
-def test_one_verdict_for_each_attempt_is_expected() -> None:
+def test_a_judge_that_failed_is_asked_again_and_one_that_sleeps_is_a_failure() -> None:
+    judge = Says(JudgeFailed("busy"), [Verdict(0.5, {})])
+    assert together(judge, attempt(0, 1.0), tries=1).rewards == [0.5] and judge.asked == 2
+
+    async def sleeps(group: Group) -> Sequence[Verdict | None]:
+        await asyncio.sleep(60)
+        return []
+
+    found = together(sleeps, attempt(0, 1.0), seconds=0.05)
+    assert said_of(found)["t/0/0"].data["why"] == "no verdict within 0.05 s"
+
+
+def test_one_verdict_for_each_attempt_is_expected_and_settings_that_are_wrong_end_the_run() -> None:
     with pytest.raises(ConfigError, match="expected 2, got 1"):
         together(Says([None]), attempt(0, 1.0), attempt(1, 0.0))
+    with pytest.raises(ConfigError, match="no rubrics"):
+        together(Says(ConfigError("no rubrics")), attempt(0, 1.0))
 
 
-def test_attempts_without_a_verdict_or_masked_are_not_counted() -> None:
-    assert counted(group(attempt(0, None), attempt(1, 0.0), attempt(2, 1.0, masked="hole"))) == [1]
+# --- what it is shown ---
 
 
-# --- comparisons ---
-
-
-def ranking(judge: Any = LONGER, **more: Any) -> GrmRanking:
-    return GrmRanking(GenerativeReward({"rules": judge}, GrmConfig(quorum=1)), "chat", TOKENIZER, **more)
-
-
-def test_the_better_one_wins_in_every_pairing() -> None:
-    lengths = [1, 300, 100]
-    attempts = [attempt(n, 1.0, text="a" * length) for n, length in enumerate(lengths)]
-    for pairing in ("circular", "all"):
-        first, second, third = together(ranking(pairing=pairing), *attempts).rewards
-        assert first is not None and second is not None and third is not None
-        assert first < third < second
-
-
-def test_what_rules_found_decides_before_any_grader() -> None:
-    right, wrong = attempt(0, 1.0, text="a"), attempt(1, 0.0, text="a" * 300)
-    found = together(ranking(), right, wrong)
-    assert found.rewards[0] == 1.0 and found.rewards[1] == 0.0
-    assert [one.rewards["right"] for one in found.trajectories] == [1.0, 0.0]
-    unverified = together(ranking(verified=False), right, wrong)
-    assert unverified.rewards == [0.0, 1.0]
-    assert "right" not in unverified.trajectories[0].rewards
-
-
-def test_only_counted_attempts_are_compared_and_one_alone_has_no_verdict() -> None:
-    found = together(ranking(), attempt(0, None), attempt(1, 1.0, text="a"), attempt(2, 1.0, text="a" * 300))
-    assert found.rewards[0] is None and None not in found.rewards[1:]
-    assert together(ranking(), attempt(0, None), attempt(1, 1.0)).rewards == [None, None]
-    assert together(ranking(), attempt(0, None)).rewards == [None]
-
-
-def test_graders_that_babble_are_a_failure_with_their_words() -> None:
-    babbler = grader(Scripted(lambda messages: assistant("Both are lovely.")))
-    found = together(ranking(babbler), attempt(0, 1.0), attempt(1, 1.0), attempt(2, 1.0))
-    assert found.rewards == [None] * 3 and found.failures == {FAILED: 1}
-    why = found.trajectories[0].events[-1].data["why"]
-    assert "votes are missing" in why and "Both are lovely." in why
-
-
-def test_a_reward_that_cannot_be_a_share_is_refused() -> None:
-    with pytest.raises(ConfigError, match="verified must be from 0 to 1"):
-        together(ranking(), attempt(0, 7.0), attempt(1, 7.0))
-
-
-# --- brevity ---
-
-
-def test_brevity_is_k15s_term_on_top_of_the_own_reward() -> None:
-    attempts = [
-        attempt(0, 1.0, tokens=10),
-        attempt(1, 1.0, tokens=20),
-        attempt(2, 0.0, tokens=30),
-        attempt(3, 0.9, tokens=10, right=1.0),
-    ]
-    assert together(BriefInGroup(0.2, non_negative=False), *attempts).rewards == pytest.approx([1.1, 1.0, -0.1, 1.0])
-    found = together(BriefInGroup(0.2), *attempts)
-    assert found.rewards == pytest.approx([1.2, 1.1, 0.0, 1.1])
-    assert [one.rewards["right"] for one in found.trajectories] == [1.0, 1.0, 0.0, 1.0]
-    assert [one.rewards["length/tokens"] for one in found.trajectories] == [10, 20, 30, 10]
-
-
-def test_a_weight_that_is_none_is_refused() -> None:
-    with pytest.raises(ConfigError, match="at least 0"):
-        BriefInGroup(-1.0)
+def test_a_case_is_the_task_as_the_attempt_saw_it() -> None:
+    environment = Environment(lambda ctx: Together(), modules=(Instructions(),))
+    whole = group(attempt(0, 1.0), episode=environment)
+    _, task, variant = environment.drawn(whole.request.task, seed=0, name="t/0/0")
+    whole.trajectories[0].variant = variant
+    case = case_of(whole, 0)
+    assert case.task.prompt == task.prompt != whole.request.task.prompt
+    assert (case.outcome.stop, case.outcome.text) == ("done", "x")

@@ -63,7 +63,9 @@ class GrmJudge:
     async def __call__(self, case: Case) -> Verdict:
         """See `Judge`."""
         rules = None if self.verified is None else await self.verified(case)
-        work = await work_of(case, rules, self.grm, self.kind, self.tokenizer, self.artefacts)
+        work = await work_of(
+            case, rules, grm=self.grm, kind=self.kind, tokenizer=self.tokenizer, artefacts=self.artefacts
+        )
         found = await self.grm.score(work, name=group_of(case))
         if found.score is None:
             raise JudgeFailed(told(found))
@@ -74,6 +76,7 @@ class GrmJudge:
 async def work_of(
     case: Case,
     rules: Verdict | None,
+    *,
     grm: GenerativeReward,
     kind: TaskKind,
     tokenizer: Tokenizer,

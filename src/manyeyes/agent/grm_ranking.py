@@ -1,27 +1,31 @@
 """`GrmRanking`: a generative reward model as the judge of a whole group, by comparisons in pairs, both orders asked.
 
-    attempts of a group  →  each against the next, or all against all  →  share of comparisons won, capped by rules
+    attempts that rules found alike  →  each against the next, or all against all  →  share won  →  on top of the rules
 
-Graders tell which of two is better more steadily than how good one is. What rules found of an attempt (its own reward)
-decides a pair where it differs, and caps what an attempt can win. Attempts for which too few votes came in have no
-verdict; where that holds for all, the judge has failed, with the reasons in its words.
+Attempts that rules tell apart are not compared: what they found already does that, and whom an attempt happens to stand
+beside must not count. One that is alone with what it was found to be gets the share of a tie. Comparisons that gave no
+verdict are left out; where fewer votes came in than did not, the judge has failed, with the reasons in its words.
 
 Report: §4.4.2 (generative reward models on top of verified rewards).
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from manyeyes.agent.grm_judge import Artefacts, group_of, told, work_of
-from manyeyes.agent.group_judge import case_of, counted, own_verdict
+from manyeyes.agent.group_judge import case_of, counted, ended, own_verdict
 from manyeyes.agent.judge import JudgeFailed, Verdict
-from manyeyes.agent.right_part import RIGHT, right_of
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.reward.grm.generative_reward import GenerativeReward, Graded
+from manyeyes.reward.grm.on_verified import on_verified
 from manyeyes.reward.grm.pairing import Pairing
+from manyeyes.reward.grm.question import Work
 from manyeyes.reward.grm.rubric import TaskKind
+
+TIE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +36,22 @@ class GrmRanking:
         grm: rubrics, graders and their quorum.
         kind: of the tasks: what the rubrics look at.
         tokenizer: of the policy, to read its trajectories.
-        verified: whether an attempt's own reward is what rules found, from 0 to 1; else it is not looked at, and what
-            the environment's judge gives does not matter.
+        verified: whether an attempt's own reward is what rules found, from 0 to 1. Else it is not looked at, and the
+            environment needs no judge; then no attempt is right or wrong unless its judge says so, so curriculum and
+            Toggle have nothing to go by.
         pairing: "circular" for K comparisons, "all" for K (K - 1) / 2.
-        artefacts: what else is shown of an attempt, behind its words.
+        artefacts: what else is shown of an attempt, behind its words; those that lie in its answer, for a workspace is
+            gone by then.
+
+    Example:
+        >>> GrmRanking(grm, "chat", tokenizer, verified=False).pairing  # doctest: +SKIP
+        'circular'
     """
 
     grm: GenerativeReward
     kind: TaskKind
     tokenizer: Tokenizer
-    verified: bool = True
+    verified: bool
     pairing: Pairing = "circular"
     artefacts: Artefacts | None = None
 
@@ -49,32 +59,72 @@ class GrmRanking:
         """See `GroupJudge`.
 
         Raises:
-            ConfigError: a verified reward that is not from 0 to 1.
+            JudgeFailed: a verified reward that is not from 0 to 1, or too few votes.
         """
-        members = counted(group)
-        cases = [case_of(group, at) for at in members]
-        own = [own_verdict(group.trajectories[at]) if self.verified else None for at in members]
-        works = await asyncio.gather(
-            *(
-                work_of(case, rules, self.grm, self.kind, self.tokenizer, self.artefacts)
-                for case, rules in zip(cases, own, strict=True)
-            )
-        )
-        found = await self.grm.rank(works, name=group_of(cases[0]), pairing=self.pairing) if len(members) > 1 else []
-        if found and all(one.score is None for one in found):
-            raise JudgeFailed(told(_joined(found)))
         verdicts: list[Verdict | None] = [None] * len(group.trajectories)
-        for at, rules, one in zip(members, own, found, strict=False):
+        members = counted(group) if self.verified else ended(group)
+        if len(members) < 2:
+            return verdicts
+        if self.verified:
+            _require_shares(group, members)
+        works = await self._works(group, members)
+        found = await self._ranked(works, group_of(case_of(group, members[0])))
+        asked = [one for one in found.values() if one.votes + one.missing]
+        if sum(one.missing for one in asked) > sum(one.votes for one in asked):
+            raise JudgeFailed(told(max(asked, key=lambda one: one.missing)))
+        for at, one in found.items():
             if one.score is not None:
-                right = {} if rules is None else {RIGHT: right_of(rules)}
                 notes = {"transcripts": [transcript._asdict() for transcript in one.transcripts]}
-                verdicts[at] = Verdict(one.score, {**one.parts, **right}, notes)
+                verdicts[at] = Verdict(one.score, one.parts, notes)
         return verdicts
 
+    async def _works(self, group: Group, members: Sequence[int]) -> Mapping[int, Work]:
+        """What is compared, by number of the attempt; one whose artefact cannot be had is left out."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                asked = {at: tasks.create_task(self._work(group, at)) for at in members}
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return {at: work for at, one in asked.items() if (work := one.result()) is not None}
 
-def _joined(found: Sequence[Graded]) -> Graded:
-    """Every comparison counts with both of its works; it is told with the first."""
-    transcripts = tuple(transcript for one in found for transcript in one.transcripts)
-    return Graded(
-        None, None, {}, sum(one.votes for one in found) // 2, sum(one.missing for one in found) // 2, transcripts
-    )
+    async def _work(self, group: Group, at: int) -> Work | None:
+        rules = own_verdict(group.trajectories[at]) if self.verified else None
+        try:
+            return await work_of(
+                case_of(group, at), rules, grm=self.grm, kind=self.kind, tokenizer=self.tokenizer,
+                artefacts=self.artefacts,
+            )  # fmt: skip
+        except JudgeFailed:
+            return None
+
+    async def _ranked(self, works: Mapping[int, Work], name: str) -> Mapping[int, Graded]:
+        alike: defaultdict[float | None, list[int]] = defaultdict(list)
+        for at, work in works.items():
+            alike[work.verified].append(at)
+        ranked = await asyncio.gather(  # nothing that a grader does raises here
+            *(self.grm.rank([works[at] for at in ats], name=name, pairing=self.pairing) for ats in alike.values())
+        )
+        found = {
+            at: one for ats, ones in zip(alike.values(), ranked, strict=True) for at, one in zip(ats, ones, strict=True)
+        }
+        return {at: self._alone(works[at]) if one.score is None and _unasked(one) else one for at, one in found.items()}
+
+    def _alone(self, work: Work) -> Graded:
+        """With nobody like it to be compared to."""
+        if work.verified is None:
+            return Graded(None, None, {}, 0, 0)
+        score = on_verified(work.verified, TIE, share=self.grm.config.share, cap=self.grm.config.cap)
+        return Graded(score, TIE, {}, 0, 0)
+
+
+def _require_shares(group: Group, members: Sequence[int]) -> None:
+    for one in (group.trajectories[at] for at in members):
+        if (own := own_verdict(one).reward) < 0 or own > 1:
+            raise JudgeFailed(
+                f"{one.name} has a reward of {own:g}, and what rules found must be from 0 to 1: let the environment's "
+                "judge say that, or rank with verified=False"
+            )
+
+
+def _unasked(one: Graded) -> bool:
+    return not one.votes + one.missing

@@ -6,6 +6,8 @@ which whoever asks for right attempts (`rl.right`: curriculum, Toggle, rejection
 Report: §4.4.2 ("correct" answers of Eq. 2; rewards with several parts).
 """
 
+import math
+
 from manyeyes.agent.judge import Verdict
 
 RIGHT = "right"
@@ -20,4 +22,4 @@ def right_of(verdict: Verdict, *, least: float = 1.0) -> float:
         (1.0, 0.0)
     """
     said = verdict.parts.get(RIGHT)
-    return float(verdict.reward >= least) if said is None else said
+    return float(verdict.reward >= least) if said is None or not math.isfinite(said) else said

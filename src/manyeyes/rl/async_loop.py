@@ -14,6 +14,7 @@ import time
 
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.agent.rollouts.manager import RolloutManager
+from manyeyes.rl.group_judging import GroupJudging
 from manyeyes.rl.loop import RlLoop
 from manyeyes.rl.loop_arrival import Stop, arriving
 
@@ -27,22 +28,24 @@ async def async_loop(run: RlLoop, *, stop: Stop = lambda: False) -> bool:
     Raises:
         ManyeyesError: see `rl_step`, `arriving`, `RlLoop.save`. The last checkpoint is intact.
     """
-    async with run.manager(batch=run.config.groups) as manager:
+    async with run.manager(batch=run.config.groups) as manager, run.judging() as judging:
         await run.begin(manager, repeats=False)
         while not run.over:
             began = time.perf_counter()
-            groups = await _batch(run, manager, stop)
+            groups = await _batch(run, manager, judging, stop)
+            waited = time.perf_counter() - began
+            groups = await judging.results(groups, stop)
             if stop():
                 await run.save(manager)
                 return False
             if not groups:
                 break
-            await run.advance(manager, groups, waited=time.perf_counter() - began)
+            await run.advance(manager, groups, waited=waited, judged=time.perf_counter() - began - waited)
         await run.finish()
     return True
 
 
-async def _batch(run: RlLoop, manager: RolloutManager, stop: Stop) -> list[Group]:
+async def _batch(run: RlLoop, manager: RolloutManager, judging: GroupJudging, stop: Stop) -> list[Group]:
     """Groups of which so many are complete as a batch has; fewer only where sources have ended, or most are not."""
     groups: list[Group] = []
     complete = 0
@@ -51,6 +54,7 @@ async def _batch(run: RlLoop, manager: RolloutManager, stop: Stop) -> list[Group
         if (group := await arriving(manager, stop)) is None:
             break
         groups.append(group)
+        judging.begin(group)
         complete += group.complete
     run.supply(manager, len(groups) + _ahead(run) - complete)  # what the sampler is busy with meanwhile
     return groups

@@ -1,6 +1,6 @@
 """`RlLoop`: the parts that both loops share: draw, request, learn, publish, log, save, go on.
 
-    draw → request → (rollouts) → judge together → learn → observe → publish → log → save now and then
+    draw → request → (rollouts) → observe → learn → publish → log → save now and then
 
 A step takes one batch of groups. What comes back without a verdict, stale, or refused by a check is counted and
 logged, and the run goes on; a batch that teaches nothing is no update, and the step says so. Group ids are draw
@@ -20,13 +20,13 @@ from typing import Any
 import torch
 
 from manyeyes.agent.chat_model import ChatModel
-from manyeyes.agent.group_judge import GroupJudge, judged_together
+from manyeyes.agent.group_judge import GroupJudge
 from manyeyes.agent.rollouts.checkpoint import RolloutCheckpointError
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.group import Group, GroupRequest
 from manyeyes.agent.rollouts.host import Pool
 from manyeyes.agent.rollouts.manager import RolloutManager
-from manyeyes.core.errors import CheckpointError
+from manyeyes.core.errors import CheckpointError, ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.sampler import PolicySampler, Sampler
 from manyeyes.core.trajectory import Policy
@@ -38,6 +38,7 @@ from manyeyes.rl import rl_checkpoint
 from manyeyes.rl.advantage import Credit, RewardOf, judged, to_all
 from manyeyes.rl.domains import Domains
 from manyeyes.rl.group_checks import is_reward
+from manyeyes.rl.group_judging import GroupJudging
 from manyeyes.rl.group_samples import group_samples
 from manyeyes.rl.loop_figures import StepTime, rollout_figures
 from manyeyes.rl.loop_log import Lesson, LoopLog
@@ -69,7 +70,7 @@ class RlLoop:
         credit: which agents are rewarded.
         reward_of: what a judged attempt is worth at the update that learns from it; the judge's word when left out.
         together: rewards of attempts beside each other, once a group has come to its end; `together.jsonl` keeps what
-            it said. A resumed run asks again about groups that it had not learned from.
+            it said. A resumed run asks again about groups that were not learned from by its checkpoint.
         pool: of environments that rollouts lease.
         ptx: packed text for the auxiliary loss, by finished updates; always the same for the same number.
         rollouts: how they run; batch and staleness are this loop's own.
@@ -83,7 +84,8 @@ class RlLoop:
         pending: what is wanted and was not learned from.
 
     Raises:
-        ConfigError: attempts are to share their prompts where the arithmetic cannot.
+        ConfigError: attempts are to share their prompts where the arithmetic cannot; a group judge's rewards would be
+            made anew from parts (`reward_of`).
     """
 
     def __init__(
@@ -110,6 +112,10 @@ class RlLoop:
         after_step: Callable[[int], Awaitable[None]] | None = None,
     ) -> None:
         config.samples.require_shareable(device=device.type, compute=str(model.compute_dtype))
+        if together is not None and reward_of is not judged:
+            raise ConfigError(
+                "reward_of makes rewards from parts, so what a group judge says would not be learned: give one"
+            )
         self.model, self.optimizer, self.sampler, self.domains, self.config = model, optimizer, sampler, domains, config
         self.models: Mapping[Policy, ChatModel | Sampler] = models or {"live": sampler}
         self.folder, self.store, self.device, self.toggle, self.credit = folder, store, device, toggle, credit
@@ -135,6 +141,10 @@ class RlLoop:
         """For the rollouts of this run; with a batch, its staleness gate holds."""
         config = dataclasses.replace(self.rollouts, batch=batch, max_staleness=self.config.max_staleness)
         return RolloutManager(self.models, config=config, pool=self.pool, store=self.store, folder=self.folder.path)
+
+    def judging(self) -> GroupJudging:
+        """For the rewards of attempts beside each other."""
+        return GroupJudging(self.together, self.rollouts)
 
     async def begin(self, manager: RolloutManager, *, repeats: bool) -> None:
         """Bring sampler and manager to where the run stands, and ask again for what was under way.
@@ -179,11 +189,14 @@ class RlLoop:
 
     # --- from groups to weights ---
 
-    async def advance(self, manager: RolloutManager, groups: Sequence[Group], *, waited: float) -> None:
-        """One step: judge together, learn in a thread, observe, publish, log, and save where it is due."""
-        began = time.perf_counter()
-        groups = await self._together(groups)
-        waited += time.perf_counter() - began
+    async def advance(
+        self, manager: RolloutManager, groups: Sequence[Group], *, waited: float, judged: float = 0.0
+    ) -> None:
+        """One step: learn in a thread, observe, publish, log, and save where it is due.
+
+        Args:
+            waited, judged: seconds for rollouts, and for a group judge behind them.
+        """
         began = time.perf_counter()
         lesson = await asyncio.get_running_loop().run_in_executor(self._learner, self._learn, groups)
         trained = time.perf_counter() - began
@@ -195,20 +208,15 @@ class RlLoop:
         published = await publish(self.sampler, self.model, version=self.step)
         manager.set_version(self.step)
         sampled = sum(one.sampled_tokens for group in groups for one in group.trajectories)
-        spent = StepTime(waited, trained, published, sampled, lesson.tally["tokens/read"])
+        spent = StepTime(waited, trained, published, sampled, lesson.tally["tokens/read"], judged)
         self.seconds += spent.seconds
         self._log.step(lesson, groups, figures | self._told, step=self.step, steps=self.config.steps, spent=spent)
+        if self.together is not None:
+            self._log.together(groups, step=self.step)
         if self.after_step is not None:
             await self.after_step(self.step)
         if self.step % self.config.checkpoint_every == 0 or self.over:
             await self.save(manager)
-
-    async def _together(self, groups: Sequence[Group]) -> Sequence[Group]:
-        if (judge := self.together) is None:
-            return groups
-        found = await asyncio.gather(*(judged_together(group, judge) for group in groups))
-        self._log.together(found, step=self.step + 1)
-        return found
 
     def _learn(self, groups: Sequence[Group]) -> Lesson:
         config = self.config
@@ -287,6 +295,7 @@ class RlLoop:
             "lost": self.pending.lost,
             "curriculum": None if curriculum is None else curriculum.state_dict(),
             "toggle": None if self.toggle is None else self.toggle.state_dict(),
+            "together": None if self.together is None else self._log.together_position,
         }
 
     def resume(self) -> bool:
@@ -306,6 +315,10 @@ class RlLoop:
                 raise CheckpointError(f"the run in {self.folder.path} began with another {name}; go on with that one")
             if own is not None:
                 own.load_state_dict(saved[name])
+        if (self.together is None) != ((position := saved.get("together")) is None):
+            raise CheckpointError(f"the run in {self.folder.path} began with another group judge; go on with that one")
+        if position is not None:
+            self._log.rewind_together(position)
         self.domains.load_state_dict(saved["domains"])
         self.pending.load(saved["pending"], saved.get("lost", ()))
         self.step, self.updates, self.seconds = saved["step"], saved["updates"], saved["seconds"]

@@ -4,8 +4,7 @@
     rl_time    seconds, shares, tokens a second
     rl_finding what was left out, and why
 
-Beside it `together.jsonl`: what a group judge said of each attempt of a step; a step that was taken again stands there
-twice.
+Beside it `together.jsonl`: what a group judge said of each group, a row for one, transcripts of its graders included.
 
 Report: App. D (monitoring).
 """
@@ -14,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from manyeyes.agent.group_judge import SAID, SILENT
+from manyeyes.agent.group_judge import FAILED, said_of
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.core.metrics_log import MetricsLog
 from manyeyes.core.runlog import RunFolder
@@ -23,6 +22,7 @@ from manyeyes.rl.loop_figures import StepTime, progress_line
 from manyeyes.rl.step import RlStep
 
 TOGETHER = "together.jsonl"
+"""In the run's folder."""
 ANNOUNCED = 3
 """Findings of a run that are announced one by one; the log has all."""
 
@@ -45,7 +45,7 @@ class LoopLog:
 
     def __init__(self, folder: RunFolder, announce: Callable[[str], None]) -> None:
         self._folder, self._announce, self._announced = folder, announce, 0
-        self._together = MetricsLog(folder.path / TOGETHER)
+        self._together = folder.path / TOGETHER
 
     def step(
         self,
@@ -77,12 +77,27 @@ class LoopLog:
         self._announce(progress_line(step, steps, told, why_not=why_not, seconds=spent.seconds))
 
     def together(self, groups: Sequence[Group], *, step: int) -> None:
-        """A group judge was asked about these."""
+        """What a group judge said of these; why it said nothing of one is told to people, too."""
+        log = MetricsLog(self._together)
         for group in groups:
-            for one in group.trajectories if group.complete else ():
-                for event in one.events[-1:]:
-                    if event.kind in (SAID, SILENT):
-                        self._together.append(event.kind, step, {"attempt": one.name, **event.data})
+            if said := said_of(group):
+                told = {name: event.data for name, event in said.items()}
+                log.append("together", step, {"group": group.request.id, "attempts": told})
+            if group.failures[FAILED]:
+                why = next(event.data["why"] for event in said.values())
+                self._tell(step, f"group {group.request.id} has no verdicts of its group judge: {why}")
+        log.close()
+
+    @property
+    def together_position(self) -> int:
+        """Where `together.jsonl` ends."""
+        return self._together.stat().st_size if self._together.exists() else 0
+
+    def rewind_together(self, position: int) -> None:
+        """Forget what a group judge said after a checkpoint."""
+        log = MetricsLog(self._together)
+        log.rewind(position)
+        log.close()
 
     def _tell(self, step: int, words: str) -> None:
         """Something was left out."""

@@ -1,7 +1,8 @@
 """`is_right`: whether a judged attempt was right, decided at one place.
 
     the verdict names a part `right`     the judge has decided: 1 is right, whatever the reward
-    it does not                          a reward of at least the threshold is right
+    it does not                          a reward of at least the threshold is right; where a group judge gave the
+                                         reward, the one from before it (`agent.group_judge.ALONE`)
 
 A reward is a shade where it also says how near an answer comes: that of a right answer may well be 0.95, and that of a
 wrong one, too. The curriculum, Toggle's budgets, rejection sampling and the figures of a step all ask here.
@@ -13,6 +14,7 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
+from manyeyes.agent.group_judge import ALONE
 from manyeyes.agent.right_part import RIGHT
 
 PART = RIGHT
@@ -53,5 +55,5 @@ def is_right(one: Judged, *, least: float) -> bool:
     """
     if one.masked or one.reward is None or not math.isfinite(one.reward):
         return False
-    said = one.rewards.get(PART)
-    return one.reward >= least if said is None or not math.isfinite(said) else said >= 1.0
+    said, alone = one.rewards.get(PART), one.rewards.get(ALONE, one.reward)
+    return alone >= least if said is None or not math.isfinite(said) else said >= 1.0

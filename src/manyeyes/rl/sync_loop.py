@@ -10,6 +10,7 @@ import time
 
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.agent.rollouts.manager import RolloutManager
+from manyeyes.rl.group_judging import GroupJudging
 from manyeyes.rl.loop import RlLoop
 from manyeyes.rl.loop_arrival import Stop, arriving
 
@@ -20,25 +21,28 @@ async def sync_loop(run: RlLoop, *, stop: Stop = lambda: False) -> bool:
     Raises:
         ManyeyesError: see `rl_step`, `arriving`, `RlLoop.save`. The last checkpoint is intact.
     """
-    async with run.manager() as manager:
+    async with run.manager() as manager, run.judging() as judging:
         await run.begin(manager, repeats=True)
         while not run.over:
             began = time.perf_counter()
             run.supply(manager, run.config.groups)
-            groups = await _batch(run, manager, stop)
+            groups = await _batch(run, manager, judging, stop)
+            waited = time.perf_counter() - began
+            groups = await judging.results(groups, stop)
             if stop():
                 await run.save(manager)
                 return False
             if not groups:
                 break
-            await run.advance(manager, groups, waited=time.perf_counter() - began)
+            await run.advance(manager, groups, waited=waited, judged=time.perf_counter() - began - waited)
         await run.finish()
     return True
 
 
-async def _batch(run: RlLoop, manager: RolloutManager, stop: Stop) -> list[Group]:
+async def _batch(run: RlLoop, manager: RolloutManager, judging: GroupJudging, stop: Stop) -> list[Group]:
     """All groups that were asked for, complete or not."""
     groups: list[Group] = []
     while len(groups) < len(run.pending) and (group := await arriving(manager, stop)) is not None:
         groups.append(group)
+        judging.begin(group)
     return groups

@@ -92,7 +92,12 @@ def group_charts(history: RlHistory) -> list[Markup]:
 
 def time_charts(history: RlHistory) -> list[Markup]:
     """Where time goes."""
-    names = {"rollout": "waiting for rollouts", "train": "training", "publish": "publishing"}
+    names = {
+        "rollout": "waiting for rollouts",
+        "judge": "waiting for a group judge",
+        "train": "training",
+        "publish": "publishing",
+    }
     shares = [(words, curve(history.times, f"share/{name}")) for name, words in names.items()]
     speeds = [(name, curve(history.times, f"tokens_per_second/{name}")) for name in ("rollout", "train")]
     return _shown([

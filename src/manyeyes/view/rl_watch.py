@@ -119,7 +119,7 @@ def _foot(history: RlHistory, now: float) -> Text:
 
 
 def _where_time_goes(history: RlHistory) -> str:
-    shares = [(name, history.recent(f"share/{name}", times=True)) for name in ("rollout", "train", "publish")]
+    shares = [(name, history.recent(f"share/{name}", times=True)) for name in ("rollout", "judge", "train", "publish")]
     told = [f"{name} {percent(share)}" for name, share in shares if share is not None]
     speed = history.recent("tokens_per_second/rollout", times=True)
     told += [f"{compact(speed)} tokens/s sampled"] if speed is not None else []

@@ -64,7 +64,7 @@ class Group:
         trajectories: each attempt exactly once, those that failed or were cancelled included, in order.
         complete: whether enough of them came to their end, and none of its tokens is too old.
         stale: whether it is not complete because its tokens are too old.
-        failures: of its attempts that did not come to their end, by cause.
+        failures: of its attempts that did not come to their end, by cause; and of its group judge.
         seconds: from its submission to its delivery.
     """
 

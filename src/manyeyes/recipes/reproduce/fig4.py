@@ -3,7 +3,8 @@
     command      manyeyes reproduce fig4
     chain        tiny → tiny.sft → tiny.parl, for each seed; sub-agents are the frozen SFT checkpoint
     ablations    without r_parallel and without r_finish, one seed each, and the same with both: all three from rewards
-                 alone (without the recipe's PTX loss, whose dialogues show both working alone and dividing the work)
+                 alone (without the recipe's PTX loss, whose dialogues show both working alone and dividing the work),
+                 for two thirds of the steps, while the extra rewards have not faded
     compared     the trained swarm, and one agent alone: the SFT checkpoint without sub-agents, with as many steps as it
                  takes; on twice as many tables, both at `COMPARED`, the swarm's sub-agents too
 
@@ -47,6 +48,8 @@ FULL, TRAINED, ALONE = "PARL", "trained", "alone"
 PLAIN, NO_PARALLEL, NO_FINISH = "rewards alone", "without r_parallel", "without r_finish"
 ABLATED = (PLAIN, NO_PARALLEL, NO_FINISH)
 """Arms of one seed."""
+ABLATED_SHARE = 2 / 3
+"""Of the steps, that these make: what an extra reward is for shows while it is paid, and all are 0 at the end."""
 TABLES = 96
 """Of each seed, that the trained swarm and one agent are compared on."""
 MARGIN = 0.01
@@ -81,7 +84,9 @@ def plan(scale: Scale) -> Plan:
         made[FULL, seed] = parl(scale, seed)
         made[TRAINED, seed] = compared(scale, seed, "swarm")
         made[ALONE, seed] = compared(scale, seed, "alone")
-    made[PLAIN, 0] = scale.reinforced(RECIPE, 0, sft(scale, 0), label="rewards-alone", ptx=None)
+    made[PLAIN, 0] = scale.reinforced(
+        RECIPE, 0, sft(scale, 0), label="rewards-alone", ptx=None, steps=ablated_steps(scale)
+    )
     made[NO_PARALLEL, 0] = _without(scale, "parallel", "no-r-parallel")
     made[NO_FINISH, 0] = _without(scale, "finish", "no-r-finish")
     return made
@@ -106,7 +111,14 @@ def _without(scale: Scale, part: str, label: str) -> Made:
     if rule is None:
         raise ConfigError(f"{RECIPE}: expected extra rewards to leave out, and it has none (parl=null)")
     silent = replace(rule, **{part: replace(getattr(rule, part), start=0.0)})
-    return scale.reinforced(RECIPE, 0, sft(scale, 0), label=label, parl=silent, ptx=None)
+    return scale.reinforced(
+        RECIPE, 0, sft(scale, 0), label=label, parl=silent, ptx=None, steps=ablated_steps(scale)
+    )
+
+
+def ablated_steps(scale: Scale) -> int:
+    """Of an ablation, and of what it is compared with."""
+    return max(1, round(ABLATED_SHARE * scale.shortened(RECIPE).steps))
 
 
 def results(found: Finished, scale: Scale) -> dict[str, Any]:
@@ -129,7 +141,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         "fig4", "PARL: accuracy and parallelism over training", found, scale,
         about=[
             f"{scale.seeds} seeds of {RECIPE} ({work.steps} steps of {work.groups} tasks x {work.attempts} attempts), "
-            f"one of each ablation, from rewards alone; followed on {tables_of(work).count} held-out tables (half of "
+            f"one of each ablation, from rewards alone, {ablated_steps(scale)} steps; followed on {tables_of(work).count} held-out tables (half of "
             f"them in between) within {budget_of(work)} critical steps, at which a swarm is ended; there "
             f"{temperatures(work)}.",
             f"Compared on {TABLES} held-out tables, all agents at temperature {COMPARED:g}: the trained swarm, and "

@@ -3,7 +3,8 @@
     reward = own + weight · λ      right: λ = 1/2 - (length - shortest) / (longest - shortest);  wrong: at most 0
 
 Lengths are what Toggle counts: tokens that live agents sampled. With `non_negative`, as Toggle needs, λ goes from 0 to
-1 for right answers and is 0 for wrong ones. Who was right the attempt's own judge says.
+1 for right answers and is 0 for wrong ones. Who was right the attempt's own judge says. Unlike a budget of Toggle it
+holds in every step, so together with Toggle there is no phase without it.
 
 Report: §4.4.2 (budget control, which gives no formula); Kimi K1.5, 2025, §2.3.3.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from manyeyes.agent.budget_judge import tokens_of
 from manyeyes.agent.group_judge import case_of, counted, own_verdict
 from manyeyes.agent.judge import Verdict
-from manyeyes.agent.right_part import RIGHT, right_of
+from manyeyes.agent.right_part import right_of
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.core.errors import ConfigError
 from manyeyes.reward.length import k15_length_rewards
@@ -32,6 +33,10 @@ class BriefInGroup:
 
     Raises:
         ConfigError: a weight that is none.
+
+    Example:
+        >>> BriefInGroup(weight=0.1).non_negative
+        True
     """
 
     weight: float = 0.2
@@ -43,14 +48,13 @@ class BriefInGroup:
             raise ConfigError(f"the weight of brevity must be finite and at least 0, got {self.weight}")
 
     async def __call__(self, group: Group) -> Sequence[Verdict | None]:
-        """See `GroupJudge`; parts "length/term" and "length/tokens" beside the attempt's own."""
+        """See `GroupJudge`; parts "term" and "tokens"."""
         members = counted(group)
         own = [own_verdict(group.trajectories[at]) for at in members]
-        right = [right_of(one, least=self.least) for one in own]
+        right = [right_of(one, least=self.least) >= 1.0 for one in own]
         lengths = [tokens_of(case_of(group, at)) for at in members]
-        terms = k15_length_rewards(lengths, [one >= 1.0 for one in right], non_negative=self.non_negative)
+        terms = k15_length_rewards(lengths, right, non_negative=self.non_negative)
         verdicts: list[Verdict | None] = [None] * len(group.trajectories)
-        for at, alone, is_right, length, term in zip(members, own, right, lengths, terms, strict=True):
-            parts = {RIGHT: is_right, "length/term": term, "length/tokens": float(length)}
-            verdicts[at] = Verdict(alone.reward + self.weight * term, parts)
+        for at, alone, length, term in zip(members, own, lengths, terms, strict=True):
+            verdicts[at] = Verdict(alone.reward + self.weight * term, {"term": term, "tokens": float(length)})
         return verdicts
