@@ -99,13 +99,26 @@ def test_a_comparison_without_a_verdict_costs_its_two_attempts_alone() -> None:
 
         async def __call__(self, parts: tuple[Part, ...]) -> str:
             if any(isinstance(part, TextPart) and "999" in part.text for part in parts):
-                raise ConnectionError("no")
+                raise ConnectionError("no such work")
             return await LONGER(parts)
 
     attempts = [long(0, 1), long(1, 300), attempt(2, 1.0, text="999"), long(3, 200), long(4, 100)]
     found = ranked(ranking(Forgetful()), *attempts)
     assert found.rewards[2] is None and found.trajectories[2].masked and not found.failures
+    assert "no such work" in said_of(found)["t/0/2"].data["why"]
     assert None not in [reward for at, reward in enumerate(found.rewards) if at != 2]
+
+
+@pytest.mark.parametrize("pairing", ["circular", "all"])
+def test_a_quorum_that_is_never_there_is_a_failure_with_its_reason(pairing: Any) -> None:
+    async def gone(parts: tuple[Part, ...]) -> str:
+        raise ConnectionError("nobody listens")
+
+    grm = GenerativeReward({"here": LONGER, "gone": gone}, GrmConfig(quorum=3, drawn=2))
+    found = ranked(GrmRanking(grm, "chat", TOKENIZER, True, pairing), *(long(n, 1 + n) for n in range(3)))
+    assert found.rewards == [None] * 3 and found.failures == {FAILED: 1}
+    why = said_of(found)["t/0/2"].data["why"]
+    assert "nobody listens" in why and '"gone"' in why and '"here"' not in why
 
 
 @pytest.mark.parametrize("own", [1.05, -0.5, 7.0])

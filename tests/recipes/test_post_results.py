@@ -314,6 +314,15 @@ def test_ablations_leave_out_one_reward_each(start: Path) -> None:
     assert plan[fig4.ALONE, 0].work.measured[0].place.world["mode"] == "alone"
 
 
+def test_what_an_extra_reward_is_for_is_asked_while_it_is_paid(start: Path) -> None:
+    plan = fig4.plan(real_scale(start))
+    whole, ablated = plan[fig4.FULL, 0].work, [plan[arm, 0].work for arm in fig4.ABLATED]
+    steps = {one.steps for one in ablated}
+    assert len(steps) == 1 and max(steps) < whole.steps
+    for fade in (whole.parl.parallel, whole.parl.finish):
+        assert fade.at(max(steps)) > 0 == fade.at(whole.steps)
+
+
 def test_table_6_has_the_three_benchmarks_and_the_reports_numbers(start: Path, tmp_path: Path) -> None:
     arms = {table6.ALONE: LONE, table6.BEFORE: SERIAL}
     scale = real_scale(start, seeds=3)

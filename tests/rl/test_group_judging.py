@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from manyeyes.agent.brief_in_group import BriefInGroup
-from manyeyes.agent.group_judge import ALONE, FAILED
+from manyeyes.agent.group_judge import FAILED
 from manyeyes.agent.judge import JudgeFailed, Verdict
+from manyeyes.agent.right_part import ALONE
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.group import Group
-from manyeyes.core.errors import CheckpointError, ConfigError
+from manyeyes.core.errors import CheckpointError, ConfigError, ManyeyesError
 from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.rl.async_loop import async_loop
 from manyeyes.rl.curriculum import Curriculum, CurriculumRule
@@ -70,7 +71,7 @@ def with_everything(path: Path, store: TrajectoryStore, **more: Any) -> RlLoop:
     return make_run(path, store=store, **settings)
 
 
-@pytest.mark.parametrize("where", ["between steps", "while a group is judged"])
+@pytest.mark.parametrize("where", ["before a checkpoint", "between steps", "while a group is judged"])
 def test_a_killed_run_with_a_group_judge_goes_on_bit_for_bit(where: str, tmp_path: Path) -> None:
     with TrajectoryStore(tmp_path / "one" / "trajectories") as store:
         straight = with_everything(tmp_path / "one", store)
@@ -87,11 +88,11 @@ def test_a_killed_run_with_a_group_judge_goes_on_bit_for_bit(where: str, tmp_pat
                 await asyncio.sleep(60)
             return await BriefInGroup(0.3)(group)
 
-    stuck = Stuck()
+    stuck, until = Stuck(), 1 if where == "before a checkpoint" else 3
 
     async def killed(run: RlLoop) -> bool:
         working = asyncio.ensure_future(sync_loop(run))
-        while stuck.asked < 9 if where == "while a group is judged" else run.step < 3:
+        while stuck.asked < 9 if where == "while a group is judged" else run.step < until:
             await asyncio.sleep(0)
         working.cancel()
         await asyncio.gather(working, return_exceptions=True)
@@ -101,7 +102,7 @@ def test_a_killed_run_with_a_group_judge_goes_on_bit_for_bit(where: str, tmp_pat
         judge = {"together": stuck} if where == "while a group is judged" else {}
         assert finished(killed(with_everything(tmp_path / "two", store, **judge)))
         again = with_everything(tmp_path / "two", store)
-        assert again.resume() and again.step == 2
+        assert again.resume() == (until == 3) and again.step == (2 if until == 3 else 0)
         assert finished(sync_loop(again))
     assert sampler_of(again).asked < sampler_of(straight).asked
     assert same(weights(straight), weights(again))
@@ -131,15 +132,31 @@ def test_groups_whose_judge_failed_are_counted_and_the_run_goes_on(loop: Loop, t
     assert any("no verdicts of its group judge: no grader answers" in line for line in lines)
     findings = [row["words"] for row in rows(run, "rl_finding")]
     assert all("no grader answers" in words for words in findings) and len(findings) == failed
-    run = make_run(tmp_path / "all", domains=one_place(), steps=2, together=Contrary(failing=1))
+
+
+@LOOPS
+def test_a_group_judge_that_says_nothing_any_more_ends_the_run_with_its_reason(loop: Loop, tmp_path: Path) -> None:
+    run = make_run(tmp_path, domains=one_place(), steps=99, together=Contrary(failing=1))
     before = weights(run)
-    assert finished(loop(run)) and run.updates == 0 and same(before, weights(run))
+    with pytest.raises(ManyeyesError, match="16|17|18 groups in a row.*no grader answers"):
+        finished(loop(run))
+    assert 5 <= run.step <= 6 and run.updates == 0 and same(before, weights(run))
+
+
+def test_where_no_group_judge_is_asked_nothing_is_told_of_one(tmp_path: Path) -> None:
+    run = make_run(tmp_path, domains=one_place(), steps=2)
+    assert finished(sync_loop(run))
+    assert not any("share/judge" in row for row in rows(run, "rl_time")) and not (tmp_path / "together.jsonl").exists()
+    run = make_run(tmp_path / "other", domains=one_place(), steps=2, together=Contrary(seconds=0.02))
+    assert finished(sync_loop(run))
+    for row in rows(run, "rl_time"):
+        assert row["share/judge"] > 0 and sum(v for k, v in row.items() if k.startswith("share/")) == pytest.approx(1)
 
 
 @LOOPS
 def test_a_stop_does_not_wait_for_a_slow_judge_and_loses_nothing(loop: Loop, tmp_path: Path) -> None:
-    judge = Contrary(seconds=60.0)
-    run = make_run(tmp_path, domains=one_place(), together=judge, rollouts=RolloutConfig(judge_seconds=120.0))
+    judge = Contrary(seconds=1000.0)
+    run = make_run(tmp_path, domains=one_place(), together=judge, rollouts=RolloutConfig(judge_seconds=2000.0))
     assert not finished(loop(run, stop=lambda: judge.asked >= 3))
     assert run.step == 0
     again = make_run(tmp_path, domains=one_place(), together=Contrary())

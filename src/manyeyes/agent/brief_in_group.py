@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from manyeyes.agent.budget_judge import tokens_of
-from manyeyes.agent.group_judge import case_of, counted, own_verdict
+from manyeyes.agent.group_judge import Said, case_of, counted, own_verdict
 from manyeyes.agent.judge import Verdict
 from manyeyes.agent.right_part import right_of
 from manyeyes.agent.rollouts.group import Group
@@ -47,14 +47,14 @@ class BriefInGroup:
         if not 0 <= self.weight < math.inf:
             raise ConfigError(f"the weight of brevity must be finite and at least 0, got {self.weight}")
 
-    async def __call__(self, group: Group) -> Sequence[Verdict | None]:
+    async def __call__(self, group: Group) -> Sequence[Said]:
         """See `GroupJudge`; parts "term" and "tokens"."""
         members = counted(group)
         own = [own_verdict(group.trajectories[at]) for at in members]
         right = [right_of(one, least=self.least) >= 1.0 for one in own]
         lengths = [tokens_of(case_of(group, at)) for at in members]
         terms = k15_length_rewards(lengths, right, non_negative=self.non_negative)
-        verdicts: list[Verdict | None] = [None] * len(group.trajectories)
+        verdicts: list[Said] = [None] * len(group.trajectories)
         for at, alone, length, term in zip(members, own, lengths, terms, strict=True):
             verdicts[at] = Verdict(alone.reward + self.weight * term, {"term": term, "tokens": float(length)})
         return verdicts

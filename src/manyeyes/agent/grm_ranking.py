@@ -4,7 +4,8 @@
 
 Attempts that rules tell apart are not compared: what they found already does that, and whom an attempt happens to stand
 beside must not count. One that is alone with what it was found to be gets the share of a tie. Comparisons that gave no
-verdict are left out; where fewer votes came in than did not, the judge has failed, with the reasons in its words.
+verdict are left out; where they leave fewer than half of those that were compared with a score, the judge has failed.
+The reasons are in its words.
 
 Report: §4.4.2 (generative reward models on top of verified rewards).
 """
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from manyeyes.agent.grm_judge import Artefacts, group_of, told, work_of
-from manyeyes.agent.group_judge import case_of, counted, ended, own_verdict
+from manyeyes.agent.group_judge import Said, case_of, counted, ended, own_verdict
 from manyeyes.agent.judge import JudgeFailed, Verdict
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.core.tokenizer import Tokenizer
@@ -55,13 +56,13 @@ class GrmRanking:
     pairing: Pairing = "circular"
     artefacts: Artefacts | None = None
 
-    async def __call__(self, group: Group) -> Sequence[Verdict | None]:
+    async def __call__(self, group: Group) -> Sequence[Said]:
         """See `GroupJudge`.
 
         Raises:
             JudgeFailed: a verified reward that is not from 0 to 1, or too few votes.
         """
-        verdicts: list[Verdict | None] = [None] * len(group.trajectories)
+        verdicts: list[Said] = [None] * len(group.trajectories)
         members = counted(group) if self.verified else ended(group)
         if len(members) < 2:
             return verdicts
@@ -69,13 +70,17 @@ class GrmRanking:
             _require_shares(group, members)
         works = await self._works(group, members)
         found = await self._ranked(works, group_of(case_of(group, members[0])))
-        asked = [one for one in found.values() if one.votes + one.missing]
-        if sum(one.missing for one in asked) > sum(one.votes for one in asked):
-            raise JudgeFailed(told(max(asked, key=lambda one: one.missing)))
+        compared = [one for one in found.values() if not _unasked(one)]
+        silent = [one for one in compared if one.score is None]
+        why = _why(silent) if silent else ""
+        if 2 * len(silent) > len(compared):
+            raise JudgeFailed(why)
         for at, one in found.items():
             if one.score is not None:
                 notes = {"transcripts": [transcript._asdict() for transcript in one.transcripts]}
                 verdicts[at] = Verdict(one.score, one.parts, notes)
+            elif not _unasked(one):
+                verdicts[at] = why
         return verdicts
 
     async def _works(self, group: Group, members: Sequence[int]) -> Mapping[int, Work]:
@@ -101,7 +106,7 @@ class GrmRanking:
         alike: defaultdict[float | None, list[int]] = defaultdict(list)
         for at, work in works.items():
             alike[work.verified].append(at)
-        ranked = await asyncio.gather(  # nothing that a grader does raises here
+        ranked = await asyncio.gather(  # nothing that a grader says or fails at raises here
             *(self.grm.rank([works[at] for at in ats], name=name, pairing=self.pairing) for ats in alike.values())
         )
         found = {
@@ -124,6 +129,13 @@ def _require_shares(group: Group, members: Sequence[int]) -> None:
                 f"{one.name} has a reward of {own:g}, and what rules found must be from 0 to 1: let the environment's "
                 "judge say that, or rank with verified=False"
             )
+
+
+def _why(silent: Sequence[Graded]) -> str:
+    """The reasons of all comparisons of works that have no score; a pair's transcripts stand with its first work."""
+    missing = tuple(transcript for one in silent for transcript in one.transcripts if transcript.why)
+    votes, late = (sum(values) for values in zip(*((one.votes, one.missing) for one in silent), strict=True))
+    return told(Graded(None, None, {}, votes, late, missing))
 
 
 def _unasked(one: Graded) -> bool:

@@ -17,36 +17,40 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Protocol, TypeAlias, cast
+
+import msgspec
 
 from manyeyes.agent.environment import Environment
 from manyeyes.agent.judge import Case, JudgeFailed, Verdict, checked
+from manyeyes.agent.right_part import ALONE, BESIDE, GIVEN
 from manyeyes.agent.rollouts.agent_waits import is_json
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.agent.task import Outcome, Stop, Task
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.trajectory import Event, Trajectory
 
-OWN = "together/"
-"""What a group judge's parts begin with."""
-ALONE = f"{OWN}alone"
-"""The part that holds an attempt's reward from before it stood beside others."""
 FAILED = "group_judge"
 """Among a group's failures: of the group, not of an attempt."""
 SAID, SILENT = "group_judge", "group_judge_failed"
 """Kinds of an attempt's last event: what was said of it, and why nothing was."""
 NO_VERDICT = "no verdict beside its group"
+PAUSE = 1.0
+"""Seconds before a judge that failed is asked again."""
+
+Said: TypeAlias = "Verdict | str | None"
+"""Of an attempt: its verdict; or why it has none, in words or not."""
 
 
 class GroupJudge(Protocol):
     """Gives verdicts to the attempts of a group."""
 
-    async def __call__(self, group: Group) -> Sequence[Verdict | None]:
+    async def __call__(self, group: Group) -> Sequence[Said]:
         """Judge them together.
 
         Returns:
-            One for each trajectory, in order. None for an attempt without a verdict, which then is not learned from,
-            and for those that there is nothing to say about: see `ended`, `counted`.
+            One for each trajectory, in order. An attempt without a verdict is not learned from. For those that nobody
+            asks about (see `ended`), None.
 
         Raises:
             JudgeFailed: there is no verdict on any of them.
@@ -89,35 +93,60 @@ def _task_of(group: Group, whole: Trajectory) -> Task:
     return episode.varied(task, whole.variant)[1] if whole.variant and isinstance(episode, Environment) else task
 
 
-async def judged_together(group: Group, judge: GroupJudge, *, seconds: float | None = None, tries: int = 0) -> Group:
+async def judged_together(
+    group: Group, judge: GroupJudge, *, seconds: float | None = None, tries: int = 0, pause: float = PAUSE
+) -> Group:
     """The group with rewards of its attempts beside each other; what is given stays as it is.
 
     Args:
-        seconds: for each question.
+        seconds: for each question. A judge that does not end then is left behind.
         tries: further questions to a judge that failed.
+        pause: seconds before such a question.
 
     Raises:
         ConfigError: not one verdict for each attempt, or the judge's own.
     """
-    if not group.complete:
+    if not group.complete or not ended(group):
         return group
     why = ""
-    for _ in range(tries + 1):
+    for again in range(tries + 1):
+        await asyncio.sleep(pause if again else 0)
+        given = await _asked(group, judge, seconds)
         try:
-            async with asyncio.timeout(seconds):
-                return _judged(group, await judge(group))
+            return _judged(group, _unless_failed(given, seconds))
         except ConfigError:
             raise
-        except TimeoutError:
-            why = "TimeoutError" if seconds is None else f"no verdict within {seconds:g} s"
         except JudgeFailed as failed:
             why = str(failed)
         except Exception as error:  # the boundary of whatever a judge calls, as `rollouts.failures` is of attempts
             why = f"{type(error).__name__}: {error}"
     failures = group.failures.copy()
     failures[FAILED] += 1
-    whole = [_silent(one, at in ended(group), why) for at, one in enumerate(group.trajectories)]
+    asked = ended(group)
+    whole = [_silent(one, why) if at in asked else one for at, one in enumerate(group.trajectories)]
     return replace(group, trajectories=whole, failures=failures)
+
+
+async def _asked(group: Group, judge: GroupJudge, seconds: float | None) -> asyncio.Task[Sequence[Said]]:
+    """The judge's task, which has ended or is late; it goes where this call is cancelled."""
+    asked = asyncio.ensure_future(_called(judge, group))
+    try:
+        await asyncio.wait({asked}, timeout=seconds)
+    finally:
+        asked.cancel()
+    return asked
+
+
+async def _called(judge: GroupJudge, group: Group) -> Sequence[Said]:
+    return await judge(group)
+
+
+def _unless_failed(asked: asyncio.Task[Sequence[Said]], seconds: float | None) -> Sequence[Said]:
+    if not asked.done():
+        raise JudgeFailed(f"no verdict within {seconds:g} s")
+    if asked.cancelled():
+        raise JudgeFailed("it was cancelled from within")
+    return asked.result()
 
 
 def said_of(group: Group) -> Mapping[str, Event]:
@@ -126,21 +155,24 @@ def said_of(group: Group) -> Mapping[str, Event]:
     return {name: event for name, event in last.items() if event.kind in (SAID, SILENT)}
 
 
-def _judged(group: Group, given: Sequence[Verdict | None]) -> Group:
-    whole = group.trajectories
+def _judged(group: Group, given: Sequence[Said]) -> Group:
+    whole, asked = group.trajectories, ended(group)
     if len(given) != len(whole):
         raise ConfigError(
             f"a group judge gives one verdict for each attempt, None included: expected {len(whole)}, got {len(given)}"
         )
-    verdicts = [None if one is None else _plain(one) for one in given]
-    asked = set(ended(group))
     return replace(
         group,
-        trajectories=[
-            _silent(one, at in asked, NO_VERDICT) if verdict is None else _given(one, verdict)
-            for at, (one, verdict) in enumerate(zip(whole, verdicts, strict=True))
-        ],
+        trajectories=[_told(one, said, at in asked) for at, (one, said) in enumerate(zip(whole, given, strict=True))],
     )
+
+
+def _told(one: Trajectory, said: Said, asked: bool) -> Trajectory:
+    if isinstance(said, Verdict):
+        return _given(one, _plain(said))
+    if said is not None and not isinstance(said, str):
+        raise JudgeFailed(f"expected a verdict, words or None, got {said!r:.200}")
+    return _silent(one, said or NO_VERDICT) if asked else one
 
 
 def _plain(verdict: Verdict) -> Verdict:
@@ -148,22 +180,22 @@ def _plain(verdict: Verdict) -> Verdict:
     numbers = checked(SAID, Verdict(float(verdict.reward), {str(n): float(x) for n, x in verdict.parts.items()}))
     if verdict.notes and not is_json(verdict.notes):
         raise JudgeFailed(f"the notes of a verdict must be plain JSON, got {verdict.notes!r:.200}")
-    return numbers._replace(notes=verdict.notes)
+    return numbers._replace(notes=msgspec.json.decode(msgspec.json.encode(verdict.notes)))
 
 
 def _given(one: Trajectory, verdict: Verdict) -> Trajectory:
     told = Event(SAID, data={"reward": verdict.reward, "parts": verdict.parts, "notes": verdict.notes})
-    parts = {f"{OWN}{name}": value for name, value in verdict.parts.items()}
-    return replace(one, reward=verdict.reward, rewards=_kept(one) | parts, events=[*one.events, told])
+    parts = {f"{BESIDE}{name}": value for name, value in verdict.parts.items()} | {GIVEN: verdict.reward}
+    return replace(one, reward=verdict.reward, rewards=one.rewards | parts | _alone(one), events=[*one.events, told])
 
 
-def _silent(one: Trajectory, asked: bool, why: str) -> Trajectory:
-    """Not learned from, where it would have been; what is no number stays for the loop's own checks to tell."""
-    if not asked or (one.reward is not None and not math.isfinite(one.reward)):
+def _silent(one: Trajectory, why: str) -> Trajectory:
+    """Not learned from; what is no number stays for the loop's own checks to tell."""
+    if one.reward is not None and not math.isfinite(one.reward):
         return one
     told = Event(SILENT, data={"why": why})
-    return replace(one, reward=None, rewards=_kept(one), masked=NO_VERDICT, events=[*one.events, told])
+    return replace(one, reward=None, rewards=one.rewards | _alone(one), masked=NO_VERDICT, events=[*one.events, told])
 
 
-def _kept(one: Trajectory) -> dict[str, float]:
-    return one.rewards | ({} if one.reward is None else {ALONE: one.reward})
+def _alone(one: Trajectory) -> dict[str, float]:
+    return {} if one.reward is None else {ALONE: one.reward}

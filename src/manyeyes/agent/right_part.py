@@ -12,6 +12,12 @@ from manyeyes.agent.judge import Verdict
 
 RIGHT = "right"
 """Name of the part by which a judge says it; the same word as `rl.right.PART`."""
+BESIDE = "together/"
+"""What the parts of a group judge begin with (`agent.group_judge`)."""
+GIVEN = f"{BESIDE}reward"
+"""The part that holds the reward which a group judge gave."""
+ALONE = f"{BESIDE}alone"
+"""The part that holds an attempt's reward from before it stood beside others; absent where it had none."""
 
 
 def right_of(verdict: Verdict, *, least: float = 1.0) -> float:

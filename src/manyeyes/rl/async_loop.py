@@ -40,7 +40,7 @@ async def async_loop(run: RlLoop, *, stop: Stop = lambda: False) -> bool:
                 return False
             if not groups:
                 break
-            await run.advance(manager, groups, waited=waited, judged=time.perf_counter() - began - waited)
+            await run.advance(manager, groups, waited=waited, graded=judging.seconds)
         await run.finish()
     return True
 

@@ -9,16 +9,22 @@ Report: App. D (judging beside rollouts).
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Self
 
-from manyeyes.agent.group_judge import GroupJudge, judged_together
+from manyeyes.agent.group_judge import FAILED, GroupJudge, judged_together, said_of
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.group import Group
+from manyeyes.core.errors import ManyeyesError
 from manyeyes.rl.loop_arrival import POLL, Stop
 
 AT_ONCE = 4
 """Groups that are judged at a time: all their comparisons are asked at once, and each has its own deadline."""
+FRUITLESS = 16
+"""Groups in a row without a verdict after which the run ends: what it would learn from is not to be had."""
+GONE = 5.0
+"""Seconds that a judge which is called off may take to end; then it is left behind."""
 
 
 class GroupJudging:
@@ -26,18 +32,23 @@ class GroupJudging:
 
     Args:
         config: deadline of a question, and further questions to a judge that failed.
+
+    Attributes:
+        seconds: that the last `results` took.
     """
 
     def __init__(self, judge: GroupJudge | None, config: RolloutConfig) -> None:
-        self.judge, self.config = judge, config
+        self.judge, self.config, self.seconds = judge, config, 0.0
         self._tasks: dict[str, asyncio.Task[Group]] = {}
         self._room = asyncio.Semaphore(AT_ONCE)
+        self._in_a_row = 0
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._call_off()
+        await _called_off(list(self._tasks.values()))
+        self._tasks.clear()
 
     def begin(self, group: Group) -> None:
         """A group has come to its end."""
@@ -48,19 +59,34 @@ class GroupJudging:
         """The groups with their rewards beside each other; none where the run is to stop before all are judged.
 
         Raises:
-            ConfigError: see `judged_together`.
+            ConfigError: see `judged_together`. ManyeyesError: the judge says nothing any more.
         """
         if self.judge is None:
             return list(groups)
+        began = time.perf_counter()
         asked = [self._tasks.pop(group.request.id) for group in groups]
         try:
             while not all(one.done() for one in asked):
                 if stop():
                     return []
                 await asyncio.wait([one for one in asked if not one.done()], timeout=POLL)
-            return [one.result() for one in asked]
+            found = [one.result() for one in asked]
         finally:
-            await _cancelled(asked)
+            await _called_off(asked)
+            self.seconds = time.perf_counter() - began
+        self._require_words(found)
+        return found
+
+    def _require_words(self, found: Sequence[Group]) -> None:
+        for group in found:
+            if group.complete:
+                self._in_a_row = self._in_a_row + 1 if group.failures[FAILED] else 0
+        if self._in_a_row >= FRUITLESS:
+            last = next(reversed(said_of(found[-1]).values()), None)
+            raise ManyeyesError(
+                f"the group judge gave no verdict to {self._in_a_row} groups in a row, so nothing is learned any more; "
+                f"the last checkpoint is intact: repair the cause and go on{f' ({last.data})' if last else ''}"
+            )
 
     async def _judged(self, group: Group, judge: GroupJudge) -> Group:
         async with self._room:
@@ -68,12 +94,12 @@ class GroupJudging:
                 group, judge, seconds=self.config.judge_seconds, tries=self.config.judge_tries
             )  # fmt: skip
 
-    async def _call_off(self) -> None:
-        await _cancelled(list(self._tasks.values()))
-        self._tasks.clear()
 
-
-async def _cancelled(tasks: Sequence[asyncio.Task[Group]]) -> None:
+async def _called_off(tasks: Sequence[asyncio.Task[Group]]) -> None:
     for one in tasks:
         one.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    if running := [one for one in tasks if not one.done()]:
+        await asyncio.wait(running, timeout=GONE)
+    for one in tasks:
+        if one.done() and not one.cancelled():
+            one.exception()  # somebody has looked at it

@@ -190,12 +190,12 @@ class RlLoop:
     # --- from groups to weights ---
 
     async def advance(
-        self, manager: RolloutManager, groups: Sequence[Group], *, waited: float, judged: float = 0.0
+        self, manager: RolloutManager, groups: Sequence[Group], *, waited: float, graded: float = 0.0
     ) -> None:
         """One step: learn in a thread, observe, publish, log, and save where it is due.
 
         Args:
-            waited, judged: seconds for rollouts, and for a group judge behind them.
+            waited, graded: seconds for rollouts, and for a group judge behind them.
         """
         began = time.perf_counter()
         lesson = await asyncio.get_running_loop().run_in_executor(self._learner, self._learn, groups)
@@ -208,7 +208,7 @@ class RlLoop:
         published = await publish(self.sampler, self.model, version=self.step)
         manager.set_version(self.step)
         sampled = sum(one.sampled_tokens for group in groups for one in group.trajectories)
-        spent = StepTime(waited, trained, published, sampled, lesson.tally["tokens/read"], judged)
+        spent = StepTime(waited, trained, published, sampled, lesson.tally["tokens/read"], graded)
         self.seconds += spent.seconds
         self._log.step(lesson, groups, figures | self._told, step=self.step, steps=self.config.steps, spent=spent)
         if self.together is not None:
@@ -309,6 +309,7 @@ class RlLoop:
         )
         if saved is None:
             self.folder.rewind(0)
+            self._log.rewind_together(0)
             return False
         for name, own in (("curriculum", self.domains.curriculum), ("toggle", self.toggle)):
             if (own is None) != (saved[name] is None):
@@ -317,12 +318,11 @@ class RlLoop:
                 own.load_state_dict(saved[name])
         if (self.together is None) != ((position := saved.get("together")) is None):
             raise CheckpointError(f"the run in {self.folder.path} began with another group judge; go on with that one")
-        if position is not None:
-            self._log.rewind_together(position)
         self.domains.load_state_dict(saved["domains"])
         self.pending.load(saved["pending"], saved.get("lost", ()))
         self.step, self.updates, self.seconds = saved["step"], saved["updates"], saved["seconds"]
         self.folder.rewind(saved["log"])
+        self._log.rewind_together(position or 0)
         return True
 
 

@@ -30,7 +30,7 @@ class StepTime:
         published: until the sampler had the new weights.
         sampled: tokens that came with the groups.
         learned: tokens that the trainer read.
-        judged: for a group judge, behind the rollouts, while nothing was trained.
+        graded: for a group judge, behind the rollouts, while nothing was trained.
     """
 
     waited: float = 0.0
@@ -38,12 +38,12 @@ class StepTime:
     published: float = 0.0
     sampled: int = 0
     learned: int = 0
-    judged: float = 0.0
+    graded: float = 0.0
 
     @property
     def seconds(self) -> float:
         """Of the whole step."""
-        return self.waited + self.judged + self.trained + self.published
+        return self.waited + self.graded + self.trained + self.published
 
     @property
     def figures(self) -> dict[str, float]:
@@ -52,7 +52,7 @@ class StepTime:
         return {
             "seconds": self.seconds,
             "share/rollout": self.waited / whole,
-            **({"share/judge": self.judged / whole} if self.judged else {}),
+            **({"share/judge": self.graded / whole} if self.graded else {}),
             "share/train": self.trained / whole,
             "share/publish": self.published / whole,
             "tokens_per_second/rollout": self.sampled / whole,

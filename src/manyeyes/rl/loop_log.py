@@ -4,7 +4,8 @@
     rl_time    seconds, shares, tokens a second
     rl_finding what was left out, and why
 
-Beside it `together.jsonl`: what a group judge said of each group, a row for one, transcripts of its graders included.
+Beside it `together.jsonl`: what a group judge said of each group that it was asked about, a row for one, with its
+graders' transcripts.
 
 Report: App. D (monitoring).
 """
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from manyeyes.agent.group_judge import FAILED, said_of
+from manyeyes.agent.group_judge import FAILED, SILENT, said_of
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.core.metrics_log import MetricsLog
 from manyeyes.core.runlog import RunFolder
@@ -84,7 +85,7 @@ class LoopLog:
                 told = {name: event.data for name, event in said.items()}
                 log.append("together", step, {"group": group.request.id, "attempts": told})
             if group.failures[FAILED]:
-                why = next(event.data["why"] for event in said.values())
+                why = next((event.data["why"] for event in said.values() if event.kind == SILENT), "")
                 self._tell(step, f"group {group.request.id} has no verdicts of its group judge: {why}")
         log.close()
 
@@ -95,6 +96,8 @@ class LoopLog:
 
     def rewind_together(self, position: int) -> None:
         """Forget what a group judge said after a checkpoint."""
+        if not self._together.exists():
+            return
         log = MetricsLog(self._together)
         log.rewind(position)
         log.close()

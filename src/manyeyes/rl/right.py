@@ -1,8 +1,9 @@
 """`is_right`: whether a judged attempt was right, decided at one place.
 
     the verdict names a part `right`     the judge has decided: 1 is right, whatever the reward
-    it does not                          a reward of at least the threshold is right; where a group judge gave the
-                                         reward, the one from before it (`agent.group_judge.ALONE`)
+    it does not                          a reward of at least the threshold is right. Where a group judge gave the
+                                         reward, it is the one from before that (`right_part.ALONE`), and where there
+                                         was none nobody is right
 
 A reward is a shade where it also says how near an answer comes: that of a right answer may well be 0.95, and that of a
 wrong one, too. The curriculum, Toggle's budgets, rejection sampling and the figures of a step all ask here.
@@ -14,8 +15,7 @@ import math
 from collections.abc import Mapping
 from typing import Protocol
 
-from manyeyes.agent.group_judge import ALONE
-from manyeyes.agent.right_part import RIGHT
+from manyeyes.agent.right_part import ALONE, GIVEN, RIGHT
 
 PART = RIGHT
 """Name of the part by which a judge says it."""
@@ -55,5 +55,5 @@ def is_right(one: Judged, *, least: float) -> bool:
     """
     if one.masked or one.reward is None or not math.isfinite(one.reward):
         return False
-    said, alone = one.rewards.get(PART), one.rewards.get(ALONE, one.reward)
-    return alone >= least if said is None or not math.isfinite(said) else said >= 1.0
+    said, own = one.rewards.get(PART), one.rewards.get(ALONE, -math.inf) if GIVEN in one.rewards else one.reward
+    return own >= least if said is None or not math.isfinite(said) else said >= 1.0

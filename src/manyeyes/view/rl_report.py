@@ -91,7 +91,7 @@ def notes(history: RlHistory) -> Markup:
     told = ", ".join(f"{count:,} × {cause}" for cause, count in failures.most_common())
     return tag(
         "div",
-        tag("p", f"Attempts that failed: {told}.") if failures else None,
+        tag("p", f"Failures: {told}.") if failures else None,
         table("#step|what", rows[-MOST_NOTES:]) if rows else None,
         tag("p", more, class_="quiet") if more else None,
     )

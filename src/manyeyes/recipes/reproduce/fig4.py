@@ -111,9 +111,7 @@ def _without(scale: Scale, part: str, label: str) -> Made:
     if rule is None:
         raise ConfigError(f"{RECIPE}: expected extra rewards to leave out, and it has none (parl=null)")
     silent = replace(rule, **{part: replace(getattr(rule, part), start=0.0)})
-    return scale.reinforced(
-        RECIPE, 0, sft(scale, 0), label=label, parl=silent, ptx=None, steps=ablated_steps(scale)
-    )
+    return scale.reinforced(RECIPE, 0, sft(scale, 0), label=label, parl=silent, ptx=None, steps=ablated_steps(scale))
 
 
 def ablated_steps(scale: Scale) -> int:
@@ -141,9 +139,9 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         "fig4", "PARL: accuracy and parallelism over training", found, scale,
         about=[
             f"{scale.seeds} seeds of {RECIPE} ({work.steps} steps of {work.groups} tasks x {work.attempts} attempts), "
-            f"one of each ablation, from rewards alone, {ablated_steps(scale)} steps; followed on {tables_of(work).count} held-out tables (half of "
-            f"them in between) within {budget_of(work)} critical steps, at which a swarm is ended; there "
-            f"{temperatures(work)}.",
+            f"one of each ablation, from rewards alone ({ablated_steps(scale)} steps); followed on "
+            f"{tables_of(work).count} held-out tables (half of them in between) within {budget_of(work)} critical "
+            f"steps, at which a swarm is ended; there {temperatures(work)}.",
             f"Compared on {TABLES} held-out tables, all agents at temperature {COMPARED:g}: the trained swarm, and "
             "alone: the SFT checkpoint, not reinforced, without sub-agents, as many steps as it takes; one agent "
             f"that never errs and makes one call at a time takes {least:.1f}. How attempts ended: swarm "
