@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from manyeyes.agent.brief_in_group import BriefInGroup
-from manyeyes.agent.group_judge import FAILED
+from manyeyes.agent.group_judge import FAILED, Said
 from manyeyes.agent.judge import JudgeFailed, Verdict
 from manyeyes.agent.right_part import ALONE
 from manyeyes.agent.rollouts.config import RolloutConfig
@@ -82,7 +82,7 @@ def test_a_killed_run_with_a_group_judge_goes_on_bit_for_bit(where: str, tmp_pat
 
         asked = 0
 
-        async def __call__(self, group: Group) -> Sequence[Verdict | None]:
+        async def __call__(self, group: Group) -> Sequence[Said]:
             self.asked += 1
             if self.asked > 8:
                 await asyncio.sleep(60)
