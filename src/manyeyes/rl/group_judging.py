@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-from manyeyes.agent.group_judge import FAILED, GroupJudge, judged_together, said_of
+from manyeyes.agent.group_judge import FAILED, SILENT, GroupJudge, judged_together, said_of
 from manyeyes.agent.rollouts.config import RolloutConfig
 from manyeyes.agent.rollouts.group import Group
 from manyeyes.core.errors import ManyeyesError
@@ -82,10 +82,10 @@ class GroupJudging:
             if group.complete:
                 self._in_a_row = self._in_a_row + 1 if group.failures[FAILED] else 0
         if self._in_a_row >= FRUITLESS:
-            last = next(reversed(said_of(found[-1]).values()), None)
+            whys = [event.data["why"] for event in said_of(found[-1]).values() if event.kind == SILENT]
             raise ManyeyesError(
                 f"the group judge gave no verdict to {self._in_a_row} groups in a row, so nothing is learned any more; "
-                f"the last checkpoint is intact: repair the cause and go on{f' ({last.data})' if last else ''}"
+                f"the last checkpoint is intact: repair the cause and go on ({', '.join(whys[:1])})"
             )
 
     async def _judged(self, group: Group, judge: GroupJudge) -> Group:
