@@ -32,7 +32,7 @@ FORM = """<title>Form &amp; more</title><nav><a href="/two">Two</a></nav><h1>Hel
 <div onclick="this.textContent = 'pressed'">Press</div><my-part></my-part>
 <iframe srcdoc="<p>in a frame <a href='http://HERE/framed'>framed</a>"></iframe>
 <script>
-setTimeout(() => { document.getElementById("late").textContent = "ready"; }, 30);
+fetch("/slow").then(() => { document.getElementById("late").textContent = "ready"; });
 customElements.define("my-part", class extends HTMLElement {
   connectedCallback() { this.attachShadow({mode: "open"}).innerHTML = "<p>in the shadow <button>Dark</button></p>"; }
 });
@@ -40,7 +40,7 @@ customElements.define("my-part", class extends HTMLElement {
 ODD = """<title>odd</title><h1>odd</h1>
 <button onclick="alert('boo'); this.textContent = 'told'">Alert</button>
 <button onclick="window.open('/two'); window.open('/three')">Windows</button>
-<a href="/file.txt">file</a> <button onclick="setTimeout(() => { this.textContent = 'late' }, 100)">Slow</button>
+<a href="/file.txt">file</a> <button onclick="fetch('/slow').then(() => { this.textContent = 'late' })">Slow</button>
 <div style="height:3000px"></div><p id="end">end</p>
 <script>
 window.open("/unasked");
@@ -65,6 +65,9 @@ async def answer(request: web.Request) -> web.StreamResponse | None:
         button = "<button onclick=\"this.textContent='me: ' + document.cookie\">who</button>"
         text = f"<h1>{request.cookies.get('who', 'nobody')}</h1><input aria-label=a>{button}"
         return web.Response(text=text, content_type="text/html")
+    if request.path == "/slow":
+        await asyncio.sleep(0.2)
+        return web.Response(text="at last")
     if request.path == "/hang":
         return web.Response(text="<h1>hang</h1><script>while (true) {}</script>", content_type="text/html")
     return None
