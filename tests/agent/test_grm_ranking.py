@@ -134,4 +134,12 @@ def test_an_artefact_that_cannot_be_had_costs_one_attempt() -> None:
         return (TextPart(" and a picture"),)
 
     found = ranked(ranking(artefacts=shows), long(0, 1), long(1, 300), long(2, 100))
-    assert found.rewards == [None, 1.0, 0.5]
+    assert found.rewards == [None, 1.0, 0.5] and said_of(found)["t/0/0"].data == {"why": "no browser"}
+
+
+def test_artefacts_that_nobody_can_have_are_a_failure() -> None:
+    async def none(case: Case) -> tuple[Part, ...]:
+        raise JudgeFailed("no browser")
+
+    found = ranked(ranking(artefacts=none), long(0, 1), long(1, 300))
+    assert found.failures == {FAILED: 1} and said_of(found)["t/0/1"].data == {"why": "no browser"}

@@ -4,8 +4,8 @@
 
 Attempts that rules tell apart are not compared: what they found already does that, and whom an attempt happens to stand
 beside must not count. One that is alone with what it was found to be gets the share of a tie. Comparisons that gave no
-verdict are left out; where they leave fewer than half of those that were compared with a score, the judge has failed.
-The reasons are in its words.
+verdict are left out; where fewer than half of those that were to be compared come to a score, for that reason or for
+want of their artefacts, the judge has failed. The reasons are in its words.
 
 Report: §4.4.2 (generative reward models on top of verified rewards).
 """
@@ -43,10 +43,6 @@ class GrmRanking:
         pairing: "circular" for K comparisons, "all" for K (K - 1) / 2.
         artefacts: what else is shown of an attempt, behind its words; those that lie in its answer, for a workspace is
             gone by then.
-
-    Example:
-        >>> GrmRanking(grm, "chat", tokenizer, verified=False).pairing  # doctest: +SKIP
-        'circular'
     """
 
     grm: GenerativeReward
@@ -68,39 +64,41 @@ class GrmRanking:
             return verdicts
         if self.verified:
             _require_shares(group, members)
-        works = await self._works(group, members)
+        made = await self._works(group, members)
+        works = {at: one for at, one in made.items() if isinstance(one, Work)}
         found = await self._ranked(works, group_of(case_of(group, members[0])))
-        compared = [one for one in found.values() if not _unasked(one)]
-        silent = [one for one in compared if one.score is None]
-        why = _why(silent) if silent else ""
-        if 2 * len(silent) > len(compared):
-            raise JudgeFailed(why)
+        silent = [one for one in found.values() if one.score is None and not _unasked(one)]
+        whys = {at: one for at, one in made.items() if isinstance(one, str)}
+        if silent:
+            whys |= {at: _why(silent) for at, one in found.items() if one in silent}
+        if 2 * len(whys) > len(members):
+            raise JudgeFailed("; ".join(dict.fromkeys(whys.values())))
         for at, one in found.items():
             if one.score is not None:
                 notes = {"transcripts": [transcript._asdict() for transcript in one.transcripts]}
                 verdicts[at] = Verdict(one.score, one.parts, notes)
-            elif not _unasked(one):
-                verdicts[at] = why
+        for at, why in whys.items():
+            verdicts[at] = why
         return verdicts
 
-    async def _works(self, group: Group, members: Sequence[int]) -> Mapping[int, Work]:
-        """What is compared, by number of the attempt; one whose artefact cannot be had is left out."""
+    async def _works(self, group: Group, members: Sequence[int]) -> Mapping[int, Work | str]:
+        """What is compared, by number of the attempt; why there is nothing to show of one."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 asked = {at: tasks.create_task(self._work(group, at)) for at in members}
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
-        return {at: work for at, one in asked.items() if (work := one.result()) is not None}
+        return {at: one.result() for at, one in asked.items()}
 
-    async def _work(self, group: Group, at: int) -> Work | None:
+    async def _work(self, group: Group, at: int) -> Work | str:
         rules = own_verdict(group.trajectories[at]) if self.verified else None
         try:
             return await work_of(
                 case_of(group, at), rules, grm=self.grm, kind=self.kind, tokenizer=self.tokenizer,
                 artefacts=self.artefacts,
             )  # fmt: skip
-        except JudgeFailed:
-            return None
+        except JudgeFailed as failed:
+            return str(failed)
 
     async def _ranked(self, works: Mapping[int, Work], name: str) -> Mapping[int, Graded]:
         alike: defaultdict[float | None, list[int]] = defaultdict(list)

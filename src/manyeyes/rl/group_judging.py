@@ -82,7 +82,12 @@ class GroupJudging:
             if group.complete:
                 self._in_a_row = self._in_a_row + 1 if group.failures[FAILED] else 0
         if self._in_a_row >= FRUITLESS:
-            whys = [event.data["why"] for event in said_of(found[-1]).values() if event.kind == SILENT]
+            whys = [
+                event.data["why"]
+                for group in reversed(found)
+                for event in said_of(group).values()
+                if event.kind == SILENT
+            ]
             raise ManyeyesError(
                 f"the group judge gave no verdict to {self._in_a_row} groups in a row, so nothing is learned any more; "
                 f"the last checkpoint is intact: repair the cause and go on ({', '.join(whys[:1])})"
