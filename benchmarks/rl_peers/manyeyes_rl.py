@@ -1,6 +1,6 @@
 """manyeyes on the case: `RlLoop` over the embedded engine, MuonClip, Eq. 1.
 
-Options: loop (sync or async), row_length (tokens of a packed row), rows (of a micro-batch).
+Options: loop (sync or async), row_length (tokens of a packed row), rows (of a micro-batch), engine (threads of its).
 """
 
 import asyncio
@@ -152,7 +152,8 @@ async def main() -> None:
     parameters = sum(one.numel() for one in model.language_model.parameters())
     tell(loss=loss_of(model, case), parameters=parameters, versions={"torch": version("torch")})
     with tempfile.TemporaryDirectory() as folder:
-        async with AsyncEngine(copy, config=EngineConfig(max_rows=case.samples, threads=1)) as engine:
+        engine_threads = int(case.option("engine", "1"))
+        async with AsyncEngine(copy, config=EngineConfig(max_rows=case.samples, threads=engine_threads)) as engine:
             await engine.sample(SampleRequest(np.arange(8, dtype=np.int32)))  # its thread keeps one of torch's threads
             torch.set_num_threads(case.threads)
             clock = Clock()

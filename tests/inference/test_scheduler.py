@@ -201,3 +201,70 @@ def test_keys_tell_apart_versions_places_and_histories() -> None:
         block_key(block_key(root_key(0), ids, 0, ()), ids, 3, ()), block_key(root_key(0), [1, 2, 4], 0, ()),
     }  # fmt: skip
     assert len(keys) == 4
+
+
+def computed_by(engine: FakeEngine, steps: int = 10_000) -> int:
+    """Tokens of prompts and answers that steps compute until nothing is left."""
+    total, plan = [0], engine.scheduler.plan
+
+    def counting():
+        found = plan()
+        total[0] += sum(chunk.count for chunk in found.chunks)
+        return found
+
+    engine.scheduler.plan = counting
+    while engine.scheduler.busy and steps > 0:
+        engine.step()
+        steps -= 1
+    return total[0]
+
+
+@pytest.mark.parametrize("step_tokens", [300, 40, 16])
+def test_prompts_that_begin_alike_are_read_once_though_they_come_together(step_tokens: int) -> None:
+    """Eight at once: 96 tokens that they share, 5 of each one's own, and 2 that are said of which one is read."""
+    engine = FakeEngine(Limits(16, 8, step_tokens, 256, True), blocks=80)
+    for number in range(8):
+        engine.add([*range(96), *[100 + number] * 5], 2)
+    assert computed_by(engine) == 96 + 8 * (5 + 1)
+
+
+def test_each_waits_for_as_much_as_it_shares() -> None:
+    """Three levels: all share 32 tokens, half of them 64; they wait for their own level and not for the longest."""
+    engine = FakeEngine(Limits(16, 16, 400, 256, True), blocks=80)
+    for number in range(6):
+        engine.add([*range(32), *[50 + number % 2] * 32, *[100 + number] * 16], 1)
+    assert computed_by(engine) == 32 + 2 * 32 + 6 * 16
+    assert max(engine.started.values()) <= 3
+
+
+def test_who_comes_while_a_prompt_is_read_waits_for_it_one_step_at_most() -> None:
+    """And those with another one start beside its reader, however many wait before them."""
+    engine = FakeEngine(Limits(16, 8, 200, 256, True), blocks=80)
+    alike = [engine.add([*range(96), number], 2)[0] for number in range(4)]
+    other = engine.add([7] * 40, 2)[0]
+    engine.step()
+    assert [engine.started.get(number) for number in (*alike, other)] == [1, None, None, None, 1]
+    assert engine.scheduler.waiting == 3
+    engine.cancel(alike[2])
+    engine.step()
+    assert [engine.started.get(number) for number in alike] == [1, 2, None, 2]
+    engine.run()
+
+
+def test_a_reader_whose_step_fails_is_waited_for_no_more() -> None:
+    engine = FakeEngine(Limits(16, 8, 200, 256, True), blocks=80)
+    numbers = [engine.add([*range(96), number], 2)[0] for number in range(3)]
+    engine.scheduler.plan()  # and nothing is computed
+    engine.scheduler.renew(0)
+    engine.cancel(numbers[0])
+    assert engine.scheduler.waiting == 2
+    engine.run()
+    assert [engine.ended[number] for number in numbers] == ["cancelled", "length", "length"]
+
+
+def test_without_a_prefix_cache_nobody_waits() -> None:
+    engine = FakeEngine(Limits(16, 8, 800, 256, False), blocks=80)
+    for number in range(4):
+        engine.add([*range(96), number], 2)
+    engine.step()
+    assert len(engine.started) == 4

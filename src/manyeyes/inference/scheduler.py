@@ -3,7 +3,8 @@
     1. decode    every running sequence that has one token to compute, best rank first; where blocks run out the
                  running sequence of the worst rank is preempted: its blocks go, its ids wait for another turn
     2. prefill   prompts that are partly read go on, in chunks, with what is left of the step's tokens
-    3. admit     waiting ones start while rows, tokens and blocks last, with the part of their prompt that is kept
+    3. admit     waiting ones start while rows, tokens and blocks last, with the part of their prompt that is kept; one
+                 whose next block another one reads in this very step starts in the next, and finds it
 
 Rank is (priority, arrival). Whoever waits `patience` steps is admitted one priority better, and keeps that rank, so
 nobody starves; the best rank is never preempted, so something always ends.
@@ -11,6 +12,7 @@ nobody starves; the best rank is never preempted, so something always ends.
 Report: App. D; chunked prefill: Agrawal et al., 2023; preemption by recomputation: Kwon et al., 2023.
 """
 
+from collections.abc import Sequence as Listed
 from typing import NamedTuple
 
 from manyeyes.inference.blocks import BlockPool
@@ -103,7 +105,7 @@ class Scheduler:
         prefills, left, short = self._prefills(left, alone=not chunks)
         chunks += prefills
         if not short:
-            chunks += self._admitted(left)
+            chunks += self._admitted(left, prefills)
         return StepPlan(chunks, self._copies)
 
     def advance(self, chunk: Chunk) -> None:
@@ -173,21 +175,32 @@ class Scheduler:
             left -= count
         return chunks, left, False
 
-    def _admitted(self, left: int) -> list[Chunk]:
+    def _admitted(self, left: int, prefills: Listed[Chunk]) -> list[Chunk]:
         chunks: list[Chunk] = []
-        while left > 0 and len(self.running) < self.limits.max_rows:
+        read_now = {key for chunk in prefills for key in self._keys_of(chunk.sequence, chunk.stop)}
+        later: list[Sequence] = []
+        while left > 0 and len(self.running) + len(later) < self.limits.max_rows:
             sequence = self.line.best(now=self._clock)
             if sequence is None or not self._room_for(sequence):
                 break
             self.line.take(sequence, now=self._clock)
             self._find_prefix(sequence)
+            if self._keys_of(sequence, len(sequence.ids) - 1, most=1) & read_now:
+                self._free(sequence)
+                later.append(sequence)
+                continue
+            if sequence.found is None:  # later it finds what it has read itself
+                sequence.found = min(sequence.computed, sequence.prompt)
             sequence.status = Status.RUNNING
             self.running.append(sequence)
             count = self._fitting(sequence, min(left, sequence.remaining))
             if not count:
                 break
             chunks.append(Chunk(sequence, sequence.computed, count))
+            read_now |= self._keys_of(sequence, sequence.computed + count)
             left -= count
+        for sequence in later:
+            self.add(sequence)
         return chunks
 
     def _room_for(self, sequence: Sequence) -> bool:
@@ -206,8 +219,17 @@ class Scheduler:
                 break
             sequence.blocks.append(block)
         sequence.computed = len(sequence.blocks) * self.limits.block_tokens
-        if sequence.found is None:  # later it finds what it has read itself
-            sequence.found = min(sequence.computed, sequence.prompt)
+
+    def _keys_of(self, sequence: Sequence, stop: int, *, most: int | None = None) -> set[bytes]:
+        """Keys of the blocks that will be full once it has computed up to `stop`; of the first ones only."""
+        known = len(sequence.keys)
+        if self.limits.prefix_cache:
+            full = stop // self.limits.block_tokens
+            for _ in range(known, full if most is None else min(full, known + most)):
+                self._next_key(sequence)
+        keys = set(sequence.keys[known:])
+        del sequence.keys[known:]
+        return keys
 
     def _next_key(self, sequence: Sequence) -> bytes:
         size, at = self.limits.block_tokens, len(sequence.keys)
@@ -230,6 +252,8 @@ class Scheduler:
         at = sequence.computed // size
         copy = at < len(sequence.blocks) and self.pool.shared(sequence.blocks[at])
         wanted = self._blocks(sequence.computed + count) - len(sequence.blocks)
+        if not copy and wanted <= 0:
+            return True
         if wanted + copy > self.pool.available:
             return False
         if copy:
