@@ -11,6 +11,7 @@ Shapes: N tokens of a step, g rows of a group, T most new tokens and S most toke
 """
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ GROUP_NUMBERS = 400_000
 """Numbers of gathered latents in a group on the CPU: 1.6 MB, about the cache of a core (measured: half or twice as many
 are equal, four times slower by a quarter)."""
 GROUP_NUMBERS_ELSEWHERE = 64_000_000
+_START = attrgetter("start")
 
 
 class Group(NamedTuple):
@@ -101,14 +103,19 @@ def batch_of(
         each_alone: it reads each token of longer chunks so, too; a chunk is a group.
     """
     limit = max(chunk.count for chunk in chunks) if each_alone else longest_absorbed(config)
-    ordered = sorted(chunks, key=lambda chunk: (chunk.count > limit, chunk.count > 1, chunk.stop))
-    counts = np.array([chunk.count for chunk in ordered])
-    starts = np.concatenate([[0], counts.cumsum()])
-    position_N = np.concatenate([np.arange(chunk.start, chunk.stop) for chunk in ordered])
-    tables = [np.array(chunk.sequence.blocks) for chunk in ordered]
-    block_N = np.concatenate(
-        [t[np.arange(c.start, c.stop) // block_tokens] for t, c in zip(tables, ordered, strict=True)]
-    )
+    single = sorted((chunk for chunk in chunks if chunk.count == 1), key=_START)
+    more = sorted((chunk for chunk in chunks if chunk.count > 1), key=lambda chunk: (chunk.count > limit, chunk.stop))
+    ordered = [*single, *more]
+    starts = np.concatenate([[0], np.array([chunk.count for chunk in ordered]).cumsum()])
+    at = [chunk.start for chunk in single]
+    position_N = np.concatenate([at, *(np.arange(chunk.start, chunk.stop) for chunk in more)]).astype(np.int64)
+    id_N = [chunk.sequence.ids[start] for chunk, start in zip(single, at, strict=True)]
+    block_N = [chunk.sequence.blocks[start // block_tokens] for chunk, start in zip(single, at, strict=True)]
+    for chunk in more:
+        id_N += chunk.sequence.ids[chunk.start : chunk.stop]
+        table = np.array(chunk.sequence.blocks)
+        block_N += table[np.arange(chunk.start, chunk.stop) // block_tokens].tolist()
+    tables = [chunk.sequence.blocks for chunk in ordered]
     absorbed = sum(chunk.count <= limit for chunk in ordered)
 
     def moved(values: NDArray[np.int64]) -> Tensor:
@@ -117,9 +124,9 @@ def batch_of(
     layout = _Layout(ordered, tables, starts, config, block_tokens, device, in_place, each_alone)
     return Batch(
         ordered,
-        moved(np.concatenate([_ids(chunk) for chunk in ordered])),
+        moved(np.array(id_N, np.int64)),
         moved(position_N),
-        moved(block_N * block_tokens + position_N % block_tokens),
+        moved(np.array(block_N, np.int64) * block_tokens + position_N % block_tokens),
         int(starts[absorbed]),
         [layout.group(first, last) for first, last in layout.groups(absorbed)],
         [layout.long(number) for number in range(absorbed, len(ordered))],
@@ -127,15 +134,11 @@ def batch_of(
     )
 
 
-def _ids(chunk: Chunk) -> NDArray[np.int64]:
-    return np.array(chunk.sequence.ids[chunk.start : chunk.stop], np.int64)
-
-
 class _Layout(NamedTuple):
     """Chunks in their order, and what groups are made from."""
 
     chunks: list[Chunk]
-    tables: list[NDArray[np.int64]]
+    tables: list[list[int]]
     starts: NDArray[np.int64]
     config: TextConfig
     block_tokens: int
@@ -194,14 +197,14 @@ class _Layout(NamedTuple):
 
     def _alone(self, number: int) -> Group:
         """One chunk whose tokens each are a row, over the same blocks."""
-        chunk, table = self.chunks[number], torch.from_numpy(self.tables[number])
+        chunk, table = self.chunks[number], torch.tensor(self.tables[number])
         seen_g = np.arange(chunk.start + 1, chunk.stop + 1)
         return _in_place(int(self.starts[number]), table.expand(chunk.count, -1), seen_g)
 
     def long(self, number: int) -> LongChunk:
         """One chunk that rebuilds keys and values."""
         chunk, table = self.chunks[number], self.tables[number]
-        blocks = torch.from_numpy(table[: -(-chunk.stop // self.block_tokens)]).to(self.device)
+        blocks = torch.tensor(table[: -(-chunk.stop // self.block_tokens)], device=self.device)
         return LongChunk(int(self.starts[number]), int(self.starts[number + 1]), chunk.start, blocks)
 
 

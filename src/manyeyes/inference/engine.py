@@ -24,6 +24,7 @@ from torch import Tensor
 from manyeyes.core.errors import ConfigError
 from manyeyes.core.sampler import Completion, SampleRequest, SamplerError, StopReason
 from manyeyes.core.tokenizer import Tokenizer
+from manyeyes.inference.all_layers import AllLayers
 from manyeyes.inference.batch import Batch, batch_of
 from manyeyes.inference.blocks import BlockPool
 from manyeyes.inference.embedding import embedded
@@ -113,6 +114,7 @@ class Engine:
         if config.invariant and self._kernels is None:
             raise ConfigError(f"an invariant engine needs compiled kernels: {self._why_none}; or leave `invariant` off")
         self._weights = self._packed()
+        self._all_layers = self._in_one_call()
         self._side_by_side = SideBySide()
         self._sequences: dict[int, Sequence] = {}
         self._next, self._steps = 0, 0
@@ -200,6 +202,7 @@ class Engine:
         """
         load_tensors(self.model, tensors, version=version, before=self.version)
         self._weights = self._packed()
+        self._all_layers = self._in_one_call()
         self._features.forget()
         self._scheduler.renew(version)
 
@@ -225,6 +228,11 @@ class Engine:
 
     def _packed(self) -> Weights:
         return Weights.of(self.model, self._kernels, invariant=self.config.invariant)
+
+    def _in_one_call(self) -> AllLayers | None:
+        if self._kernels is None or not self.config.invariant:
+            return None
+        return AllLayers(self._weights, self._kernels, self.model.config.text, self._store)
 
     def _run(self, plan: StepPlan, result: StepResult) -> None:
         logits_MV, chunks = self._scores(plan)
@@ -261,6 +269,8 @@ class Engine:
     def _computed(self, batch: Batch, x_ND: Tensor) -> tuple[Tensor, list[Tensor] | None]:
         """Scores of what samples, and where tokens were sent."""
         chosen = self._routing.blank()
+        if self._all_layers is not None:
+            return self._all_layers(batch, x_ND, chosen), chosen
         hidden_MD = forward(self._weights, self.model.config.text, self._store, batch, x_ND, chosen)
         return self._weights.head(hidden_MD).float(), chosen
 

@@ -383,3 +383,121 @@ extern "C" void turn(int64_t rows, int64_t heads, int64_t pairs, int64_t x_row, 
             }
         }
 }
+
+// ---- All layers of a step, whose rows each are one token: the functions above, one behind the other
+
+static const int64_t ALONE = 1 << 20;  // as in kernels.py
+
+struct Model {
+    int64_t width, heads, nope, rope, latent, value, query_rank;  // query_rank: 0 where queries are not compressed
+    int64_t experts, padded_experts, each, hidden, padded_width, normalise, block_tokens;
+    float eps, lora_eps, scale;
+};
+
+struct Layer {  // no router in a dense one; `fed` is the width of its feed-forward, or of the shared expert
+    const float *input_norm, *down, *query_norm, *query, *latent_norm, *up_k, *up_v, *out, *feed_norm;
+    const float *router, *bias, *gate_up, *routed_down, *fed_in, *fed_out;
+    float* latents;
+    int64_t* expert;  // where tokens were sent, if asked for
+    int64_t fed;
+};
+
+struct Reading {  // rows from `start` on, whose blocks are `block_row` numbers apart
+    int64_t start, rows, block_row;
+    const int64_t *blocks, *length;
+};
+
+// y = x @ matrix, or one matrix a group.
+static void times(int64_t rows, int64_t groups, int64_t inner, int64_t outputs, const float* x, int64_t x_row,
+                  int64_t x_group, const float* packed, float* y, int64_t y_row, int64_t y_group, int threads) {
+    int64_t padded = (outputs + TILE - 1) / TILE * TILE;
+    if (rows * groups * inner * outputs < ALONE) threads = 1;
+    grouped(rows, groups, inner, outputs, padded, x_row, x_group, y_row, y_group, x, packed, y, threads);
+}
+
+static void add(int64_t count, const float* more, float* x) {
+    for (int64_t i = 0; i < count; i++) x[i] += more[i];
+}
+
+static void attention(const Model& m, const Layer& layer, int64_t rows, const int64_t* slot, const float* turns,
+                      int64_t readings, const Reading* reading, const float* h, float* room, float* y, int threads) {
+    int64_t each = m.nope + m.rope, q_width = m.heads * each, kept = m.latent + m.rope;
+    int64_t first = m.query_rank ? m.query_rank : q_width, down_width = first + kept, turned_row = (m.heads + 1) * m.rope;
+    float *down = room, *narrow = down + rows * down_width, *q = narrow + rows * first;
+    float *turned = q + rows * q_width, *fresh = turned + rows * turned_row, *asked = fresh + rows * kept;
+    float *mixed = asked + rows * m.heads * kept, *values = mixed + rows * m.heads * m.latent;
+    times(rows, 1, m.width, down_width, h, m.width, 0, layer.down, down, down_width, 0, threads);
+    int64_t q_row = q_width;
+    if (m.query_rank) {
+        rms_norm(rows, first, down_width, down, layer.query_norm, m.lora_eps, narrow, first);
+        times(rows, 1, first, q_width, narrow, first, 0, layer.query, q, q_width, 0, threads);
+    } else {
+        q = down, q_row = down_width;
+    }
+    turn(rows, m.heads, m.rope / 2, q_row, each, turned_row, m.rope, q + m.nope, turns, turned);
+    turn(rows, 1, m.rope / 2, down_width, 0, turned_row, 0, down + first + m.latent, turns, turned + m.heads * m.rope);
+    rms_norm(rows, m.latent, down_width, down + first, layer.latent_norm, m.lora_eps, fresh, kept);
+    for (int64_t n = 0; n < rows; n++) {
+        memcpy(fresh + n * kept + m.latent, turned + n * turned_row + m.heads * m.rope, m.rope * sizeof(float));
+        memcpy(layer.latents + slot[n] * kept, fresh + n * kept, kept * sizeof(float));
+    }
+    times(rows, m.heads, m.nope, m.latent, q, q_row, each, layer.up_k, asked, m.heads * kept, kept, threads);
+    for (int64_t n = 0; n < rows; n++)
+        for (int64_t a = 0; a < m.heads; a++)
+            memcpy(asked + (n * m.heads + a) * kept + m.latent, turned + n * turned_row + a * m.rope, m.rope * sizeof(float));
+    for (int64_t i = 0; i < readings; i++) {
+        const Reading& one = reading[i];
+        int64_t most = 0;
+        for (int64_t n = 0; n < one.rows; n++) most = one.length[n] > most ? one.length[n] : most;
+        attend(one.rows, m.heads, kept, m.latent, m.block_tokens, one.block_row, asked + one.start * m.heads * kept,
+               layer.latents, one.blocks, one.length, mixed + one.start * m.heads * m.latent,
+               one.rows * m.heads * kept * most < ALONE ? 1 : threads);
+    }
+    int64_t v_row = m.heads * m.value;
+    times(rows, m.heads, m.latent, m.value, mixed, m.heads * m.latent, m.latent, layer.up_v, values, v_row, m.value, threads);
+    times(rows, 1, v_row, m.width, values, v_row, 0, layer.out, y, m.width, 0, threads);
+}
+
+static void feed_forward(const Model& m, const Layer& layer, int64_t rows, const float* h, float* room, float* y,
+                         int threads) {
+    float *both = room, *inside = both + rows * 2 * layer.fed, *weight = inside + rows * layer.fed;
+    times(rows, 1, m.width, 2 * layer.fed, h, m.width, 0, layer.fed_in, both, 2 * layer.fed, 0, threads);
+    activate(rows, layer.fed, both, inside);
+    times(rows, 1, layer.fed, m.width, inside, layer.fed, 0, layer.fed_out, y, m.width, 0, threads);
+    if (!layer.router) return;
+    int64_t* expert = layer.expert ? layer.expert : (int64_t*)malloc(rows * m.each * sizeof(int64_t));
+    route(rows, m.width, m.experts, m.padded_experts, m.each, m.normalise, h, layer.router, layer.bias, m.scale, expert,
+          weight);
+    experts(rows, m.width, m.hidden, m.experts, m.each, m.padded_width, h, expert, weight, layer.gate_up,
+            layer.routed_down, y, 3 * rows * m.each * m.width * m.hidden < ALONE ? 1 : threads);
+    if (!layer.expert) free(expert);
+}
+
+// Scores behind the rows `last`; x is overwritten, and so are the latents in the rows' slots.
+extern "C" void all_layers(const Model* model, int64_t layers, const Layer* layer, int64_t rows, float* x,
+                           const int64_t* slot, const float* turns, int64_t readings, const Reading* reading,
+                           int64_t lasts, const int64_t* last, const float* norm, const float* head, int64_t vocabulary,
+                           float* scores, int threads) {
+    const Model& m = *model;
+    int64_t q_width = m.heads * (m.nope + m.rope), kept = m.latent + m.rope, first = m.query_rank ? m.query_rank : q_width;
+    int64_t room = 2 * first + kept + q_width + (m.heads + 1) * (m.rope + kept) + m.heads * (m.latent + m.value);
+    for (int64_t i = 0; i < layers; i++)
+        if (3 * layer[i].fed + m.each > room) room = 3 * layer[i].fed + m.each;
+    float *h = (float*)malloc(rows * (2 * m.width + room) * sizeof(float)), *y = h + rows * m.width, *rest = y + rows * m.width;
+    for (int64_t i = 0; i < layers; i++) {
+        rms_norm(rows, m.width, m.width, x, layer[i].input_norm, m.eps, h, m.width);
+        attention(m, layer[i], rows, slot, turns, readings, reading, h, rest, y, threads);
+        add(rows * m.width, y, x);
+        if (i == layers - 1) {  // rows behind which nothing is sampled go no further
+            for (int64_t n = 0; n < lasts; n++) memmove(x + n * m.width, x + last[n] * m.width, m.width * sizeof(float));
+            rows = lasts;
+        }
+        if (!rows) break;
+        rms_norm(rows, m.width, m.width, x, layer[i].feed_norm, m.eps, h, m.width);
+        feed_forward(m, layer[i], rows, h, rest, y, threads);
+        add(rows * m.width, y, x);
+    }
+    rms_norm(rows, m.width, m.width, x, norm, m.eps, h, m.width);
+    times(rows, 1, m.width, vocabulary, h, m.width, 0, head, scores, vocabulary, 0, threads);
+    free(h);
+}

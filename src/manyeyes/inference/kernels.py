@@ -42,8 +42,8 @@ class Kernels:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._experts, self._attend, self._norm = library.experts, library.attend, library.rms_norm
         self._grouped, self._route = library.grouped, library.route
-        self._activate, self._turn = library.activate, library.turn
-        for name in ("experts", "attend", "rms_norm", "grouped", "route", "activate", "turn"):
+        self._activate, self._turn, self._all_layers = library.activate, library.turn, library.all_layers
+        for name in ("experts", "attend", "rms_norm", "grouped", "route", "activate", "turn", "all_layers"):
             getattr(library, name).restype = None
 
     def experts(
@@ -121,6 +121,18 @@ class Kernels:
             *_places(x_NHr, turns_NR.contiguous(), y_NHr),
         )  # fmt: skip
         return y_NHr
+
+    def all_layers(
+        self, model: ctypes.Structure, layers: "ctypes.Array[Any]", x_ND: Tensor, slot_N: Tensor, turns_NR: Tensor,
+        readings: "ctypes.Array[Any]", last_M: Tensor, norm: int, head: int, scores_MV: Tensor,
+    ) -> None:  # fmt: skip
+        """See `all_layers`, which knows how structures lie; `norm` and `head` are addresses."""
+        (rows, _), (lasts, vocabulary) = x_ND.shape, scores_MV.shape
+        self._all_layers(
+            ctypes.byref(model), *_sizes(len(layers)), layers, *_sizes(rows), *_places(x_ND, slot_N, turns_NR),
+            *_sizes(len(readings)), readings, *_sizes(lasts), *_places(last_M), ctypes.c_void_p(norm),
+            ctypes.c_void_p(head), *_sizes(vocabulary), *_places(scores_MV), torch.get_num_threads(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

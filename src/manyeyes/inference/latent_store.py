@@ -49,7 +49,8 @@ class LatentStore:
         return bool(self.latents_LKB[-1].view(-1, self.width)[slot_N].isfinite().all())
 
     def read(self, layer: int, blocks: Tensor, rows: int) -> Tensor:
-        """`rows` runs of equally many blocks, one behind the other: [rows, tokens, C], valid until this thread reads again."""
+        """`rows` runs of equally many blocks, one behind the other: [rows, tokens, C], valid until this thread reads
+        again."""
         shape = len(blocks), self.latents_LKB.shape[2]
         size = shape[0] * shape[1]
         if self._gathered.numbers.numel() < size:

@@ -59,7 +59,7 @@ class RoutingRecord:
         """Blocks (from, to)."""
         if self._rows_SLK is None:
             return
-        blocks = self._rows_SLK.reshape(-1, self.block_tokens, *self._blank.shape)
+        blocks = self._rows_SLK.reshape(self._slots // self.block_tokens, self.block_tokens, *self._blank.shape)
         for source, target in pairs:
             blocks[target] = blocks[source]
 

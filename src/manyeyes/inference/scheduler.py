@@ -147,7 +147,8 @@ class Scheduler:
     def _decodes(self) -> list[Chunk]:
         chunks: list[Chunk] = []
         for sequence in list(self.running):
-            if sequence.status is not Status.RUNNING or not sequence.decoding:
+            computed = sequence.computed
+            if sequence.status is not Status.RUNNING or len(sequence.ids) - computed != 1:
                 continue
             while not self._reserve(sequence, 1):
                 victim = self._worst({id(chunk.sequence) for chunk in chunks})
@@ -155,7 +156,7 @@ class Scheduler:
                 if victim is sequence:
                     break
             if sequence.status is Status.RUNNING:
-                chunks.append(Chunk(sequence, sequence.computed, 1))
+                chunks.append(Chunk(sequence, computed, 1))
         return chunks
 
     def _prefills(self, left: int, *, alone: bool) -> tuple[list[Chunk], int, bool]:

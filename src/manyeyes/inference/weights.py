@@ -63,6 +63,11 @@ class Matrix:
         if alike is None and packs(weight):
             self.packed = _PACK_LINEAR(weight.contiguous(), None)
 
+    @property
+    def tiles(self) -> Tensor | None:
+        """As `kernels` reads it; None where libraries multiply."""
+        return None if self._alike is None else self._alike.tiles
+
     def __call__(self, x_ND: Tensor) -> Tensor:
         """[N, in] → [N, out]."""
         if self._alike is not None:
@@ -83,12 +88,12 @@ def columns_first(weight: Tensor) -> Tensor:
 class GroupedMatrix:
     """A matrix for each head or expert: x[:, g] → x[:, g] @ weight[g].T."""
 
-    __slots__ = ("_kernels", "_tiles", "packed", "weight_GOI")
+    __slots__ = ("_kernels", "packed", "tiles", "weight_GOI")
 
     def __init__(self, weight_GOI: Tensor, kernels: Kernels | None = None) -> None:
         self.weight_GOI = columns_first(weight_GOI)
         self.packed: Tensor | None = None
-        self._kernels, self._tiles = kernels, None if kernels is None else packed_groups(weight_GOI)
+        self._kernels, self.tiles = kernels, None if kernels is None else packed_groups(weight_GOI)
         if kernels is None and packs(weight_GOI):
             groups, _, n_in = weight_GOI.shape
             flat = weight_GOI.reshape(-1, n_in, 1, 1)
@@ -98,8 +103,8 @@ class GroupedMatrix:
     def __call__(self, x_NGI: Tensor) -> Tensor:
         """[N, G, in] → [N, G, out]."""
         rows, groups, n_in = x_NGI.shape
-        if self._kernels is not None and self._tiles is not None and x_NGI.stride(2) == 1:
-            return self._kernels.grouped(x_NGI, self._tiles, x_NGI.new_empty(rows, groups, self.weight_GOI.shape[1]))
+        if self._kernels is not None and self.tiles is not None and x_NGI.stride(2) == 1:
+            return self._kernels.grouped(x_NGI, self.tiles, x_NGI.new_empty(rows, groups, self.weight_GOI.shape[1]))
         if self.packed is None or rows * groups < FEW_PIXELS:
             return torch.bmm(x_NGI.transpose(0, 1), self.weight_GOI.transpose(1, 2)).transpose(0, 1)
         pixels = x_NGI.reshape(1, rows, 1, groups * n_in).permute(0, 3, 1, 2)
@@ -108,11 +113,11 @@ class GroupedMatrix:
 
     def beside(self, x_NGI: Tensor, more_NGM: Tensor) -> Tensor:
         """[N, G, out + M]: the product, and what stands beside it."""
-        if self._kernels is None or self._tiles is None or x_NGI.stride(2) != 1:
+        if self._kernels is None or self.tiles is None or x_NGI.stride(2) != 1:
             return torch.cat([self(x_NGI), more_NGM], dim=-1)
         outputs = self.weight_GOI.shape[1]
         both = x_NGI.new_empty(*x_NGI.shape[:2], outputs + more_NGM.shape[2])
-        self._kernels.grouped(x_NGI, self._tiles, both[..., :outputs])
+        self._kernels.grouped(x_NGI, self.tiles, both[..., :outputs])
         both[..., outputs:] = more_NGM
         return both
 
