@@ -1,4 +1,4 @@
-"""A step of the engine in parts, one a thread, beside the whole step on all threads and on one.
+"""A step of an invariant engine in parts, one a thread, beside threads that share each product, and one thread.
 
     python benchmarks/engine_parts.py [--rounds 5] [--threads 2] [--out FILE]
 
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from manyeyes.core.sampler import SampleRequest, SamplingParams
-from manyeyes.inference import parts
+from manyeyes.inference import all_layers
 from manyeyes.inference.engine import Engine
 from manyeyes.inference.engine_config import EngineConfig
 from manyeyes.model.config import ModelConfig, tiny
@@ -47,9 +47,9 @@ def wide() -> ModelConfig:
 def tokens_a_second(model: K25, rows: int, *, threads: int, least: int, seed: int) -> float:
     """Sampled ones, of one batch from its prompts to its ends."""
     torch.set_num_threads(threads)
-    parts.LEAST = least
+    all_layers.LEAST = least
     rng = np.random.default_rng(seed)
-    engine = Engine(model, EngineConfig(cache_tokens=1 << 16, prefix_cache=False))
+    engine = Engine(model, EngineConfig(cache_tokens=1 << 16, invariant=True))
     for number in range(rows):
         params = SamplingParams(max_new_tokens=LENGTH, temperature=1.0, seed=number)
         engine.add(SampleRequest(rng.integers(0, WORDS, LENGTH).astype(np.int32), params=params))
@@ -61,7 +61,7 @@ def tokens_a_second(model: K25, rows: int, *, threads: int, least: int, seed: in
 
 def measured(model: K25, *, rounds: int, threads: int) -> list[dict[str, float]]:
     """For each number of requests the three ways."""
-    ways = {"one thread": (1, NEVER), "whole": (threads, NEVER), "parts": (threads, 1)}
+    ways = {"one thread": (1, NEVER), "shared products": (threads, NEVER), "parts": (threads, 1)}
     found: list[dict[str, float]] = []
     for rows in ROWS:
         rates: dict[str, list[float]] = {name: [] for name in ways}

@@ -1,6 +1,6 @@
 """manyeyes on the case: `RlLoop` over the embedded engine, MuonClip, Eq. 1.
 
-Options: loop (sync or async), row_length (tokens of a packed row), rows (of a micro-batch), engine (threads of its).
+Options: loop (sync or async), row_length (tokens of a packed row), rows (of a micro-batch), engine (its threads).
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from manyeyes.core.runlog import RunFolder
 from manyeyes.core.sampler import Completion, SampleRequest, SamplingParams
 from manyeyes.inference.async_engine import AsyncEngine
 from manyeyes.inference.engine_config import EngineConfig
+from manyeyes.inference.kernels import kernels_for
 from manyeyes.model.config import tiny
 from manyeyes.model.cross_entropy import chunked_cross_entropy
 from manyeyes.model.multimodal import K25, build
@@ -153,8 +154,12 @@ async def main() -> None:
     tell(loss=loss_of(model, case), parameters=parameters, versions={"torch": version("torch")})
     with tempfile.TemporaryDirectory() as folder:
         engine_threads = int(case.option("engine", "1"))
-        async with AsyncEngine(copy, config=EngineConfig(max_rows=case.samples, threads=engine_threads)) as engine:
-            await engine.sample(SampleRequest(np.arange(8, dtype=np.int32)))  # its thread keeps one of torch's threads
+        invariant = not isinstance(kernels_for(copy.head_weight.device, copy.compute_dtype), str)  # as recipes sample
+        sizes = EngineConfig(max_rows=case.samples, threads=engine_threads, invariant=invariant)
+        async with AsyncEngine(copy, config=sizes) as engine:
+            await engine.sample(
+                SampleRequest(np.arange(8, dtype=np.int32))
+            )  # its thread has torch's threads of its own
             torch.set_num_threads(case.threads)
             clock = Clock()
             run = run_of(case, engine, model, Path(folder) / "run", clock)

@@ -1,16 +1,26 @@
 """A step in one call says to the last bit what it says function by function, and sends tokens to the same experts."""
 
 import dataclasses
-from collections.abc import Iterator
+import gc
+import itertools
+import weakref
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from manyeyes.core.sampler import SampleRequest, SamplingParams
+from manyeyes.core.sampler import SampleRequest, SamplerError, SamplingParams
+from manyeyes.inference import all_layers
+from manyeyes.inference.all_layers import AllLayers
+from manyeyes.inference.batch import Batch
 from manyeyes.inference.engine import Engine
 from manyeyes.inference.engine_config import EngineConfig
-from manyeyes.inference.kernels import compiled
+from manyeyes.inference.kernels import compiled, require_plain
+from manyeyes.inference.scheduler import Chunk
+from manyeyes.inference.sequences import Sequence as Asked
 from manyeyes.model.multimodal import K25
 
 from .small_model import SHOWN, asked, finished, small_model
@@ -24,6 +34,7 @@ SHAPES = {
     "cut prompts": dataclasses.replace(ROOMY, max_rows=40, step_tokens=60),
     "few blocks": dataclasses.replace(ROOMY, block_tokens=3, cache_tokens=240),
 }
+NOBODY = Asked(0, SampleRequest(np.arange(1, dtype=np.int32)), 0, 0, 9, 0.0)
 MODELS: dict[str, dict[str, object]] = {
     "even": {},
     "sizes that fill no vector": {
@@ -36,60 +47,148 @@ MODELS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 
 
+class Case(NamedTuple):
+    """A model, and how to make one like it."""
+
+    model: K25
+    changes: dict[str, object]
+
+
 @pytest.fixture(scope="module", params=MODELS)
-def model(request: pytest.FixtureRequest) -> K25:
-    return small_model(**MODELS[request.param])
+def case(request: pytest.FixtureRequest) -> Case:
+    changes = MODELS[request.param]
+    return Case(small_model(**changes), changes)
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def counted() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
 
-def requests() -> list[SampleRequest]:
-    rng = np.random.default_rng(2)
-    return [asked(rng, *grids, words=int(rng.integers(1, 90)), params=DRAWN) for grids in SHOWN * 3]
+def requests(*, routing: bool = True) -> list[SampleRequest]:
+    rng, params = np.random.default_rng(2), dataclasses.replace(DRAWN, record_routing=routing)
+    return [asked(rng, *grids, words=int(rng.integers(1, 90)), params=params) for grids in SHOWN * 3]
 
 
+def said(engine: Engine, wanted: Sequence[SampleRequest]) -> list[tuple[object, ...]]:
+    found = finished(engine, wanted)
+    return [(one.ids, one.logprobs, one.top, None if one.routing is None else one.routing.tobytes()) for one in found]
+
+
+def function_by_function(model: K25, config: EngineConfig) -> Engine:
+    engine = Engine(model, config)
+    engine._all_layers = None
+    return engine
+
+
+@pytest.mark.parametrize("routing", [True, False], ids=["routing kept", "no routing"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_it_says_the_same_as_function_by_function(model: K25, shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def said(engine: Engine) -> list[tuple[object, ...]]:
-        found = finished(engine, requests())
-        return [
-            (one.ids, one.logprobs, one.top, None if one.routing is None else one.routing.tobytes()) for one in found
-        ]
-
-    engine = Engine(model, SHAPES[shape])
+def test_it_says_the_same_as_function_by_function(case: Case, shape: str, routing: bool) -> None:
+    engine, other = Engine(case.model, SHAPES[shape]), function_by_function(case.model, SHAPES[shape])
     assert engine._all_layers is not None
-    at_once = said(engine)
+    assert said(engine, requests(routing=routing)) == said(other, requests(routing=routing))
     assert (engine.figures.preemptions > 0) == (shape == "few blocks")
-    slow = Engine(model, SHAPES[shape])
-    monkeypatch.setattr(slow, "_all_layers", None)
-    assert at_once == said(slow)
-    assert torch.equal(engine._store.latents_LKB, slow._store.latents_LKB)
+    assert torch.equal(engine._store.latents_LKB, other._store.latents_LKB)
 
 
-def test_it_reads_the_weights_of_now(model: K25) -> None:
-    """What it holds of the old ones goes with them."""
-    other = small_model(seed=9, **next(MODELS[name] for name in MODELS if _same(model, MODELS[name])))
+@pytest.mark.parametrize("threads", [2, 3, 7])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_in_parts_it_says_the_same(case: Case, shape: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text alone: what the vision tower says of a picture depends on torch's threads."""
+    monkeypatch.setattr(all_layers, "LEAST", 2)
+    monkeypatch.setattr(all_layers, "UNEVEN", 100.0)  # part whatever can be parted
+    wanted, bounds, parts = [one for one in requests() if not one.media] * 3, AllLayers.bounds, list[int]()
+
+    def counting(self: AllLayers, batch: Batch, count: int) -> list[int]:
+        found = bounds(self, batch, count)
+        parts.append(len(found) - 1)
+        return found
+
+    monkeypatch.setattr(AllLayers, "bounds", counting)
+    expected = said(Engine(case.model, SHAPES[shape]), wanted)
+    assert set(parts) == {1}
+    torch.set_num_threads(threads)
+    assert said(Engine(case.model, SHAPES[shape]), wanted) == expected
+    assert max(parts) == threads
+
+
+def test_parts_are_even_and_end_between_requests(case: Case) -> None:
+    layers = Engine(case.model, ROOMY)._all_layers
+    assert layers is not None
+
+    def bounds(counts: Sequence[int], threads: int, start: int = 0) -> list[int]:
+        chunks = [Chunk(NOBODY, start, count) for count in counts]
+        return layers.bounds(SimpleNamespace(chunks=chunks, slot_N=range(sum(counts))), threads)  # pyright: ignore
+
+    few, many = all_layers.LEAST, 8 * all_layers.LEAST
+    assert bounds([1] * many, 1) == [0, many] and bounds([1] * (2 * few - 1), 2) == [0, 2 * few - 1]
+    assert bounds([1] * many, 2) == [0, many // 2, many] and len(bounds([1] * many, 8)) == 9
+    assert bounds([1, 500], 2) == [0, 501]  # one prompt is not cut: its threads share each product
+    assert bounds([40, 40, 1], 2) == [0, 40, 81]
+    long = [Chunk(NOBODY, seen, 1) for seen in [0] * 30 + [5000] * 30]  # what sees much costs much
+    cut = layers.bounds(SimpleNamespace(chunks=long, slot_N=range(60)), 2)[1]  # pyright: ignore
+    assert 30 < cut < 60
+
+
+def test_it_reads_the_weights_of_now(case: Case) -> None:
+    model, other = small_model(**case.changes), small_model(seed=9, **case.changes)
     engine = Engine(model, ROOMY)
-    before = model.state_dict()
-    kept = {name: tensor.clone() for name, tensor in before.items()}
-    try:
-        finished(engine, requests()[:2])
-        engine.publish(1, other.state_dict())
-        published = [(one.ids, one.logprobs) for one in finished(engine, requests())]
-    finally:
-        model.load_state_dict(kept)
-    assert published == [(one.ids, one.logprobs) for one in finished(Engine(other, ROOMY), requests())]
+    finished(engine, requests()[:2])
+    old = weakref.ref(engine._all_layers)
+    engine.publish(1, other.state_dict())
+    gc.collect()
+    assert old() is None, "weights of before are still held"
+    assert said(engine, requests()) == said(Engine(other, ROOMY), requests())
 
 
-def _same(model: K25, changes: dict[str, object]) -> bool:
-    return model.config == small_model(**changes).config
+def test_weights_that_are_no_numbers_are_told_and_leave_nothing_behind(case: Case) -> None:
+    model = small_model(**case.changes)
+    engine, good = Engine(model, ROOMY), {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    expected = said(engine, requests())
+    number = engine.add(requests()[0])[0]
+    engine.step()
+    with torch.no_grad():
+        model.language_model.model.layers[0].input_layernorm.weight.fill_(torch.nan)
+    with pytest.raises(SamplerError, match="no numbers"):
+        engine.step()
+    engine.abort(number)
+    engine.publish(2, good)
+    assert said(engine, requests()) == expected and engine.figures.blocks_held == 0
 
 
-def test_an_ordinary_engine_goes_function_by_function(model: K25) -> None:
-    assert Engine(model, dataclasses.replace(ROOMY, invariant=False))._all_layers is None
+def test_a_call_that_finds_no_memory_fails_the_step_and_not_the_requests(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, failures = Engine(case.model, ROOMY), 0
+    assert engine._kernels is not None
+    call, calls = engine._kernels._all_layers, itertools.count(1)
+    monkeypatch.setattr(engine._kernels, "_all_layers", lambda *given: 1 if next(calls) == 3 else call(*given))
+    numbers, ended = [engine.add(one)[0] for one in requests()], {}
+    while engine.busy:
+        try:
+            ended.update(engine.step().ended)
+        except MemoryError as error:
+            failures += 1
+            assert "step_tokens" in str(error)
+    monkeypatch.undo()
+    assert failures == 1 and engine.figures.blocks_held == 0
+    expected = finished(Engine(case.model, ROOMY), requests())
+    assert [(ended[number].ids, ended[number].logprobs) for number in numbers] == [
+        (one.ids, one.logprobs) for one in expected
+    ]
+
+
+def test_what_the_loops_cannot_read_is_refused(case: Case) -> None:
+    engine = Engine(case.model, dataclasses.replace(ROOMY, invariant=False))
+    assert engine._all_layers is None and engine._kernels is not None
+    with pytest.raises(ValueError, match="no tiles"):
+        AllLayers(engine._weights, engine._kernels, config=case.model.config.text, store=engine._store)
+    with pytest.raises(ValueError, match="strides"):
+        require_plain(torch.zeros(4, 4).T[1:])
+    with pytest.raises(ValueError, match="bfloat16"):
+        require_plain(torch.zeros(4, dtype=torch.bfloat16))
+    with pytest.raises(RuntimeError, match="differ"):
+        engine._kernels.require_same_layout(all_layers._Group)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from manyeyes.core.sampler import SampleRequest, SamplingParams
 from manyeyes.inference.blocks import BlockPool
 from manyeyes.inference.prefix_cache import block_key, root_key
-from manyeyes.inference.scheduler import Limits, Scheduler
+from manyeyes.inference.scheduler import Chunk, Limits, Scheduler
 from manyeyes.inference.sequences import Sequence, Status
 
 
@@ -70,8 +70,19 @@ class FakeEngine:
             assert len(set(one.blocks)) == len(one.blocks) >= -(-chunk.stop // size)
             written = one.blocks[chunk.start // size : -(-chunk.stop // size)]
             assert not any(pool.shared(block) for block in written), "a shared block is written"
+        read = [key for chunk in plan.chunks if chunk.count > 1 for key in self._read(chunk)]
+        assert len(set(read)) == len(read), "a block of two prompts is read twice"
         holders = [block for one in self.scheduler.running for block in one.blocks]
         assert len(set(holders)) == pool.held and pool.available + pool.held == pool.count
+
+    def _read(self, chunk: Chunk) -> list[bytes]:
+        """Keys of the blocks that a chunk fills; none of the last token's, which is always computed."""
+        ids, size, keys = chunk.sequence.ids, self.limits.block_tokens, [root_key(self.scheduler.version)]
+        if not self.limits.prefix_cache:
+            return []
+        for at in range(0, min(chunk.stop, len(ids) - 1) // size * size, size):
+            keys.append(block_key(keys[-1], ids[at : at + size], at, ()))
+        return keys[1 + chunk.start // size :]
 
     def _end(self, sequence: Sequence, why: str) -> None:
         assert sequence.number not in self.ended
@@ -238,7 +249,7 @@ def test_each_waits_for_as_much_as_it_shares() -> None:
 
 
 def test_who_comes_while_a_prompt_is_read_waits_for_it_one_step_at_most() -> None:
-    """And those with another one start beside its reader, however many wait before them."""
+    """And one with another prompt starts beside its reader, where rows are left."""
     engine = FakeEngine(Limits(16, 8, 200, 256, True), blocks=80)
     alike = [engine.add([*range(96), number], 2)[0] for number in range(4)]
     other = engine.add([7] * 40, 2)[0]
@@ -248,6 +259,28 @@ def test_who_comes_while_a_prompt_is_read_waits_for_it_one_step_at_most() -> Non
     engine.cancel(alike[2])
     engine.step()
     assert [engine.started.get(number) for number in alike] == [1, 2, None, 2]
+    engine.run()
+
+
+def test_who_waits_for_a_prompt_is_not_overtaken_by_a_long_one() -> None:
+    """Which would go on with all tokens of the steps that follow."""
+    engine = FakeEngine(Limits(16, 8, 64, 256, True), blocks=100)
+    first, alike = engine.add([1] * 33, 2)[0], engine.add([1] * 33, 2)[0]
+    long = engine.add(list(range(1000)), 2)[0]
+    short = engine.add([7] * 5, 2)[0]
+    engine.step()
+    engine.step()
+    assert [engine.started.get(number) for number in (first, alike, long, short)] == [1, 2, None, 1]
+    engine.run()
+
+
+def test_who_waits_for_a_prompt_finds_blocks_for_its_own() -> None:
+    engine = FakeEngine(Limits(16, 8, 200, 256, True), blocks=12)
+    alike = [engine.add([*range(32), *[number] * 40], 2)[0] for number in (50, 51)]
+    other = engine.add([7] * 60, 30)[0]
+    engine.step()
+    engine.step()
+    assert [engine.started.get(number) for number in (*alike, other)] == [1, 2, None]
     engine.run()
 
 

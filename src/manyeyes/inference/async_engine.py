@@ -239,8 +239,8 @@ class AsyncEngine:
     # In the thread.
 
     def _work(self) -> None:
+        torch.get_num_threads()  # a thread that has never asked takes over what others set, the next time it computes
         torch.set_num_threads(self._threads)
-        torch.get_num_threads()  # a thread that has never asked takes over what others set later
         self._counted.set()
         while True:
             with self._wake:

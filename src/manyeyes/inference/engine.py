@@ -15,7 +15,6 @@ Shapes: N tokens of a step, M rows that sample, V vocabulary, D width.
 
 import time
 from collections.abc import Callable, Mapping
-from collections.abc import Sequence as Listed
 from typing import NamedTuple
 
 import torch
@@ -33,12 +32,11 @@ from manyeyes.inference.forward import forward
 from manyeyes.inference.kernels import kernels_for
 from manyeyes.inference.latent_store import LatentStore
 from manyeyes.inference.media_features import MediaFeatures
-from manyeyes.inference.parts import SideBySide, parted, parts_for
 from manyeyes.inference.publication import load_tensors
 from manyeyes.inference.requests import sequence_of
 from manyeyes.inference.routing_record import RoutingRecord
 from manyeyes.inference.sampling import choose_each, top_alternatives
-from manyeyes.inference.scheduler import Chunk, Limits, Scheduler, StepPlan
+from manyeyes.inference.scheduler import Limits, Scheduler, StepPlan
 from manyeyes.inference.score_masks import ScoreMasks
 from manyeyes.inference.sequences import Sequence, Status, Unusable
 from manyeyes.inference.weights import Weights
@@ -115,7 +113,6 @@ class Engine:
             raise ConfigError(f"an invariant engine needs compiled kernels: {self._why_none}; or leave `invariant` off")
         self._weights = self._packed()
         self._all_layers = self._in_one_call()
-        self._side_by_side = SideBySide()
         self._sequences: dict[int, Sequence] = {}
         self._next, self._steps = 0, 0
 
@@ -232,12 +229,14 @@ class Engine:
     def _in_one_call(self) -> AllLayers | None:
         if self._kernels is None or not self.config.invariant:
             return None
-        return AllLayers(self._weights, self._kernels, self.model.config.text, self._store)
+        return AllLayers(self._weights, self._kernels, config=self.model.config.text, store=self._store)
 
     def _run(self, plan: StepPlan, result: StepResult) -> None:
-        logits_MV, chunks = self._scores(plan)
-        rows = [(chunk.sequence, row) for row, chunk in enumerate(c for c in chunks if c.samples)]
-        for chunk in chunks:
+        logits_MV, batch = self._scores(plan)
+        if len(logits_MV) < len(batch.chunks) and not self._store.finite(batch.slot_N):
+            raise self._no_numbers()  # a part of a prompt: no score would tell
+        rows = [(chunk.sequence, row) for row, chunk in enumerate(c for c in batch.chunks if c.samples)]
+        for chunk in batch.chunks:
             self._scheduler.advance(chunk)
         for leader, row in list(rows):
             if leader.followers:
@@ -245,34 +244,23 @@ class Engine:
         if rows:
             self._sample(logits_MV, rows, result)
 
-    def _scores(self, plan: StepPlan) -> tuple[Tensor, list[Chunk]]:
-        """Scores behind the chunks that sample, and all chunks in the order of their scores."""
+    def _scores(self, plan: StepPlan) -> tuple[Tensor, Batch]:
         self._store.copy(plan.copies)
         self._routing.copy(plan.copies)
-        parts = parts_for(sum(chunk.count for chunk in plan.chunks), self.device)
-        batches = [self._batch(chunks) for chunks in parted(plan.chunks, parts)]
-        x_ND = [embedded(batch, self._weights.embedding, self._features, self.model) for batch in batches]
-        found = self._side_by_side.all(self._computed, batches, x_ND)
-        for batch, (logits_MV, chosen) in zip(batches, found, strict=True):
-            if len(logits_MV) < len(batch.chunks) and not self._store.finite(batch.slot_N):
-                raise self._no_numbers()  # a part of a prompt: no score would tell
-            self._routing.write(batch, chosen)
-        logits = [logits_MV for logits_MV, _ in found]
-        return torch.cat(logits) if len(logits) > 1 else logits[0], [one for batch in batches for one in batch.chunks]
-
-    def _batch(self, chunks: Listed[Chunk]) -> Batch:
-        return batch_of(
-            chunks, self.model.config.text, block_tokens=self.config.block_tokens, device=self.device,
+        text = self.model.config.text
+        batch = batch_of(
+            plan.chunks, text, block_tokens=self.config.block_tokens, device=self.device,
             in_place=self._kernels is not None, each_alone=self.config.invariant,
         )  # fmt: skip
-
-    def _computed(self, batch: Batch, x_ND: Tensor) -> tuple[Tensor, list[Tensor] | None]:
-        """Scores of what samples, and where tokens were sent."""
+        x_ND = embedded(batch, self._weights.embedding, self._features, self.model)
         chosen = self._routing.blank()
         if self._all_layers is not None:
-            return self._all_layers(batch, x_ND, chosen), chosen
-        hidden_MD = forward(self._weights, self.model.config.text, self._store, batch, x_ND, chosen)
-        return self._weights.head(hidden_MD).float(), chosen
+            logits_MV = self._all_layers(batch, x_ND, chosen)
+        else:
+            hidden_MD = forward(self._weights, text, self._store, batch, x_ND, chosen)
+            logits_MV = self._weights.head(hidden_MD).float()
+        self._routing.write(batch, chosen)
+        return logits_MV, batch
 
     def _sample(self, logits_MV: Tensor, rows: list[tuple[Sequence, int]], result: StepResult) -> None:
         if [row for _, row in rows] != list(range(len(logits_MV))):

@@ -390,7 +390,7 @@ static const int64_t ALONE = 1 << 20;  // as in kernels.py
 
 struct Model {
     int64_t width, heads, nope, rope, latent, value, query_rank;  // query_rank: 0 where queries are not compressed
-    int64_t experts, padded_experts, each, hidden, padded_width, normalise, block_tokens;
+    int64_t experts, padded_experts, top_k, hidden, padded_width, normalise, block_tokens;
     float eps, lora_eps, scale;
 };
 
@@ -402,10 +402,14 @@ struct Layer {  // no router in a dense one; `fed` is the width of its feed-forw
     int64_t fed;
 };
 
-struct Reading {  // rows from `start` on, whose blocks are `block_row` numbers apart
+struct Group {  // rows from `start` on, whose blocks are `block_row` numbers apart
     int64_t start, rows, block_row;
     const int64_t *blocks, *length;
 };
+
+extern "C" int64_t bytes_of(int64_t which) {
+    return which == 0 ? sizeof(Model) : which == 1 ? sizeof(Layer) : sizeof(Group);
+}
 
 // y = x @ matrix, or one matrix a group.
 static void times(int64_t rows, int64_t groups, int64_t inner, int64_t outputs, const float* x, int64_t x_row,
@@ -419,13 +423,22 @@ static void add(int64_t count, const float* more, float* x) {
     for (int64_t i = 0; i < count; i++) x[i] += more[i];
 }
 
-static void attention(const Model& m, const Layer& layer, int64_t rows, const int64_t* slot, const float* turns,
-                      int64_t readings, const Reading* reading, const float* h, float* room, float* y, int threads) {
-    int64_t each = m.nope + m.rope, q_width = m.heads * each, kept = m.latent + m.rope;
-    int64_t first = m.query_rank ? m.query_rank : q_width, down_width = first + kept, turned_row = (m.heads + 1) * m.rope;
-    float *down = room, *narrow = down + rows * down_width, *q = narrow + rows * first;
-    float *turned = q + rows * q_width, *fresh = turned + rows * turned_row, *asked = fresh + rows * kept;
-    float *mixed = asked + rows * m.heads * kept, *values = mixed + rows * m.heads * m.latent;
+// Numbers of workspace that attention of a row needs.
+static int64_t attention_numbers(const Model& m) {
+    int64_t q_width = m.heads * (m.nope + m.rope), first = m.query_rank ? m.query_rank : q_width;
+    int64_t cached = m.latent + m.rope;
+    return 2 * (first + cached) + q_width + (m.heads + 1) * m.rope + m.heads * (cached + m.latent + m.value);
+}
+
+// Rows first_row..first_row + rows of a step: x, h, y and slots are theirs, groups are of all rows.
+static void attention(const Model& m, const Layer& layer, int64_t first_row, int64_t rows, const int64_t* slot,
+                      const float* turns, int64_t groups, const Group* group, const float* h, float* workspace, float* y,
+                      int threads) {
+    int64_t head = m.nope + m.rope, q_width = m.heads * head, cached = m.latent + m.rope;
+    int64_t first = m.query_rank ? m.query_rank : q_width, down_width = first + cached, turned_row = (m.heads + 1) * m.rope;
+    float *down = workspace, *narrow = down + rows * down_width, *q = narrow + rows * first;
+    float *turned = q + rows * q_width, *fresh = turned + rows * turned_row, *query = fresh + rows * cached;
+    float *mixed = query + rows * m.heads * cached, *values = mixed + rows * m.heads * m.latent;
     times(rows, 1, m.width, down_width, h, m.width, 0, layer.down, down, down_width, 0, threads);
     int64_t q_row = q_width;
     if (m.query_rank) {
@@ -434,70 +447,98 @@ static void attention(const Model& m, const Layer& layer, int64_t rows, const in
     } else {
         q = down, q_row = down_width;
     }
-    turn(rows, m.heads, m.rope / 2, q_row, each, turned_row, m.rope, q + m.nope, turns, turned);
+    turn(rows, m.heads, m.rope / 2, q_row, head, turned_row, m.rope, q + m.nope, turns, turned);
     turn(rows, 1, m.rope / 2, down_width, 0, turned_row, 0, down + first + m.latent, turns, turned + m.heads * m.rope);
-    rms_norm(rows, m.latent, down_width, down + first, layer.latent_norm, m.lora_eps, fresh, kept);
+    rms_norm(rows, m.latent, down_width, down + first, layer.latent_norm, m.lora_eps, fresh, cached);
     for (int64_t n = 0; n < rows; n++) {
-        memcpy(fresh + n * kept + m.latent, turned + n * turned_row + m.heads * m.rope, m.rope * sizeof(float));
-        memcpy(layer.latents + slot[n] * kept, fresh + n * kept, kept * sizeof(float));
+        memcpy(fresh + n * cached + m.latent, turned + n * turned_row + m.heads * m.rope, m.rope * sizeof(float));
+        memcpy(layer.latents + slot[n] * cached, fresh + n * cached, cached * sizeof(float));
     }
-    times(rows, m.heads, m.nope, m.latent, q, q_row, each, layer.up_k, asked, m.heads * kept, kept, threads);
+    times(rows, m.heads, m.nope, m.latent, q, q_row, head, layer.up_k, query, m.heads * cached, cached, threads);
     for (int64_t n = 0; n < rows; n++)
         for (int64_t a = 0; a < m.heads; a++)
-            memcpy(asked + (n * m.heads + a) * kept + m.latent, turned + n * turned_row + a * m.rope, m.rope * sizeof(float));
-    for (int64_t i = 0; i < readings; i++) {
-        const Reading& one = reading[i];
-        int64_t most = 0;
-        for (int64_t n = 0; n < one.rows; n++) most = one.length[n] > most ? one.length[n] : most;
-        attend(one.rows, m.heads, kept, m.latent, m.block_tokens, one.block_row, asked + one.start * m.heads * kept,
-               layer.latents, one.blocks, one.length, mixed + one.start * m.heads * m.latent,
-               one.rows * m.heads * kept * most < ALONE ? 1 : threads);
+            memcpy(query + (n * m.heads + a) * cached + m.latent, turned + n * turned_row + a * m.rope, m.rope * sizeof(float));
+    for (int64_t i = 0; i < groups; i++) {
+        const Group& one = group[i];
+        int64_t start = one.start > first_row ? one.start : first_row, most = 0;
+        int64_t stop = one.start + one.rows < first_row + rows ? one.start + one.rows : first_row + rows;
+        if (start >= stop) continue;
+        const int64_t *blocks = one.blocks + (start - one.start) * one.block_row, *length = one.length + (start - one.start);
+        for (int64_t n = 0; n < stop - start; n++) most = length[n] > most ? length[n] : most;
+        attend(stop - start, m.heads, cached, m.latent, m.block_tokens, one.block_row,
+               query + (start - first_row) * m.heads * cached, layer.latents, blocks, length,
+               mixed + (start - first_row) * m.heads * m.latent,
+               (stop - start) * m.heads * cached * most < ALONE ? 1 : threads);
     }
     int64_t v_row = m.heads * m.value;
     times(rows, m.heads, m.latent, m.value, mixed, m.heads * m.latent, m.latent, layer.up_v, values, v_row, m.value, threads);
     times(rows, 1, v_row, m.width, values, v_row, 0, layer.out, y, m.width, 0, threads);
 }
 
-static void feed_forward(const Model& m, const Layer& layer, int64_t rows, const float* h, float* room, float* y,
-                         int threads) {
-    float *both = room, *inside = both + rows * 2 * layer.fed, *weight = inside + rows * layer.fed;
+static void feed_forward(const Model& m, const Layer& layer, int64_t rows, const float* h, int64_t* expert,
+                         float* workspace, float* y, int threads) {
+    float *both = workspace, *inside = both + rows * 2 * layer.fed, *weight = inside + rows * layer.fed;
     times(rows, 1, m.width, 2 * layer.fed, h, m.width, 0, layer.fed_in, both, 2 * layer.fed, 0, threads);
     activate(rows, layer.fed, both, inside);
     times(rows, 1, layer.fed, m.width, inside, layer.fed, 0, layer.fed_out, y, m.width, 0, threads);
     if (!layer.router) return;
-    int64_t* expert = layer.expert ? layer.expert : (int64_t*)malloc(rows * m.each * sizeof(int64_t));
-    route(rows, m.width, m.experts, m.padded_experts, m.each, m.normalise, h, layer.router, layer.bias, m.scale, expert,
+    route(rows, m.width, m.experts, m.padded_experts, m.top_k, m.normalise, h, layer.router, layer.bias, m.scale, expert,
           weight);
-    experts(rows, m.width, m.hidden, m.experts, m.each, m.padded_width, h, expert, weight, layer.gate_up,
-            layer.routed_down, y, 3 * rows * m.each * m.width * m.hidden < ALONE ? 1 : threads);
-    if (!layer.expert) free(expert);
+    experts(rows, m.width, m.hidden, m.experts, m.top_k, m.padded_width, h, expert, weight, layer.gate_up,
+            layer.routed_down, y, 3 * rows * m.top_k * m.width * m.hidden < ALONE ? 1 : threads);
 }
 
-// Scores behind the rows `last`; x is overwritten, and so are the latents in the rows' slots.
-extern "C" void all_layers(const Model* model, int64_t layers, const Layer* layer, int64_t rows, float* x,
-                           const int64_t* slot, const float* turns, int64_t readings, const Reading* reading,
-                           int64_t lasts, const int64_t* last, const float* norm, const float* head, int64_t vocabulary,
-                           float* scores, int threads) {
-    const Model& m = *model;
-    int64_t q_width = m.heads * (m.nope + m.rope), kept = m.latent + m.rope, first = m.query_rank ? m.query_rank : q_width;
-    int64_t room = 2 * first + kept + q_width + (m.heads + 1) * (m.rope + kept) + m.heads * (m.latent + m.value);
+// Some rows through all layers; `sampled` are those of them behind which something is sampled, by their place in the step.
+static bool through(const Model& m, int64_t layers, const Layer* layer, int64_t first_row, int64_t rows, float* x,
+                    const int64_t* slot, const float* turns, int64_t groups, const Group* group, int64_t samples,
+                    int64_t first_sample, const int64_t* sampled, const float* norm, const float* head,
+                    int64_t vocabulary, float* scores, int threads) {
+    int64_t numbers = attention_numbers(m);
     for (int64_t i = 0; i < layers; i++)
-        if (3 * layer[i].fed + m.each > room) room = 3 * layer[i].fed + m.each;
-    float *h = (float*)malloc(rows * (2 * m.width + room) * sizeof(float)), *y = h + rows * m.width, *rest = y + rows * m.width;
-    for (int64_t i = 0; i < layers; i++) {
+        if (3 * layer[i].fed + m.top_k > numbers) numbers = 3 * layer[i].fed + m.top_k;
+    float* h = (float*)malloc((rows * (2 * m.width + numbers) + 1) * sizeof(float));
+    int64_t* unasked = (int64_t*)malloc((rows * m.top_k + 1) * sizeof(int64_t));
+    bool room = h && unasked;
+    float *y = h + rows * m.width, *workspace = y + rows * m.width;
+    for (int64_t i = 0; room && i < layers; i++) {
         rms_norm(rows, m.width, m.width, x, layer[i].input_norm, m.eps, h, m.width);
-        attention(m, layer[i], rows, slot, turns, readings, reading, h, rest, y, threads);
+        attention(m, layer[i], first_row, rows, slot, turns, groups, group, h, workspace, y, threads);
         add(rows * m.width, y, x);
-        if (i == layers - 1) {  // rows behind which nothing is sampled go no further
-            for (int64_t n = 0; n < lasts; n++) memmove(x + n * m.width, x + last[n] * m.width, m.width * sizeof(float));
-            rows = lasts;
+        bool last = i == layers - 1;
+        if (last) {  // rows behind which nothing is sampled go no further
+            for (int64_t n = 0; n < samples; n++)
+                memmove(x + n * m.width, x + (sampled[n] - first_row) * m.width, m.width * sizeof(float));
+            rows = samples;
         }
-        if (!rows) break;
         rms_norm(rows, m.width, m.width, x, layer[i].feed_norm, m.eps, h, m.width);
-        feed_forward(m, layer[i], rows, h, rest, y, threads);
+        int64_t* expert = layer[i].expert ? layer[i].expert + (last ? first_sample : first_row) * m.top_k : unasked;
+        feed_forward(m, layer[i], rows, h, expert, workspace, y, threads);
         add(rows * m.width, y, x);
     }
-    rms_norm(rows, m.width, m.width, x, norm, m.eps, h, m.width);
-    times(rows, 1, m.width, vocabulary, h, m.width, 0, head, scores, vocabulary, 0, threads);
-    free(h);
+    if (room) {
+        rms_norm(rows, m.width, m.width, x, norm, m.eps, h, m.width);
+        times(rows, 1, m.width, vocabulary, h, m.width, 0, head, scores, vocabulary, 0, threads);
+    }
+    free(h), free(unasked);
+    return room;
+}
+
+// Scores behind the rows `sampled`, which ascend; x is overwritten, and so are the latents in the rows' slots. Rows
+// bounds[p]..bounds[p + 1] go through all layers by themselves, one thread each; a single part has all threads. 0 where
+// there was room for it.
+extern "C" int all_layers(const Model* model, int64_t layers, const Layer* layer, int64_t parts, const int64_t* bounds,
+                          float* x, const int64_t* slot, const float* turns, int64_t groups, const Group* group,
+                          int64_t samples, const int64_t* sampled, const float* norm, const float* head,
+                          int64_t vocabulary, float* scores, int threads) {
+    int failed = 0;
+#pragma omp parallel for num_threads(parts) schedule(static, 1) reduction(+ : failed) if (parts > 1)
+    for (int64_t p = 0; p < parts; p++) {
+        int64_t row = bounds[p], stop = bounds[p + 1], from = 0, to = 0;
+        while (from < samples && sampled[from] < row) from++;
+        for (to = from; to < samples && sampled[to] < stop;) to++;
+        failed += !through(*model, layers, layer, row, stop - row, x + row * model->width, slot + row,
+                           turns + row * model->rope, groups, group, to - from, from, sampled + from, norm, head,
+                           vocabulary, scores + from * vocabulary, parts > 1 ? 1 : threads);
+    }
+    return failed;
 }

@@ -16,6 +16,7 @@ import logging
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,10 @@ class Kernels:
         self._experts, self._attend, self._norm = library.experts, library.attend, library.rms_norm
         self._grouped, self._route = library.grouped, library.route
         self._activate, self._turn, self._all_layers = library.activate, library.turn, library.all_layers
-        for name in ("experts", "attend", "rms_norm", "grouped", "route", "activate", "turn", "all_layers"):
+        for name in ("experts", "attend", "rms_norm", "grouped", "route", "activate", "turn"):
             getattr(library, name).restype = None
+        self._bytes_of = library.bytes_of
+        self._bytes_of.restype = ctypes.c_int64
 
     def experts(
         self, packed: "PackedExperts", x_ND: Tensor, expert_NK: Tensor, weight_NK: Tensor, out_ND: Tensor
@@ -123,16 +126,48 @@ class Kernels:
         return y_NHr
 
     def all_layers(
-        self, model: ctypes.Structure, layers: "ctypes.Array[Any]", x_ND: Tensor, slot_N: Tensor, turns_NR: Tensor,
-        readings: "ctypes.Array[Any]", last_M: Tensor, norm: int, head: int, scores_MV: Tensor,
+        self, model: ctypes.Structure, layers: "ctypes.Array[Any]", bounds: Sequence[int], x_ND: Tensor, slot_N: Tensor,
+        turns_NR: Tensor, groups: "ctypes.Array[Any]", sampled_M: Tensor, norm: int, head: int, scores_MV: Tensor,
     ) -> None:  # fmt: skip
-        """See `all_layers`, which knows how structures lie; `norm` and `head` are addresses."""
-        (rows, _), (lasts, vocabulary) = x_ND.shape, scores_MV.shape
-        self._all_layers(
-            ctypes.byref(model), *_sizes(len(layers)), layers, *_sizes(rows), *_places(x_ND, slot_N, turns_NR),
-            *_sizes(len(readings)), readings, *_sizes(lasts), *_places(last_M), ctypes.c_void_p(norm),
-            ctypes.c_void_p(head), *_sizes(vocabulary), *_places(scores_MV), torch.get_num_threads(),
+        """A step through all layers: writes scores and latents, and overwrites `x_ND`; see `inference.all_layers`.
+
+        Args:
+            bounds: rows from one to the next are computed by themselves.
+            norm, head: addresses of the last norm [D] and of the head's tiles.
+
+        Raises:
+            MemoryError: there was none for what layers hand to each other.
+        """
+        for one in (x_ND, slot_N, turns_NR, sampled_M, scores_MV):
+            require_plain(one)
+        failed = self._all_layers(
+            ctypes.byref(model), *_sizes(len(layers)), layers, *_sizes(len(bounds) - 1),
+            (ctypes.c_int64 * len(bounds))(*bounds), *_places(x_ND, slot_N, turns_NR), *_sizes(len(groups)), groups,
+            *_sizes(len(sampled_M)), *_places(sampled_M), ctypes.c_void_p(norm), ctypes.c_void_p(head),
+            *_sizes(scores_MV.shape[1]), *_places(scores_MV), torch.get_num_threads(),
         )  # fmt: skip
+        if failed:
+            raise MemoryError(f"no memory for a step of {len(x_ND):,} tokens; lower step_tokens")
+
+    def require_same_layout(self, *structures: type[ctypes.Structure]) -> None:
+        """Of what is handed over as structures, in the order of the source.
+
+        Raises:
+            RuntimeError: the library has others.
+        """
+        sizes = [self._bytes_of(ctypes.c_int64(number)) for number in range(len(structures))]
+        if sizes != [ctypes.sizeof(one) for one in structures]:
+            raise RuntimeError(f"kernels.cpp and its callers differ in their structures: {sizes} bytes there")
+
+
+def require_plain(tensor: Tensor) -> None:
+    """Its numbers lie behind each other, as the loops read them: fp32, int64, or pairs of fp32.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if not tensor.is_contiguous() or tensor.dtype not in (torch.float32, torch.int64, torch.complex64):
+        raise ValueError(f"kernels read contiguous fp32 or int64, not {tensor.dtype} with strides {tensor.stride()}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,20 +8,12 @@ Report: App. D; DeepSeek-V2, 2024 (MLA).
 Shapes: L layers, K blocks, b tokens a block, C latent and rope width, N new tokens.
 """
 
-import threading
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from manyeyes.model.config import TextConfig
-
-
-class _Gathered(threading.local):
-    """Memory of each thread that reads."""
-
-    def __init__(self, numbers: Tensor) -> None:
-        self.numbers = numbers
 
 
 class LatentStore:
@@ -34,7 +26,7 @@ class LatentStore:
         self.block_tokens = block_tokens
         shape = (config.num_hidden_layers, blocks, block_tokens * self.width)
         self.latents_LKB = torch.zeros(shape, dtype=dtype, device=device)
-        self._gathered = _Gathered(self.latents_LKB.new_empty(0))
+        self._gathered = self.latents_LKB.new_empty(0)
 
     def clear(self) -> None:
         """Everything 0 again: what is hidden is multiplied by 0, so not even there may a NaN stand."""
@@ -49,13 +41,12 @@ class LatentStore:
         return bool(self.latents_LKB[-1].view(-1, self.width)[slot_N].isfinite().all())
 
     def read(self, layer: int, blocks: Tensor, rows: int) -> Tensor:
-        """`rows` runs of equally many blocks, one behind the other: [rows, tokens, C], valid until this thread reads
-        again."""
+        """`rows` runs of equally many blocks, one behind the other: [rows, tokens, C], valid until the next reading."""
         shape = len(blocks), self.latents_LKB.shape[2]
         size = shape[0] * shape[1]
-        if self._gathered.numbers.numel() < size:
-            self._gathered.numbers = self.latents_LKB.new_empty(size)
-        out = self._gathered.numbers[:size].view(shape)  # new memory for each would cost more than the copy
+        if self._gathered.numel() < size:
+            self._gathered = self.latents_LKB.new_empty(size)
+        out = self._gathered[:size].view(shape)  # new memory for each would cost more than the copy
         return torch.index_select(self.latents_LKB[layer], 0, blocks, out=out).view(rows, -1, self.width)
 
     def copy(self, pairs: Sequence[tuple[int, int]]) -> None:

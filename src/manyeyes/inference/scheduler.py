@@ -4,7 +4,8 @@
                  running sequence of the worst rank is preempted: its blocks go, its ids wait for another turn
     2. prefill   prompts that are partly read go on, in chunks, with what is left of the step's tokens
     3. admit     waiting ones start while rows, tokens and blocks last, with the part of their prompt that is kept; one
-                 whose next block another one reads in this very step starts in the next, and finds it
+                 whose next block another one reads in this very step starts in the next, and finds it. Nobody who comes
+                 behind it takes what it needs then: a step's tokens, or blocks
 
 Rank is (priority, arrival). Whoever waits `patience` steps is admitted one priority better, and keeps that rank, so
 nobody starves; the best rank is never preempted, so something always ends.
@@ -178,17 +179,20 @@ class Scheduler:
 
     def _admitted(self, left: int, prefills: Listed[Chunk]) -> list[Chunk]:
         chunks: list[Chunk] = []
-        read_now = {key for chunk in prefills for key in self._keys_of(chunk.sequence, chunk.stop)}
+        read_now = {key for chunk in prefills for key in self._keys_ahead(chunk.sequence, chunk.stop)}
         later: list[Sequence] = []
+        beside = 0
         while left > 0 and len(self.running) + len(later) < self.limits.max_rows:
             sequence = self.line.best(now=self._clock)
-            if sequence is None or not self._room_for(sequence):
+            if sequence is None or not self._room_for(sequence, beside=beside):
                 break
             self.line.take(sequence, now=self._clock)
             self._find_prefix(sequence)
-            if self._keys_of(sequence, len(sequence.ids) - 1, most=1) & read_now:
+            waits = self._keys_ahead(sequence, len(sequence.ids) - 1, most=1) & read_now
+            if waits or (later and sequence.remaining > left):  # who goes on in the next step would go before `later`
                 self._free(sequence)
                 later.append(sequence)
+                beside += self._blocks(len(sequence.ids))
                 continue
             if sequence.found is None:  # later it finds what it has read itself
                 sequence.found = min(sequence.computed, sequence.prompt)
@@ -198,15 +202,20 @@ class Scheduler:
             if not count:
                 break
             chunks.append(Chunk(sequence, sequence.computed, count))
-            read_now |= self._keys_of(sequence, sequence.computed + count)
+            read_now |= self._keys_ahead(sequence, sequence.computed + count)
             left -= count
         for sequence in later:
             self.add(sequence)
         return chunks
 
-    def _room_for(self, sequence: Sequence) -> bool:
-        """Whether its ids fit, and the next block of half of those that run: fewer would preempt each other."""
-        return not self.running or self._blocks(len(sequence.ids)) + len(self.running) // 2 < self.pool.available
+    def _room_for(self, sequence: Sequence, *, beside: int) -> bool:
+        """Whether its ids fit, and the next block of half of those that run: fewer would preempt each other.
+
+        Args:
+            beside: blocks that others will need who come before it.
+        """
+        wanted = self._blocks(len(sequence.ids)) + len(self.running) // 2 + beside
+        return not self.running or wanted < self.pool.available
 
     def _find_prefix(self, sequence: Sequence) -> None:
         """Share the kept blocks that its ids begin with; its last token is always computed."""
@@ -221,15 +230,17 @@ class Scheduler:
             sequence.blocks.append(block)
         sequence.computed = len(sequence.blocks) * self.limits.block_tokens
 
-    def _keys_of(self, sequence: Sequence, stop: int, *, most: int | None = None) -> set[bytes]:
-        """Keys of the blocks that will be full once it has computed up to `stop`; of the first ones only."""
-        known = len(sequence.keys)
-        if self.limits.prefix_cache:
-            full = stop // self.limits.block_tokens
-            for _ in range(known, full if most is None else min(full, known + most)):
-                self._next_key(sequence)
-        keys = set(sequence.keys[known:])
-        del sequence.keys[known:]
+    def _keys_ahead(self, sequence: Sequence, stop: int, *, most: int | None = None) -> set[bytes]:
+        """Keys of its next blocks, of those that are full once it has computed up to `stop`.
+
+        Args:
+            most: of the first so many.
+        """
+        if not self.limits.prefix_cache:
+            return set()
+        known, full = len(sequence.keys), stop // self.limits.block_tokens
+        keys = {self._next_key(sequence) for _ in range(known, full if most is None else min(full, known + most))}
+        del sequence.keys[known:]  # they are its own once they are computed (`advance`)
         return keys
 
     def _next_key(self, sequence: Sequence) -> bytes:

@@ -327,5 +327,5 @@ class RlLoop:
 
 
 def _take_threads(count: int) -> None:
+    torch.get_num_threads()  # a thread that has never asked takes over what others set, the next time it computes
     torch.set_num_threads(count)
-    torch.get_num_threads()  # a thread that has never asked takes over what others set later

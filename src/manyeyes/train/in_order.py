@@ -74,8 +74,8 @@ def in_order(
 
 
 def _take_one_thread() -> None:
+    torch.get_num_threads()  # a thread that has never asked takes over what others set, the next time it computes
     torch.set_num_threads(1)
-    torch.get_num_threads()  # a thread that has never asked takes over what others set later
 
 
 def backward(loss: Tensor, aside: Sequence[Tensor] | None) -> tuple[Tensor | None, ...]:
