@@ -159,7 +159,7 @@ async def main() -> None:
         async with AsyncEngine(copy, config=sizes) as engine:
             await engine.sample(
                 SampleRequest(np.arange(8, dtype=np.int32))
-            )  # its thread has torch's threads of its own
+            )  # its thread begins
             torch.set_num_threads(case.threads)
             clock = Clock()
             run = run_of(case, engine, model, Path(folder) / "run", clock)
