@@ -42,8 +42,8 @@ class Contestant(NamedTuple):
     threads: int = 2
 
 
-SYNC = Contestant("manyeyes, synchronous loop", "manyeyes_rl.py", options=("loop=sync",))
-ASYNC = Contestant("manyeyes, asynchronous loop", "manyeyes_rl.py", options=("loop=async",))
+SYNC = Contestant("manyeyes, synchronous loop", "manyeyes_rl.py", options=("loop=sync", "engine=2"))
+ASYNC = Contestant("manyeyes, asynchronous loop", "manyeyes_rl.py", options=("loop=async", "engine=2"))
 TRL = Contestant("TRL", "peer_trl.py", "trl")
 
 

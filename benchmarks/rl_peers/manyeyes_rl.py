@@ -157,9 +157,7 @@ async def main() -> None:
         invariant = not isinstance(kernels_for(copy.head_weight.device, copy.compute_dtype), str)  # as recipes sample
         sizes = EngineConfig(max_rows=case.samples, threads=engine_threads, invariant=invariant)
         async with AsyncEngine(copy, config=sizes) as engine:
-            await engine.sample(
-                SampleRequest(np.arange(8, dtype=np.int32))
-            )  # its thread begins
+            await engine.sample(SampleRequest(np.arange(8, dtype=np.int32)))  # its thread begins
             torch.set_num_threads(case.threads)
             clock = Clock()
             run = run_of(case, engine, model, Path(folder) / "run", clock)
