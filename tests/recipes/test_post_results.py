@@ -259,8 +259,9 @@ def test_parl_that_parallelises_is_shown_with_its_ablations(start: Path, tmp_pat
     assert "Beside its rewards tiny.parl learns fine-tuning's dialogues, with weight 0.05" in result["about"][2]
     said = told(result, "without r_parallel")
     assert "and stays there (one seed): reached; 0.3 sub-agents" in said and "never fewer than 6.0" in said
-    assert ": reached; 10 % of the assigned tasks" in told(result, "without r_finish")
-    assert "with it 95 %" in told(result, "without r_finish")
+    said = told(result, "without r_finish")
+    assert ": reached; 10 instead of 95 %, 10 instead of 95 %, 10 instead of 95 % of the assigned tasks" in said
+    assert "(3 of 3 seeds" in said and "0 of 3 seeds without it work alone at the end, 0 with it" in said
     least = result["figures"]["steps_alone"]
     assert 20 < least < 40 and f"one call at a time takes {least:.1f}" in result["about"][1]
     assert (
@@ -292,7 +293,22 @@ def test_a_third_of_the_steps_is_asked_of_every_seed_and_accuracy_of_the_interva
 def test_a_few_points_fewer_that_finish_are_no_spurious_parallelism(start: Path, tmp_path: Path) -> None:
     arms = {fig4.ALONE: LONE, fig4.NO_FINISH: ACCURATE | {"finished": 5.3}}
     result = swarms("fig4", real_scale(start), tmp_path, arms)
-    assert ": not reached; 88 % of the assigned tasks" in told(result, "without r_finish")
+    assert ": not reached; 88 instead of 95 %" in told(result, "without r_finish")
+
+
+def test_only_who_divides_the_work_can_do_so_in_vain() -> None:
+    def arm(agents: list[float], started: list[float], finished: list[float]) -> dict[str, Curve]:
+        found = {"sub-agents": agents, "started": started, "finished": finished}
+        return {name: Curve([20], [[value] for value in values]) for name, values in found.items()}
+
+    full = arm([8.0, 9.0, 0.1], [8.0, 9.0, 0.1], [6.4, 7.2, 0.0])
+    said = fig4._spurious(arm([0.0, 9.0, 9.0], [0.0, 9.0, 9.0], [0.0, 4.5, 0.0]), full)
+    assert "spurious: reached; 50 instead of 80 % of the assigned tasks" in said and "(1 of 3 seeds" in said
+    assert "1 of 3 seeds without it work alone at the end, 1 with it." in said
+    none = fig4._spurious(arm([0.0, 0.5, 9.0], [0.0, 0.5, 9.0], [0.0, 0.0, 0.0]), full)
+    assert "spurious: not reached; no seed divides the work both" in none and "2 of 3 seeds" in none
+    mixed = fig4._spurious(arm([9.0, 9.0, 0.0], [9.0, 9.0, 0.0], [1.0, 7.0, 0.0]), full)
+    assert "not reached; 11 instead of 80 %, 78 instead of 80 %" in mixed
 
 
 def test_a_policy_that_comes_back_did_collapse() -> None:

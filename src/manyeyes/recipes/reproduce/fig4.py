@@ -2,7 +2,7 @@
 
     command      manyeyes reproduce fig4
     chain        tiny → tiny.sft → tiny.parl, for each seed; sub-agents are the frozen SFT checkpoint
-    ablations    without r_parallel and without r_finish, one seed each, and the same with both: all three from rewards
+    ablations    without r_parallel (one seed) and without r_finish, and the same with both: all three from rewards
                  alone (without the recipe's PTX loss, whose dialogues show both working alone and dividing the work),
                  for two thirds of the steps, while the extra rewards have not faded
     compared     the trained swarm, and one agent alone: the SFT checkpoint without sub-agents, with as many steps as it
@@ -47,7 +47,8 @@ RECIPE = "tiny.parl"
 FULL, TRAINED, ALONE = "PARL", "trained", "alone"
 PLAIN, NO_PARALLEL, NO_FINISH = "rewards alone", "without r_parallel", "without r_finish"
 ABLATED = (PLAIN, NO_PARALLEL, NO_FINISH)
-"""Arms of one seed."""
+"""Arms from rewards alone: without r_parallel one seed; of the others several, as some policies come to divide the work
+and some do not, and only one that does can do so in vain."""
 ABLATED_SHARE = 2 / 3
 """Of the steps, that these make: what an extra reward is for shows while it is paid, and all are 0 at the end."""
 TABLES = 96
@@ -84,11 +85,12 @@ def plan(scale: Scale) -> Plan:
         made[FULL, seed] = parl(scale, seed)
         made[TRAINED, seed] = compared(scale, seed, "swarm")
         made[ALONE, seed] = compared(scale, seed, "alone")
-    made[PLAIN, 0] = scale.reinforced(
-        RECIPE, 0, sft(scale, 0), label="rewards-alone", ptx=None, steps=ablated_steps(scale)
-    )
-    made[NO_PARALLEL, 0] = _without(scale, "parallel", "no-r-parallel")
-    made[NO_FINISH, 0] = _without(scale, "finish", "no-r-finish")
+    made[NO_PARALLEL, 0] = _without(scale, 0, "parallel", "no-r-parallel")
+    for seed in range(scale.seeds):
+        made[PLAIN, seed] = scale.reinforced(
+            RECIPE, seed, sft(scale, seed), label="rewards-alone", ptx=None, steps=ablated_steps(scale)
+        )
+        made[NO_FINISH, seed] = _without(scale, seed, "finish", "no-r-finish")
     return made
 
 
@@ -105,13 +107,15 @@ def compared(scale: Scale, seed: int, mode: Mode) -> Made:
     return scale.measuring("trained", seed, parl(scale, seed), measured=(tables,), frozen=start, context=CONTEXT)
 
 
-def _without(scale: Scale, part: str, label: str) -> Made:
-    """The first seed's training without one of the two extra rewards, from rewards alone."""
+def _without(scale: Scale, seed: int, part: str, label: str) -> Made:
+    """A seed's training without one of the two extra rewards, from rewards alone."""
     rule = scale.shortened(RECIPE).parl
     if rule is None:
         raise ConfigError(f"{RECIPE}: expected extra rewards to leave out, and it has none (parl=null)")
     silent = replace(rule, **{part: replace(getattr(rule, part), start=0.0)})
-    return scale.reinforced(RECIPE, 0, sft(scale, 0), label=label, parl=silent, ptx=None, steps=ablated_steps(scale))
+    return scale.reinforced(
+        RECIPE, seed, sft(scale, seed), label=label, parl=silent, ptx=None, steps=ablated_steps(scale)
+    )
 
 
 def ablated_steps(scale: Scale) -> int:
@@ -139,7 +143,8 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         "fig4", "PARL: accuracy and parallelism over training", found, scale,
         about=[
             f"{scale.seeds} seeds of {RECIPE} ({work.steps} steps of {work.groups} tasks x {work.attempts} attempts), "
-            f"one of each ablation, from rewards alone ({ablated_steps(scale)} steps); followed on "
+            f"and from rewards alone ({ablated_steps(scale)} steps) with both extra rewards, without r_finish, and "
+            "(one seed) without r_parallel; followed on "
             f"{tables_of(work).count} held-out tables (half of them in between) within {budget_of(work)} critical "
             f"steps, at which a swarm is ended; there {temperatures(work)}.",
             f"Compared on {TABLES} held-out tables, all agents at temperature {COMPARED:g}: the trained swarm, and "
@@ -227,17 +232,30 @@ def steps_sentence(trained: Means, lone: Means, both: Steps, least: float) -> st
 
 
 def ablation_sentences(curves: dict[str, dict[str, Curve]]) -> list[str]:
-    """What the two extra rewards are for; one seed each, so nothing is said about noise."""
-    full, spurious = curves[PLAIN], curves[NO_FINISH]
-    with_it, without = finished_share(full), finished_share(spurious)
-    idle = without is not None and with_it is not None and without < with_it - SPURIOUS
+    """What the two extra rewards are for."""
     return [
-        f"From rewards alone, without r_parallel {_collapse(curves[NO_PARALLEL], full)}",
-        f"From rewards alone, without r_finish parallelism is spurious (one seed): {_word(idle)}; {_said(without)} of "
-        f"the assigned tasks of all attempts are finished at the end, with it {_said(with_it)} (at least "
-        f"{100 * SPURIOUS:.0f} points fewer are asked for); {spurious['sub-agents'].last[0]:.1f} sub-agents, item-F1 "
-        f"{100 * spurious['accuracy'].last[0]:.1f} %.",
+        f"From rewards alone, without r_parallel {_collapse(curves[NO_PARALLEL], curves[PLAIN])}",
+        f"From rewards alone, without r_finish {_spurious(curves[NO_FINISH], curves[PLAIN])}",
     ]
+
+
+def _spurious(without: dict[str, Curve], full: dict[str, Curve]) -> str:
+    """Whether fewer of the assigned tasks are finished, in each seed that divides the work at the end of both."""
+    serial, beside = (sum(agents < SERIAL for agents in of["sub-agents"].last) for of in (without, full))
+    pairs = list(zip(finished_shares(without), finished_shares(full), strict=True))
+    both = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
+    word = _word(bool(both) and all(ours < theirs - SPURIOUS for ours, theirs in both))
+    told = (
+        "no seed divides the work both without it and with it"
+        if not both
+        else ", ".join(f"{100 * ours:.0f} instead of {100 * theirs:.0f} %" for ours, theirs in both)
+        + f" of the assigned tasks are finished at the end where the work is divided ({len(both)} of {len(pairs)} "
+        f"seeds; at least {100 * SPURIOUS:.0f} points fewer in each are asked for)"
+    )
+    return (
+        f"parallelism is spurious: {word}; {told}; {serial} of {len(pairs)} seeds without it work alone at the end, "
+        f"{beside} with it."
+    )
 
 
 def _collapse(serial: dict[str, Curve], full: dict[str, Curve]) -> str:
@@ -260,21 +278,18 @@ def _collapse(serial: dict[str, Curve], full: dict[str, Curve]) -> str:
     )
 
 
-def finished_share(of: dict[str, Curve]) -> float | None:
-    """Tasks that were finished over tasks that were assigned, all attempts of the first seed's end together.
+def finished_shares(of: dict[str, Curve]) -> list[float | None]:
+    """Tasks that were finished over tasks that were assigned, all attempts at the end of a seed together.
 
-    A mean of shares would count an attempt that starts nobody as one that finishes all or nothing. None: none assigned.
+    A mean of shares would count an attempt that starts nobody as one that finishes all or nothing. None: a seed works
+    alone.
     """
-    started, finished = of["started"].last[0], of["finished"].last[0]
-    return finished / started if started else None
-
-
-def _said(share: float | None) -> str:
-    return "none" if share is None else f"{100 * share:.0f} %"
+    ends = zip(of["sub-agents"].last, of["started"].last, of["finished"].last, strict=True)
+    return [finished / started if agents >= SERIAL and started else None for agents, started, finished in ends]
 
 
 def _word(reached: bool) -> Reached:
-    """Of an ablation, which is one seed however many the experiment has."""
+    """Of an ablation: whether what was asked for is there, in figures alone."""
     return "reached" if reached else "not reached"
 
 
