@@ -3,7 +3,7 @@
     python benchmarks/engine_parts.py [--rounds 5] [--threads 2] [--out FILE]
 
 So many requests at once, each another prompt of 64 tokens and an answer of 64: of the text model of `tiny`, and of one
-that is four times as wide (30 million parameters), random weights, fp32, whose matrices no core keeps in its cache. The
+that is four times as wide, random weights, fp32, whose matrices no core keeps in its cache. The
 three ways take turns round by round; the first round warms up.
 
 Prints a table, writes benchmarks/results/engine_parts.json. Wants a quiet machine, and takes five minutes there.

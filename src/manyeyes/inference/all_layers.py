@@ -27,7 +27,7 @@ from manyeyes.inference.weights import ExpertWeights, LayerWeights, SwiGlu, Weig
 from manyeyes.model.config import TextConfig
 
 LEAST = 8
-"""Tokens a thread from which parts pay (measured: `benchmarks/engine_parts.py`)."""
+"""Tokens a thread from which a step is parted (`benchmarks/engine_parts.py` tells where that pays)."""
 UNEVEN = 1.25
 """The largest part beyond its share: more, and threads share each product."""
 
