@@ -119,18 +119,35 @@ def test_parts_are_even_and_end_between_requests(case: Case) -> None:
     layers = Engine(case.model, ROOMY)._all_layers
     assert layers is not None
 
-    def bounds(counts: Sequence[int], threads: int, start: int = 0) -> list[int]:
-        chunks = [Chunk(NOBODY, start, count) for count in counts]
-        return layers.bounds(SimpleNamespace(chunks=chunks, slot_N=range(sum(counts))), threads)  # pyright: ignore
+    def bounds(chunks: Sequence[Chunk], threads: int) -> list[int]:
+        rows = sum(one.count for one in chunks)
+        return layers.bounds(SimpleNamespace(chunks=chunks, slot_N=range(rows)), threads)  # pyright: ignore
 
     few, many = all_layers.LEAST, 8 * all_layers.LEAST
-    assert bounds([1] * many, 1) == [0, many] and bounds([1] * (2 * few - 1), 2) == [0, 2 * few - 1]
-    assert bounds([1] * many, 2) == [0, many // 2, many] and len(bounds([1] * many, 8)) == 9
-    assert bounds([1, 500], 2) == [0, 501]  # one prompt is not cut: its threads share each product
-    assert bounds([40, 40, 1], 2) == [0, 40, 81]
-    long = [Chunk(NOBODY, seen, 1) for seen in [0] * 30 + [5000] * 30]  # what sees much costs much
-    cut = layers.bounds(SimpleNamespace(chunks=long, slot_N=range(60)), 2)[1]  # pyright: ignore
-    assert 30 < cut < 60
+    decode = Chunk(NOBODY, 0, 1)
+    assert bounds([decode] * many, 1) == [0, many] and bounds([decode] * (2 * few - 1), 2) == [0, 2 * few - 1]
+    assert bounds([decode] * many, 2) == [0, many // 2, many] and len(bounds([decode] * many, 8)) == 9
+    assert len(bounds([decode] * many, 64)) == 9  # no part is smaller than that
+    assert bounds([decode, Chunk(NOBODY, 0, 500)], 2) == [0, 501]  # one prompt is not cut: threads share each product
+    assert bounds([Chunk(NOBODY, 0, 40), Chunk(NOBODY, 0, 40), decode], 2) == [0, 40, 81]
+    long = [Chunk(NOBODY, seen, 1) for seen in [1] * 30 + [5000] * 30]  # what sees much costs much
+    assert 30 < bounds(long, 2)[1] < 60
+
+
+def test_who_samples_costs_the_head_and_the_last_feed_forward_as_well(case: Case) -> None:
+    layers = Engine(case.model, ROOMY)._all_layers
+    assert layers is not None
+    c, costs = case.model.config.text, layers._costs
+    last = c.hidden_size * 3 * (c.moe_intermediate_size * (c.num_experts_per_tok + c.n_shared_experts))
+    if c.first_k_dense_replace >= c.num_hidden_layers:
+        last = c.hidden_size * 3 * c.intermediate_size
+    assert costs.sample == last + c.vocab_size * c.hidden_size
+    prompt = Chunk(NOBODY, 10, 3)
+    assert costs.of_chunk(prompt) == 3 * costs.token + (11 + 12 + 13) * costs.key
+    assert costs.of_chunk(Chunk(NOBODY, 0, 1)) == costs.token + costs.sample + costs.key
+    # 40 that decode and a prompt of as many tokens: the half of what they cost is among those that decode
+    mixed = [Chunk(NOBODY, 0, 1)] * 40 + [Chunk(NOBODY, 2, 2)] * 20
+    assert layers.bounds(SimpleNamespace(chunks=mixed, slot_N=range(80)), 2)[1] < 40  # pyright: ignore
 
 
 def test_it_reads_the_weights_of_now(case: Case) -> None:

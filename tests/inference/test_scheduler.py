@@ -248,7 +248,29 @@ def test_each_waits_for_as_much_as_it_shares() -> None:
     assert max(engine.started.values()) <= 3
 
 
-def test_who_comes_while_a_prompt_is_read_waits_for_it_one_step_at_most() -> None:
+def test_a_group_does_not_take_the_row_of_who_waits_for_a_prompt() -> None:
+    engine = FakeEngine(Limits(16, 4, 200, 256, True), blocks=80)
+    first, twin = (engine.add([*range(33)], 50)[0] for _ in range(2))
+    group = engine.add([7] * 5, 50, count=3)
+    engine.step()
+    engine.step()
+    assert [engine.started.get(number) for number in (first, twin, *group)] == [1, 2, 1, 1, None]
+    engine.run()
+    assert len(engine.ended) == 5
+
+
+def test_who_waits_for_a_block_that_is_written_word_by_word_finds_it() -> None:
+    engine = FakeEngine(Limits(16, 4, 200, 256, True), blocks=80)
+    writer = engine.add([*range(15)], 20)[0]
+    engine.step()  # its 16th token is sampled, and computed in the next step
+    twin = engine.add([*engine.sequences[writer].ids, 9, 9], 1)[0]
+    engine.step()
+    assert twin not in engine.started
+    engine.step()
+    assert engine.started[twin] == 3 and engine.sequences[twin].found == 16
+
+
+def test_who_comes_while_a_prompt_is_read_starts_when_it_is_read() -> None:
     """And one with another prompt starts beside its reader, where rows are left."""
     engine = FakeEngine(Limits(16, 8, 200, 256, True), blocks=80)
     alike = [engine.add([*range(96), number], 2)[0] for number in range(4)]

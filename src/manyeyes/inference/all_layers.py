@@ -3,9 +3,9 @@
 It is `forward` function for function, and gives the same numbers to the last bit. What it saves is the way between the
 functions: sixty calls a step, each with tensors to make and Python's lock to wait for.
 
-With several threads of torch, rows go in as many parts, each through all layers on one thread: they meet once a step,
-where threads within a product meet once a product. Parts end between requests, because a token reads what those before
-it in the same step have written. Where no such cut is even, as with one long prompt, threads share each product.
+With several threads of torch, rows go in parts, each through all layers on one thread: they meet once a step, where
+threads within a product meet once a product. Parts end between requests, because a token reads what those before it in
+the same step have written. Where no such cut is even, as with one long prompt, threads share each product.
 
 Report: §4.1, App. D.
 
@@ -16,6 +16,7 @@ import ctypes
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,11 +24,12 @@ from torch import Tensor
 from manyeyes.inference.batch import Batch
 from manyeyes.inference.kernels import TILE, Kernels, PackedExperts, require_plain
 from manyeyes.inference.latent_store import LatentStore
-from manyeyes.inference.weights import ExpertWeights, LayerWeights, SwiGlu, Weights
+from manyeyes.inference.scheduler import Chunk
+from manyeyes.inference.weights import ExpertWeights, LayerWeights, Matrix, SwiGlu, Weights
 from manyeyes.model.config import TextConfig
 
-LEAST = 8
-"""Tokens a thread from which a step is parted (`benchmarks/engine_parts.py` tells where that pays)."""
+LEAST = 4
+"""Tokens of a part: from so many on parts pay (`benchmarks/engine_parts.py`). Fewer tokens make fewer parts, or one."""
 UNEVEN = 1.25
 """The largest part beyond its share: more, and threads share each product."""
 
@@ -59,11 +61,44 @@ class _Group(ctypes.Structure):
     ]
 
 
+class _Costs(NamedTuple):
+    """Products of two numbers: of each token, more where something is sampled behind it, and for each token it sees."""
+
+    token: int
+    sample: int
+    key: int
+
+    @classmethod
+    def of(cls, weights: Weights, c: TextConfig) -> "_Costs":
+        routed = 3 * c.num_experts_per_tok * c.moe_intermediate_size * c.hidden_size
+        attention = sum(
+            one.weight.numel() if isinstance(one, Matrix) else one.weight_GOI.numel()
+            for layer in weights.layers
+            for one in (layer.down_in, layer.query, layer.up_k, layer.up_v, layer.out)
+            if one is not None
+        )
+        fed = [
+            _shared(one).gate_up.weight.numel() + _shared(one).down.weight.numel()
+            + routed * isinstance(one.feed, ExpertWeights)
+            for one in weights.layers
+        ]  # fmt: skip
+        seen = len(fed) * c.num_attention_heads * (2 * c.kv_lora_rank + c.qk_rope_head_dim)
+        return cls(attention + sum(fed[:-1]), fed[-1] + weights.head.weight.numel(), seen)
+
+    def of_chunk(self, chunk: Chunk) -> int:
+        keys = chunk.count * (chunk.start + chunk.stop + 1) // 2
+        return chunk.count * self.token + chunk.samples * self.sample + keys * self.key
+
+
 class AllLayers:
     """For one set of weights and one store, both of which it holds.
 
     Args:
         weights: of an invariant engine: every product has its tiles.
+
+    Raises:
+        ValueError: a product of these weights has none.
+        RuntimeError: the compiled loops are of another version.
     """
 
     def __init__(self, weights: Weights, kernels: Kernels, *, config: TextConfig, store: LatentStore) -> None:
@@ -75,7 +110,7 @@ class AllLayers:
         self._layers = (_Layer * len(layers))(*layers)
         self._model = self._sizes(config, store.block_tokens)
         self._norm, self._head = self._at(weights.norm), self._at(weights.head.tiles)
-        self._products, self._products_a_key = self._costs(config)
+        self._costs = _Costs.of(weights, config)
 
     def __call__(self, batch: Batch, x_ND: Tensor, chosen: list[Tensor] | None = None) -> Tensor:
         """Scores [M, V] behind the tokens `batch.last_M`; `x_ND` is overwritten.
@@ -83,6 +118,9 @@ class AllLayers:
         Args:
             batch: whose tokens are read each by itself.
             chosen: as in `forward`.
+
+        Raises:
+            MemoryError: there was none for what layers hand to each other.
         """
         rows, samples, layers = len(x_ND), len(batch.last_M), self._layers
         turns_NR = self._weights.rope.turns(batch.position_N[None])[0].contiguous()
@@ -94,32 +132,26 @@ class AllLayers:
                 layers[number].expert = chosen[-1].data_ptr()
         scores_MV = x_ND.new_empty(samples, self._weights.head.weight.shape[0])
         self._kernels.all_layers(
-            self._model, layers, self.bounds(batch, torch.get_num_threads()), x_ND, batch.slot_N, turns_NR,
-            (_Group * len(batch.groups))(*_groups(batch)), batch.last_M, self._norm, self._head, scores_MV,
+            self._model, layers, bounds=self.bounds(batch, torch.get_num_threads()), x_ND=x_ND, slot_N=batch.slot_N,
+            turns_NR=turns_NR, groups=(_Group * len(batch.groups))(*_groups(batch)), sampled_M=batch.last_M,
+            norm=self._norm, head=self._head, scores_MV=scores_MV,
         )  # fmt: skip
         return scores_MV
 
     def bounds(self, batch: Batch, threads: int) -> list[int]:
-        """Where parts begin and end: rows 0..N in as many as there are threads, about even, or in one."""
+        """Where parts begin and end: rows 0..N in at most as many as there are threads, about even, or in one."""
         chunks, rows = batch.chunks, len(batch.slot_N)
-        if threads == 1 or rows < threads * LEAST:
+        parts = min(threads, rows // LEAST)
+        if parts < 2:
             return [0, rows]
-        costs = [one.count * (self._products + self._products_a_key * one.stop) for one in chunks]
-        reached = [0, *accumulate(costs)]
-        share = reached[-1] / threads
-        cuts = [_nearest(reached, number * share) for number in range(1, threads)]
+        reached = [0, *accumulate(self._costs.of_chunk(one) for one in chunks)]
+        share = reached[-1] / parts
+        cuts = [_nearest(reached, number * share) for number in range(1, parts)]
         cuts = [0, *cuts, len(chunks)]
         if max(reached[stop] - reached[start] for start, stop in pairwise(cuts)) > UNEVEN * share:
             return [0, rows]
         starts = [0, *accumulate(one.count for one in chunks)]
         return [starts[cut] for cut in cuts]
-
-    def _costs(self, c: TextConfig) -> tuple[int, int]:
-        """Products of two numbers that a token takes, and more for each token that it sees."""
-        tiles = [one for layer in self._weights.layers for one in _dense(layer)]
-        routed = 3 * c.num_experts_per_tok * c.moe_intermediate_size * c.hidden_size * len(self._mixtures)
-        seen = len(self._layers) * c.num_attention_heads * (2 * c.kv_lora_rank + c.qk_rope_head_dim)
-        return sum(one.numel() for one in tiles if one is not None) + routed, seen
 
     def _sizes(self, c: TextConfig, block_tokens: int) -> _Model:
         routed = next((one.feed.routed for one in self._weights.layers if isinstance(one.feed, ExpertWeights)), None)
@@ -165,12 +197,6 @@ class AllLayers:
 def _shared(layer: LayerWeights) -> SwiGlu:
     """What every token goes through."""
     return layer.feed.shared if isinstance(layer.feed, ExpertWeights) else layer.feed
-
-
-def _dense(layer: LayerWeights) -> Iterator[Tensor | None]:
-    feed = _shared(layer)
-    for matrix in (layer.down_in, layer.query, layer.up_k, layer.up_v, layer.out, feed.gate_up, feed.down):
-        yield None if matrix is None else matrix.tiles
 
 
 def _nearest(reached: list[int], aim: float) -> int:

@@ -54,7 +54,7 @@ class AsyncEngine:
         self._wake, self._counted = threading.Condition(), threading.Event()
         self._thread: threading.Thread | None = None
         self._paused = self._closed = False
-        self._live, self._threads = 0, 1
+        self._live, self._threads = 0, self._engine.config.threads or torch.get_num_threads()
         self._call_of: dict[int, Call] = {}
 
     async def __aenter__(self) -> "AsyncEngine":
@@ -231,7 +231,6 @@ class AsyncEngine:
     def _start(self, thread: threading.Thread) -> None:
         """torch counts its threads for each thread that asks; the default for those that begin later is put back."""
         threads = torch.get_num_threads()
-        self._threads = self._engine.config.threads or threads
         thread.start()
         self._counted.wait()
         torch.set_num_threads(threads)

@@ -22,10 +22,9 @@ class EngineConfig:
         prefix_cache: find the beginning of a prompt that was read before.
         media_bytes: features of pictures that are kept.
         patience: steps after which a waiting request counts as one priority better.
-        threads: of torch, for what an `AsyncEngine` computes on a CPU; as many as who makes it has when left out. For
-            models as small as `tiny` one is faster than two from 16 requests at once on (`benchmarks/engine.py`), and
-            leaves the others to a trainer; that is of an ordinary engine, an invariant one parts its requests among
-            them (decision 0023).
+        threads: of torch, for what an `AsyncEngine` computes on a CPU; as many as who makes it has when left out. An
+            invariant one parts its requests among them (decision 0023). For an ordinary one of a model as small as
+            `tiny` one is faster than two from 16 requests at once on (`benchmarks/engine.py`).
         compiled: use kernels that are compiled when the engine begins, where that is possible (`inference.kernels`).
         invariant: what is sampled for a request, and its log-probabilities, are to the last bit a function of weights
             and request alone: not of what else is in the batch, how prompts are cut, or what the cache has kept

@@ -2,8 +2,8 @@
 //
 // `kernels.py` compiles this file for the machine at hand and says what each function is given. Vectors are those of
 // GCC and Clang, wide as 16 floats, whatever the machine's own are. Sums have a fixed order: however many threads work,
-// and whatever else is in the batch, a row's numbers are the same. Two loops that libraries have as well, too, are here
-// for that alone (decision 0022): what is left over where a library's vectors do not fit goes through other arithmetic.
+// and whatever else is in the batch, a row's numbers are the same. Two loops that libraries have as well are here for
+// that alone (decision 0022): what is left over where a library's vectors do not fit goes through other arithmetic.
 
 #include <cstdint>
 #include <cstdlib>
@@ -525,7 +525,7 @@ static bool through(const Model& m, int64_t layers, const Layer* layer, int64_t 
 
 // Scores behind the rows `sampled`, which ascend; x is overwritten, and so are the latents in the rows' slots. Rows
 // bounds[p]..bounds[p + 1] go through all layers by themselves, one thread each; a single part has all threads. 0 where
-// there was room for it.
+// there was room for what layers hand to each other.
 extern "C" int all_layers(const Model* model, int64_t layers, const Layer* layer, int64_t parts, const int64_t* bounds,
                           float* x, const int64_t* slot, const float* turns, int64_t groups, const Group* group,
                           int64_t samples, const int64_t* sampled, const float* norm, const float* head,

@@ -126,8 +126,9 @@ class Kernels:
         return y_NHr
 
     def all_layers(
-        self, model: ctypes.Structure, layers: "ctypes.Array[Any]", bounds: Sequence[int], x_ND: Tensor, slot_N: Tensor,
-        turns_NR: Tensor, groups: "ctypes.Array[Any]", sampled_M: Tensor, norm: int, head: int, scores_MV: Tensor,
+        self, model: ctypes.Structure, layers: "ctypes.Array[Any]", *, bounds: Sequence[int], x_ND: Tensor,
+        slot_N: Tensor, turns_NR: Tensor, groups: "ctypes.Array[Any]", sampled_M: Tensor, norm: int, head: int,
+        scores_MV: Tensor,
     ) -> None:  # fmt: skip
         """A step through all layers: writes scores and latents, and overwrites `x_ND`; see `inference.all_layers`.
 
@@ -167,7 +168,9 @@ def require_plain(tensor: Tensor) -> None:
         ValueError: they do not.
     """
     if not tensor.is_contiguous() or tensor.dtype not in (torch.float32, torch.int64, torch.complex64):
-        raise ValueError(f"kernels read contiguous fp32 or int64, not {tensor.dtype} with strides {tensor.stride()}")
+        raise ValueError(
+            f"kernels read contiguous fp32, int64 or complex64, not {tensor.dtype} with strides {tensor.stride()}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

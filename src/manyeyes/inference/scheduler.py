@@ -5,7 +5,7 @@
     2. prefill   prompts that are partly read go on, in chunks, with what is left of the step's tokens
     3. admit     waiting ones start while rows, tokens and blocks last, with the part of their prompt that is kept; one
                  whose next block another one reads in this very step starts in the next, and finds it. Nobody who comes
-                 behind it takes what it needs then: a step's tokens, or blocks
+                 behind it takes what it needs then: a row, a step's tokens, or blocks
 
 Rank is (priority, arrival). Whoever waits `patience` steps is admitted one priority better, and keeps that rank, so
 nobody starves; the best rank is never preempted, so something always ends.
@@ -67,6 +67,7 @@ class Scheduler:
         self.preemptions = 0
         self._clock = 0
         self._copies: list[tuple[int, int]] = []
+        self._promised = 0
 
     @property
     def waiting(self) -> int:
@@ -99,14 +100,14 @@ class Scheduler:
     def plan(self) -> StepPlan:
         """The next step."""
         self._clock += 1
-        self._copies = []
+        self._copies, self._promised = [], 0
         self.running.sort(key=_rank)
         chunks = self._decodes()
         left = self.limits.step_tokens - len(chunks)
         prefills, left, short = self._prefills(left, alone=not chunks)
         chunks += prefills
         if not short:
-            chunks += self._admitted(left, prefills)
+            chunks += self._admitted(left, chunks)
         return StepPlan(chunks, self._copies)
 
     def advance(self, chunk: Chunk) -> None:
@@ -120,12 +121,15 @@ class Scheduler:
             self.pool.name(sequence.blocks[at], self._next_key(sequence))
 
     def fork(self, leader: Sequence) -> list[Sequence]:
-        """The prompt of a group is read: followers that find a row share the leader's blocks and run; others wait."""
+        """The prompt of a group is read: followers that find a row share the leader's blocks and run; others wait.
+
+        Rows that this step keeps for those who wait for a prompt are not theirs.
+        """
         started: list[Sequence] = []
         for follower in leader.followers:
             if follower.status is not Status.HELD:
                 continue
-            if len(self.running) >= self.limits.max_rows:
+            if len(self.running) + self._promised >= self.limits.max_rows:
                 self.add(follower)
                 continue
             follower.blocks = list(leader.blocks)
@@ -177,9 +181,11 @@ class Scheduler:
             left -= count
         return chunks, left, False
 
-    def _admitted(self, left: int, prefills: Listed[Chunk]) -> list[Chunk]:
+    def _admitted(self, left: int, before: Listed[Chunk]) -> list[Chunk]:
         chunks: list[Chunk] = []
-        read_now = {key for chunk in prefills for key in self._keys_ahead(chunk.sequence, chunk.stop)}
+        if not self.waiting:
+            return chunks
+        read_now = {key for chunk in before for key in self._keys_ahead(chunk.sequence, chunk.stop)}
         later: list[Sequence] = []
         beside = 0
         while left > 0 and len(self.running) + len(later) < self.limits.max_rows:
@@ -206,6 +212,7 @@ class Scheduler:
             left -= count
         for sequence in later:
             self.add(sequence)
+        self._promised = len(later)
         return chunks
 
     def _room_for(self, sequence: Sequence, *, beside: int) -> bool:

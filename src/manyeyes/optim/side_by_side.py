@@ -27,11 +27,17 @@ def side_by_side(work: Callable[[Piece], None], pieces: Sequence[Piece]) -> None
         _run(work, pieces)
         return
     try:
-        with ThreadPoolExecutor(min(threads, len(pieces)), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(min(threads, len(pieces)), initializer=take_one_thread) as pool:
             for done in [pool.submit(_run, work, [piece]) for piece in pieces]:
                 done.result()
     finally:
         torch.set_num_threads(threads)
+
+
+def take_one_thread() -> None:
+    """For the thread that calls it."""
+    torch.get_num_threads()  # a thread that has never asked takes over what others set, the next time it computes
+    torch.set_num_threads(1)
 
 
 @torch.no_grad()

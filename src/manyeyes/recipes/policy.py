@@ -27,6 +27,9 @@ async def engine_of(
 ) -> AsyncIterator[AsyncEngine]:
     """An engine for as long as a block lasts; the model is its own from now on.
 
+    It computes with as many threads as torch has here where it is invariant, and with one where it is not: an ordinary
+    one of a small model gains nothing by more, and would take them from who learns beside it.
+
     Args:
         invariant: see `EngineConfig`. None: where its kernels are to be had; it costs nothing there (decision 0022).
         running: attempts at once; so many requests may wait.
@@ -37,7 +40,7 @@ async def engine_of(
     if invariant is None:
         invariant = not isinstance(kernels_for(model.head_weight.device, model.compute_dtype), str)
     config = EngineConfig(
-        cache_tokens=cache_tokens, invariant=invariant, max_queue=max(QUEUE, running), threads=1
+        cache_tokens=cache_tokens, invariant=invariant, max_queue=max(QUEUE, running), threads=None if invariant else 1
     )  # fmt: skip
     async with AsyncEngine(model, tokenizer, config) as engine:
         yield engine

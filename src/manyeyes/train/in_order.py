@@ -20,6 +20,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from manyeyes.optim.side_by_side import take_one_thread
+
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
@@ -63,7 +65,7 @@ def in_order(
 
     ahead, rest = deque[Future[Result]](), iter(pieces)
     try:
-        with ThreadPoolExecutor(workers, initializer=_take_one_thread) as pool:
+        with ThreadPoolExecutor(workers, initializer=take_one_thread) as pool:
             ahead.extend(pool.submit(alone, piece) for piece in islice(rest, workers))
             while ahead:
                 result = ahead.popleft().result()
@@ -71,11 +73,6 @@ def in_order(
                 yield result
     finally:
         torch.set_num_threads(threads)  # the default for threads that begin later is global
-
-
-def _take_one_thread() -> None:
-    torch.get_num_threads()  # a thread that has never asked takes over what others set, the next time it computes
-    torch.set_num_threads(1)
 
 
 def backward(loss: Tensor, aside: Sequence[Tensor] | None) -> tuple[Tensor | None, ...]:
