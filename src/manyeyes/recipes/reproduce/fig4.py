@@ -4,7 +4,9 @@
     chain        tiny → tiny.sft → tiny.parl, for each seed; sub-agents are the frozen SFT checkpoint
     ablations    without r_parallel (one seed) and without r_finish, and the same with both: all three from rewards
                  alone (without the recipe's PTX loss, whose dialogues show both working alone and dividing the work),
-                 for two thirds of the steps, while the extra rewards have not faded
+                 for two thirds of the steps, while the extra rewards have not faded; and (one seed) without r_finish
+                 and with both where each extra reward weighs `PUSH` times as much, so that every policy divides the
+                 work
     compared     the trained swarm, and one agent alone: the SFT checkpoint without sub-agents, with as many steps as it
                  takes; on twice as many tables, both at `COMPARED`, the swarm's sub-agents too
 
@@ -41,14 +43,17 @@ from manyeyes.recipes.reproduce.post_swarm import (
 )
 from manyeyes.recipes.reproduce.verdict import Difference, paired
 from manyeyes.recipes.rl_run import RlRun
+from manyeyes.swarm.parl import ParlRule
 from manyeyes.swarm.parl_environment import BUDGET
 
 RECIPE = "tiny.parl"
 FULL, TRAINED, ALONE = "PARL", "trained", "alone"
 PLAIN, NO_PARALLEL, NO_FINISH = "rewards alone", "without r_parallel", "without r_finish"
-ABLATED = (PLAIN, NO_PARALLEL, NO_FINISH)
-"""Arms from rewards alone: without r_parallel one seed; of the others several, as some policies come to divide the work
-and some do not, and only one that does can do so in vain."""
+PUSH = 3.0
+PUSHED, PUSHED_NO_FINISH = f"rewards alone, extra x {PUSH:g}", f"without r_finish, extra x {PUSH:g}"
+ABLATED = (PLAIN, NO_PARALLEL, NO_FINISH, PUSHED, PUSHED_NO_FINISH)
+"""Arms from rewards alone: without r_parallel one seed; of the next two several, as some policies come to divide the
+work and some do not, and only one that does can do so in vain; the last two are a seed in which all do."""
 ABLATED_SHARE = 2 / 3
 """Of the steps, that these make: what an extra reward is for shows while it is paid, and all are 0 at the end."""
 TABLES = 96
@@ -87,10 +92,10 @@ def plan(scale: Scale) -> Plan:
         made[ALONE, seed] = compared(scale, seed, "alone")
     made[NO_PARALLEL, 0] = _without(scale, 0, "parallel", "no-r-parallel")
     for seed in range(scale.seeds):
-        made[PLAIN, seed] = scale.reinforced(
-            RECIPE, seed, sft(scale, seed), label="rewards-alone", ptx=None, steps=ablated_steps(scale)
-        )
+        made[PLAIN, seed] = _ablated(scale, seed, _extra(scale), "rewards-alone")
         made[NO_FINISH, seed] = _without(scale, seed, "finish", "no-r-finish")
+    made[PUSHED, 0] = _ablated(scale, 0, pushed(_extra(scale)), "pushed")
+    made[PUSHED_NO_FINISH, 0] = _without(scale, 0, "finish", "pushed-no-r-finish", rule=pushed(_extra(scale)))
     return made
 
 
@@ -107,14 +112,26 @@ def compared(scale: Scale, seed: int, mode: Mode) -> Made:
     return scale.measuring("trained", seed, parl(scale, seed), measured=(tables,), frozen=start, context=CONTEXT)
 
 
-def _without(scale: Scale, seed: int, part: str, label: str) -> Made:
-    """A seed's training without one of the two extra rewards, from rewards alone."""
-    rule = scale.shortened(RECIPE).parl
-    if rule is None:
+def pushed(rule: ParlRule) -> ParlRule:
+    """The same with each extra reward `PUSH` times as heavy."""
+    return ParlRule(*(replace(one, start=PUSH * one.start) for one in (rule.parallel, rule.finish)))
+
+
+def _extra(scale: Scale) -> ParlRule:
+    if (rule := scale.shortened(RECIPE).parl) is None:
         raise ConfigError(f"{RECIPE}: expected extra rewards to leave out, and it has none (parl=null)")
-    silent = replace(rule, **{part: replace(getattr(rule, part), start=0.0)})
+    return rule
+
+
+def _without(scale: Scale, seed: int, part: str, label: str, *, rule: ParlRule | None = None) -> Made:
+    """A seed's training without one of the two extra rewards (of the recipe, or `rule`), from rewards alone."""
+    rule = rule or _extra(scale)
+    return _ablated(scale, seed, replace(rule, **{part: replace(getattr(rule, part), start=0.0)}), label)
+
+
+def _ablated(scale: Scale, seed: int, rule: ParlRule, label: str) -> Made:
     return scale.reinforced(
-        RECIPE, seed, sft(scale, seed), label=label, parl=silent, ptx=None, steps=ablated_steps(scale)
+        RECIPE, seed, sft(scale, seed), label=label, parl=rule, ptx=None, steps=ablated_steps(scale)
     )
 
 
@@ -144,7 +161,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
         about=[
             f"{scale.seeds} seeds of {RECIPE} ({work.steps} steps of {work.groups} tasks x {work.attempts} attempts), "
             f"and from rewards alone ({ablated_steps(scale)} steps) with both extra rewards, without r_finish, and "
-            "(one seed) without r_parallel; followed on "
+            f"(one seed each) without r_parallel, and both ways with extra rewards {PUSH:g} times as heavy; followed on "
             f"{tables_of(work).count} held-out tables (half of them in between) within {budget_of(work)} critical "
             f"steps, at which a swarm is ended; there {temperatures(work)}.",
             f"Compared on {TABLES} held-out tables, all agents at temperature {COMPARED:g}: the trained swarm, and "
@@ -236,6 +253,7 @@ def ablation_sentences(curves: dict[str, dict[str, Curve]]) -> list[str]:
     return [
         f"From rewards alone, without r_parallel {_collapse(curves[NO_PARALLEL], curves[PLAIN])}",
         f"From rewards alone, without r_finish {_spurious(curves[NO_FINISH], curves[PLAIN])}",
+        f"The same with extra rewards {PUSH:g} times as heavy: {_spurious(curves[PUSHED_NO_FINISH], curves[PUSHED])}",
     ]
 
 
