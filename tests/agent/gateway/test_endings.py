@@ -93,6 +93,28 @@ def test_calls_that_a_pause_holds_are_not_let_through_when_the_gateway_goes_down
     run(work)
 
 
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_call_whose_task_has_not_begun_when_the_gateway_goes_down_is_held_as_the_pause_says(paused: bool) -> None:
+    async def work() -> None:
+        fake = sampler([turn("a")])
+        async with listening(over(fake)) as place:
+            desk = place.gateway.desk
+            if paused:
+                await place.gateway.pause()
+            begin, drained = desk.begin, list[asyncio.Task[None]]()
+
+            def begin_and_go_down(*args: Any) -> Any:
+                drained.append(asyncio.create_task(place.gateway.drain()))  # runs before the task that `begin` makes
+                return begin(*args)
+
+            desk.begin = begin_and_go_down
+            status, _ = await place.post("/s/s/v1/messages", ANTHROPIC)
+            await drained[0]
+            assert (status, len(fake.requests)) == ((503, 0) if paused else (200, 1))
+
+    run(work)
+
+
 def test_a_trajectory_that_nobody_takes_stays_and_holds_up_no_other() -> None:
     now: list[float] = [0.0]
     ended: list[str] = []

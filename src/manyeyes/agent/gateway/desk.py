@@ -46,7 +46,7 @@ class CallDesk:
     ) -> None:
         self.upstream, self.config, self.metrics, self.clock = upstream, config, metrics, clock
         self.gate, self.refusing, self.draining = Gate(clock=clock), False, False
-        self.answering = 0
+        self.answering, self._down_from_pause = 0, False
         self.calls: set[Call] = set()
         self._idle, self._empty = asyncio.Event(), asyncio.Event()
         self._idle.set()
@@ -100,7 +100,7 @@ class CallDesk:
 
     async def drain(self, seconds: float) -> None:
         """Let nobody in any more, whom a pause held neither, and wait for the others; who takes longer is cut."""
-        self.draining = True
+        self.draining, self._down_from_pause = True, self._down_from_pause or not self.gate.is_open
         self.gate.open()
         try:
             await asyncio.wait_for(self._empty.wait(), seconds)
@@ -171,6 +171,8 @@ class CallDesk:
                 self._idle.set()
 
     async def _passed(self) -> None:
+        if self._down_from_pause:  # its task begins only now, and would have been held
+            raise _going_down()
         if self.gate.is_open:
             return
         try:
