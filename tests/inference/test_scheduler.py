@@ -259,6 +259,16 @@ def test_a_group_does_not_take_the_row_of_who_waits_for_a_prompt() -> None:
     assert len(engine.ended) == 5
 
 
+def test_a_group_that_came_before_who_waits_for_a_prompt_has_its_rows() -> None:
+    engine = FakeEngine(Limits(16, 3, 200, 256, True), blocks=80)
+    group = engine.add([*range(40)], 50, count=3)
+    twin = engine.add([*range(40)], 50)[0]
+    engine.step()
+    assert [engine.started.get(number) for number in (*group, twin)] == [1, 1, 1, None]
+    engine.run()
+    assert len(engine.ended) == 4
+
+
 def test_who_waits_for_a_block_that_is_written_word_by_word_finds_it() -> None:
     engine = FakeEngine(Limits(16, 4, 200, 256, True), blocks=80)
     writer = engine.add([*range(15)], 20)[0]

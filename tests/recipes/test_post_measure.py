@@ -11,6 +11,7 @@ from manyeyes.core.errors import ConfigError
 from manyeyes.core.runlog import RunFolder
 from manyeyes.core.trajectory_store import TrajectoryStore
 from manyeyes.recipes.reproduce import post_measure
+from manyeyes.recipes.reproduce.pool import Job
 from manyeyes.recipes.reproduce.post_attempts import attempts
 from manyeyes.recipes.reproduce.post_measure import Measuring, measure
 from manyeyes.recipes.rl_measure import MEASURED
@@ -91,6 +92,25 @@ def test_what_attempts_took_is_told_and_not_twice(start: Path, tmp_path: Path) -
     assert not folder.metrics(post_measure.RATE) and again.values["seconds"] == 0
 
 
+def test_how_far_it_is_is_told_while_it_lasts(start: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(post_measure, "TELL_EVERY", 0.01)
+    work = dataclasses.replace(measuring(start, count=40), running=4)
+    job = Job("toy", RunFolder.create(tmp_path / "run", work.to_json()), work.steps)
+    seen: list[float] = []
+
+    def looked() -> bool:
+        job.refresh()
+        seen.append(job.share)
+        return False
+
+    monkeypatch.setattr(post_measure, "LOOK_EVERY", 0.01)
+    told = [row.step for row in measured(work, tmp_path / "run", stop=looked).metrics(post_measure.ASKED)]
+    assert told == sorted(set(told)) and 0 < told[0] < told[-1] <= 80
+    assert any(0 < share < 1 for share in seen) and seen == sorted(seen)
+    job.refresh()
+    assert job.share == 1.0
+
+
 def test_an_error_behind_a_stop_is_raised_and_an_end_behind_it_counts() -> None:
     async def stubborn(end: float | None) -> dict[str, dict[str, float]]:
         try:
@@ -114,7 +134,7 @@ def test_tasks_are_those_that_are_asked(start: Path, tmp_path: Path) -> None:
 
 def test_a_configuration_is_read_back_and_nothing_to_measure_is_refused(start: Path) -> None:
     work = measuring(start)
-    assert Measuring.from_json(work.to_json()) == work and work.steps == 1
+    assert Measuring.from_json(work.to_json()) == work and work.steps == 12
     with pytest.raises(ConfigError, match="needs something to measure"):
         Measuring("empty")
     with pytest.raises(ConfigError, match="of this version"):

@@ -256,7 +256,8 @@ def test_parl_that_parallelises_is_shown_with_its_ablations(start: Path, tmp_pat
     assert "alone by itself or its budget 75 %, context overflow 25 %" in result["about"][1]
     assert "within 9 critical steps, at which a swarm is ended" in result["about"][0]
     assert [row[0] for row in result["tables"][0]["rows"]][:2] == ["compared: one agent alone", "compared: after PARL"]
-    assert "Beside its rewards tiny.parl learns fine-tuning's dialogues, with weight 0.05" in result["about"][2]
+    assert "chosen after an exploratory ablation" in result["about"][2] and "not reached" in result["about"][2]
+    assert "Beside its rewards tiny.parl learns fine-tuning's dialogues, with weight 0.05" in result["about"][3]
     said = told(result, "without r_parallel")
     assert "and stays there (one seed): reached; 0.3 sub-agents" in said and "never fewer than 6.0" in said
     said = told(result, "without r_finish")

@@ -4,8 +4,8 @@
                  running sequence of the worst rank is preempted: its blocks go, its ids wait for another turn
     2. prefill   prompts that are partly read go on, in chunks, with what is left of the step's tokens
     3. admit     waiting ones start while rows, tokens and blocks last, with the part of their prompt that is kept; one
-                 whose next block another one reads in this very step starts in the next, and finds it. Nobody who comes
-                 behind it takes what it needs then: a row, a step's tokens, or blocks
+                 whose next block another one reads in this very step waits until it is read, and finds it. Nobody who
+                 is admitted behind it takes what it needs then: a row, a step's tokens, or blocks
 
 Rank is (priority, arrival). Whoever waits `patience` steps is admitted one priority better, and keeps that rank, so
 nobody starves; the best rank is never preempted, so something always ends.
@@ -67,7 +67,7 @@ class Scheduler:
         self.preemptions = 0
         self._clock = 0
         self._copies: list[tuple[int, int]] = []
-        self._promised = 0
+        self._promised: list[tuple[int, int]] = []
 
     @property
     def waiting(self) -> int:
@@ -100,7 +100,7 @@ class Scheduler:
     def plan(self) -> StepPlan:
         """The next step."""
         self._clock += 1
-        self._copies, self._promised = [], 0
+        self._copies, self._promised = [], []
         self.running.sort(key=_rank)
         chunks = self._decodes()
         left = self.limits.step_tokens - len(chunks)
@@ -123,20 +123,22 @@ class Scheduler:
     def fork(self, leader: Sequence) -> list[Sequence]:
         """The prompt of a group is read: followers that find a row share the leader's blocks and run; others wait.
 
-        Rows that this step keeps for those who wait for a prompt are not theirs.
+        Rows that this step keeps for those of better rank who wait for a prompt are not theirs.
         """
         started: list[Sequence] = []
         for follower in leader.followers:
             if follower.status is not Status.HELD:
                 continue
-            if len(self.running) + self._promised >= self.limits.max_rows:
+            rank = (leader.rank[0], follower.number)
+            kept = sum(other < rank for other in self._promised)
+            if len(self.running) + kept >= self.limits.max_rows:
                 self.add(follower)
                 continue
             follower.blocks = list(leader.blocks)
             for block in follower.blocks:
                 self.pool.share(block)
             follower.keys, follower.computed, follower.found = list(leader.keys), leader.computed, leader.computed
-            follower.status, follower.rank = Status.RUNNING, (leader.rank[0], follower.number)
+            follower.status, follower.rank = Status.RUNNING, rank
             self.running.append(follower)
             started.append(follower)
         leader.followers = []
@@ -212,7 +214,7 @@ class Scheduler:
             left -= count
         for sequence in later:
             self.add(sequence)
-        self._promised = len(later)
+        self._promised = [one.rank for one in later]
         return chunks
 
     def _room_for(self, sequence: Sequence, *, beside: int) -> bool:

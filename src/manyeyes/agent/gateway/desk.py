@@ -180,7 +180,7 @@ class CallDesk:
                 await self.gate.passed()
         except TimeoutError:
             raise ApiError(429, "the gateway is paused", code="paused", retry_after=RETRY_AFTER) from None
-        if self.draining:
+        if self._down_from_pause:
             raise _going_down()
 
     def _capture(self, call: Call, session: Session, telling: Telling, *, whole: bool) -> None:

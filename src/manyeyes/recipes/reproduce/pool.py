@@ -16,8 +16,8 @@ from pathlib import Path
 from manyeyes.core.errors import ConfigError, ManyeyesError
 from manyeyes.core.runlog import RunFolder
 
-STEP_ROWS = ("train", "rl")
-"""Kinds of rows in a log that tell of a finished step, of pre-training and of RL."""
+STEP_ROWS = ("train", "rl", "asked")
+"""Kinds of rows in a log that tell of a finished step, of pre-training and of RL, or of an attempt of a measurement."""
 
 
 class WorkerError(ManyeyesError):

@@ -49,6 +49,10 @@ LOOK_EVERY = 0.5
 """Seconds between two questions whether to stop."""
 RATE = "rate"
 """Kind of the rows that tell how long attempts took: "environment", "attempts", "seconds"."""
+ASKED = "asked"
+"""Kind of the rows whose step is the number of attempts that are in the store."""
+TELL_EVERY = 2.0
+"""Seconds between two looks at how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,8 @@ class Measuring:
 
     @property
     def steps(self) -> int:
-        """Of the job; a measurement is one."""
-        return 1
+        """Of the job: its attempts; one where it has none."""
+        return sum(one.count * one.attempts for one in self.measured) or 1
 
     def as_run(self) -> RlRun:
         """Its places as those of a run that learns nothing; their tasks are those that are asked."""
@@ -172,7 +176,7 @@ class _Measurement:
             return False
         self.folder.log("evaluation", 0, stage=self.asked.name, final=True, **named(losses | rewards))
         seconds = sum(row.values["seconds"] for row in self.folder.metrics(RATE))
-        self.folder.log("finished", 1, seconds=round(seconds, 3))
+        self.folder.log("finished", self.asked.steps, seconds=round(seconds, 3))
         return True
 
     @staticmethod
@@ -196,8 +200,18 @@ class _Measurement:
             stack.enter_context(self._timed(store))
             pool = await stack.enter_async_context(rooms(min(run.running, MOST_ROOMS)))
             models = await self._models(stack)
+            stack.push_async_callback(_ended, asyncio.ensure_future(self._tell(store)))
             ask = RlMeasure(run, places, models, self.folder, store=store, pool=pool, announce=self.announce)
             return await ask.figures(0, final=True)
+
+    async def _tell(self, store: TrajectoryStore) -> None:
+        """Log how many attempts there are, for whoever follows, until this is cancelled."""
+        told = 0
+        while True:
+            if len(store) > told:
+                told = len(store)
+                self.folder.log(ASKED, told)
+            await asyncio.sleep(TELL_EVERY)
 
     @contextmanager
     def _timed(self, store: TrajectoryStore) -> Iterator[None]:
@@ -242,3 +256,11 @@ class _Measurement:
         with torch.no_grad():
             found = ask(System(self.model, None, None), stage, run_step=0, final=False)
         return {one.name: {"loss": float(found[f"{one.name}/loss"])} for one in self.asked.losses}
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel it and wait; what it failed with is raised."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
