@@ -123,6 +123,7 @@ def learned_lines(root: Path) -> Iterator[Line]:
     yield from sight_lines(_read(root / "docs/experiments/fig2.json"))
     yield from brevity_lines(_read(root / "docs/experiments/fig5.json"))
     yield from parallel_lines(_read(root / "docs/experiments/fig4.json"))
+    yield benched_line(_read(root / "docs/experiments/table6.json"))
 
 
 def sight_lines(result: dict[str, Any] | None) -> Iterator[Line]:
@@ -175,6 +176,19 @@ def parallel_lines(result: dict[str, Any] | None) -> Iterator[Line]:
         against += f"; steps on {sum(both['tasks'])} tables that both ended, the swarm as well"
     yield Line("PARL: item F1 and agents at once, tables of 4 to 12 rows, before and after", learned, beside)
     yield Line("… the trained swarm against one agent", steps, against)
+
+
+def benched_line(result: dict[str, Any] | None) -> Line:
+    """Table 6: the trained swarm and one agent on what stands for the report's benchmarks."""
+    found, beside = ABSENT, "report, on its own benchmarks: 78 / 79 / 58 against 61 / 73 / 42 %"
+    if result is not None:
+        scores = result["figures"]["scores"]
+        swarm, lone = (
+            " / ".join(f"{100 * _mean(scores[arm][name]):.0f}" for name in ("deep", "wide", "bench"))
+            for arm in ("swarm", "one agent")
+        )
+        found, beside = f"{swarm} % against {lone} %", f"{beside}; {result['seeds']} seeds"
+    return Line("… on chains / wide tables / a small Swarm Bench: item F1 of swarm and one agent", found, beside)
 
 
 FILLED, AT_ONCE = "accuracy", "parallelism"

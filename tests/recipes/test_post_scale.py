@@ -69,6 +69,16 @@ def test_all_arms_and_seeds_start_from_a_fine_tuning_that_is_named(start: Path) 
 
 
 @pytest.mark.parametrize("name", POST)
+def test_one_fine_tuning_is_made_for_all_seeds_or_one_for_each(name: str, start: Path) -> None:
+    for tune_each, wanted in ((False, {0}), (True, {0, 1})):
+        runs = ordered(POST[name].plan(Scale(start, seeds=2, tune_each=tune_each)).values())
+        kinds = {one.label.rpartition(" ")[0] for one in runs if isinstance(one.work, Run)}
+        assert kinds and all({one.work.seed for one in runs if one.label.startswith(f"{k} ")} == wanted for k in kinds)
+    with pytest.raises(ConfigError, match="leave one out"):
+        Scale(start, fine_tuned=start, tune_each=True)
+
+
+@pytest.mark.parametrize("name", POST)
 def test_quick_is_a_few_steps_and_tasks_of_everything(name: str, start: Path) -> None:
     quick, whole = (ordered(POST[name].plan(Scale(start, seeds=1, quick=q)).values()) for q in (True, False))
     assert [one.label for one in quick] == [one.label for one in whole]

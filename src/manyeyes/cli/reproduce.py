@@ -12,9 +12,9 @@ from manyeyes.recipes.reproduce import EXPERIMENTS, check_experiment
 PRE_TRAINING = "table1"
 PLAYED = ("fig6", "fig7", "fig8")
 """Experiments with rules as model; they need no torch. The rest is post-training."""
-OF_TRAINING = ("minutes", "processes", "model", "start", "dry_run")
+OF_TRAINING = ("minutes", "processes", "model", "start", "tune_each", "dry_run")
 """Options that these have no use for."""
-OF_POST_TRAINING = ("model", "start", "dry_run")
+OF_POST_TRAINING = ("model", "start", "tune_each", "dry_run")
 """Options that pre-training has no use for."""
 
 

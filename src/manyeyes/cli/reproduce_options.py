@@ -23,8 +23,10 @@ class Options:
     """post-training: the finished run of tiny, or its model folder, that all starts from (default: the newest);
     fig8: finished runs of tiny.parl, separated by commas, to be measured in the place of rules"""
     start: Annotated[str, tyro.conf.arg(metavar="RUN")] = ""
-    """post-training: the finished run of tiny.sft that all arms and seeds start from (default: one is made for each
-    seed)"""
+    """post-training: the finished run of tiny.sft that all arms and seeds start from (default: one is made)"""
+    tune_each: bool = False
+    """post-training: make a fine-tuning of each seed's own, so that the spread over seeds is that of fine-tuning, too;
+    it takes longer, and runs of RL get shorter by it"""
     quick: bool = False
     """the whole way in a minute or two, at a size that means nothing"""
     dry_run: bool = False

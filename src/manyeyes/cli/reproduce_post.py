@@ -74,7 +74,7 @@ def asked(options: Options) -> tuple[Experiment, Scale]:
         return _trained(options)
     seeds = options.seeds or (1 if options.quick else SEEDS)
     start, fine_tuned = _starts(options)
-    scale = Scale(start, seeds=seeds, quick=options.quick, fine_tuned=fine_tuned)
+    scale = Scale(start, seeds=seeds, quick=options.quick, fine_tuned=fine_tuned, tune_each=options.tune_each)
     plans = [one.plan for one in sharing(options.experiment)]
     return POST[options.experiment], fitted(scale, plans, minutes=options.minutes or WITHIN)
 
@@ -82,10 +82,10 @@ def asked(options: Options) -> tuple[Experiment, Scale]:
 def _trained(options: Options) -> tuple[Experiment, Scale]:
     """Figure 8 of trained runs, a seed each."""
     runs = [finished_run(name.strip()).path.resolve() for name in options.model.split(",")]
-    if options.start or options.seeds not in (None, len(runs)):
+    if options.start or options.tune_each or options.seeds not in (None, len(runs)):
         raise ConfigError(
-            f"fig8 --model measures {len(runs)} trained runs, a seed each; leave out --start and --seeds, and for more "
-            "seeds name more runs, separated by commas"
+            f"fig8 --model measures {len(runs)} trained runs, a seed each; leave out --start, --tune-each and --seeds, "
+            "and for more seeds name more runs, separated by commas"
         )
     scale = Scale(runs[0], seeds=len(runs), quick=options.quick)
     return Experiment(lambda at: fig8_trained.plan_of(runs, at), fig8_trained.results), scale

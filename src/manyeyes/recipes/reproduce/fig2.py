@@ -48,8 +48,8 @@ REPORT = (
 
 
 def sft(scale: Scale, seed: int) -> Made | Path:
-    """Fine-tuning without pictures: a run of the seed's own, or the finished one that all seeds start from."""
-    return scale.fine_tuned or scale.tuned(SFT, seed)
+    """Fine-tuning without pictures: the one that all seeds start from, made or finished, or a run of the seed's own."""
+    return scale.fine_tuned or scale.tuned(SFT, scale.tuning_seed(seed))
 
 
 def vision_rl(scale: Scale, seed: int) -> Made:

@@ -27,7 +27,7 @@ TOKENS = 4_500.0
 """Of fine-tuning a second. All of this table is from single runs of one thread on a busy machine."""
 LEARNED: Mapping[str, float] = {"tiny.vision_rl": 0.06, "tiny.toggle": 0.02, "tiny.parl": 0.5}
 """Seconds an attempt that is learned from takes, its rollout and its share of the step."""
-ASKED: Mapping[str, float] = {"sights": 0.03, "thoughts": 0.02, "parl": 0.7, "swarm_bench": 1.8}
+ASKED: Mapping[str, float] = {"sights": 0.03, "thoughts": 0.02, "parl": 1.0, "swarm_bench": 2.5}
 """Seconds an attempt takes that is only measured."""
 ELSEWHERE = 0.1
 """Seconds of an attempt where nothing was measured."""

@@ -93,11 +93,11 @@ def learned_beside(plan: Plan) -> list[str]:
 
 def fine_tuned_once(scale: Scale) -> list[str]:
     """What one fine-tuning for all seeds means."""
-    if scale.fine_tuned is None:
+    if scale.tune_each or scale.seeds == 1:
         return []
+    named = " finished fine-tuning (--start)" if scale.fine_tuned else " fine-tuning"
     return [
-        "All seeds start from one finished fine-tuning (--start): their spread is that of RL, tasks and questions, and "
-        "not of fine-tuning."
+        f"All seeds start from one{named}: their spread is that of RL, tasks and questions, and not of fine-tuning."
     ]
 
 

@@ -51,7 +51,8 @@ class Scale:
         share: of the steps of each recipe of RL, above 0 to 1.
         quick: a few steps and tasks of everything.
         fine_tuned: checkpoint folder of a finished zero-vision fine-tuning that all arms and seeds start from; None
-            for a fine-tuning of each seed's own.
+            for one that is made.
+        tune_each: make a fine-tuning of each seed's own, and not one for all.
         recipes: recipes by name.
     """
 
@@ -60,11 +61,20 @@ class Scale:
     share: float = 1.0
     quick: bool = False
     fine_tuned: Path | None = None
+    tune_each: bool = False
     recipes: Recipes = recipe
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or not 0 < self.share <= 1:
             raise ConfigError(f"an experiment needs seeds and a share above 0 to 1, got {self.seeds} and {self.share}")
+        if self.tune_each and self.fine_tuned:
+            raise ConfigError(
+                f"all start from one fine-tuning, {self.fine_tuned}, so there is none of each seed's own: leave one out"
+            )
+
+    def tuning_seed(self, seed: int) -> int:
+        """That of the fine-tuning which a seed starts from."""
+        return seed if self.tune_each else 0
 
     def tuned(self, name: str, seed: int, *, label: str = "", run: Run | None = None, **changes: Any) -> Made:
         """A recipe of fine-tuning, from the start, with a seed.

@@ -68,7 +68,7 @@ def text_vision(scale: Scale, seed: int) -> Made:
     stages = tuple(_showing(stage) for stage in run.stages)
     if stages == run.stages:
         raise ConfigError(f"zero-vision SFT must draw from {' or '.join(SWAPPED)}, and no stage of {run.name} does")
-    own_seed = given.seed if given else seed
+    own_seed = given.seed if given else scale.tuning_seed(seed)
     return scale.tuned(SFT, own_seed, label="text-vision-sft", run=run, stages=stages)
 
 
