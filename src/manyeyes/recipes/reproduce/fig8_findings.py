@@ -8,6 +8,7 @@ Report: §5.2, Figure 8.
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
+from manyeyes.recipes.reproduce.fig8 import GROWS, rank_correlation
 from manyeyes.recipes.reproduce.fig8_pairs import (
     SINGLE,
     SWARM,
@@ -118,8 +119,10 @@ def rows_sentence(by_rows: Mapping[int, Means]) -> str:
     if len(told) < 2:
         return "Tables of fewer than two sizes are filled as well by the swarm, so whether width helps is not measured."
     first, last = (by_rows[rows] for rows in (told[0], told[-1]))
+    rank = rank_correlation(told, [by_rows[rows]["faster"] for rows in told])
+    grows = rank >= GROWS and last["faster"] > first["faster"]
     return (
-        f"The speed-up {'grows' if last['faster'] > first['faster'] else 'does not grow'} with the table, where the "
-        f"swarm fills it as well: {first['faster']:.1f}x at {told[0]} rows ({first['tables']:.0f} tables), "
+        f"The speed-up {'grows' if grows else 'does not grow'} with the table, where the swarm fills it as well: rank "
+        f"correlation {rank:+.2f}, {first['faster']:.1f}x at {told[0]} rows ({first['tables']:.0f} tables), "
         f"{last['faster']:.1f}x at {told[-1]} ({last['tables']:.0f})."
     )
