@@ -79,6 +79,12 @@ def test_post_training_stands_in_the_table(tmp_path: Path) -> None:
     (tmp_path / "docs/experiments/fig5.json").write_text(
         json.dumps({"seeds": 2, "figures": {"compared": {"all": brief}}})
     )
+    ends = [{"deep": [0.8, 0.8], "wide": [1.0], "bench": [0.7, 0.6]}, {"deep": [0.5], "wide": [0.9], "bench": [0.3]}]
+    of_arms = dict(zip(("swarm", "one agent"), ends, strict=True))
+    halved = {arm: {name: [value / 2 for value in of] for name, of in one.items()} for arm, one in of_arms.items()}
+    (tmp_path / "docs/experiments/table6.json").write_text(
+        json.dumps({"seeds": 2, "figures": {"scores": of_arms, "wholly_right": halved}})
+    )
     names = (
         "samples a second, manyeyes, {} loop : TRL at its best",
         "a slow tool: seconds, synchronous : asynchronous",
@@ -92,6 +98,8 @@ def test_post_training_stands_in_the_table(tmp_path: Path) -> None:
     found, beside = rows["… the trained swarm against one agent"]
     assert "steps on 42 tables" in beside
     assert found == "7.0 against 41.0 critical steps, item F1 80.0 % against 95.0 %"
+    benched = "… chains wholly right / item F1 of wide tables / of a small Swarm Bench: swarm and one agent"
+    assert rows[benched][0] == "40 / 100 / 65 % against 25 / 90 / 30 %"
     assert rows["image tools called on real pictures, after text alone"][0] == "60 %"
     assert rows["visual RL, held-out mean reward by domain"][0] == "reading 15 to 55 %"
     assert rows["Toggle: tokens of an answer"][0] == "45 % fewer (55 for 100), accuracy -0.4 points"

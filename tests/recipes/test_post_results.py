@@ -20,7 +20,7 @@ from manyeyes.recipes.reproduce.post_attempts import Attempt
 from manyeyes.recipes.reproduce.post_curves import Curve
 from manyeyes.recipes.reproduce.post_ends import Steps
 from manyeyes.recipes.reproduce.post_experiments import POST
-from manyeyes.recipes.reproduce.post_result import identity
+from manyeyes.recipes.reproduce.post_result import fine_tuned_once, identity
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan, ordered
 from manyeyes.recipes.reproduce.post_scale import Scale
 from manyeyes.recipes.rl_run import RlRun
@@ -488,7 +488,7 @@ def test_a_question_that_comes_again_counts_once() -> None:
 def test_more_seeds_may_be_added_to_an_experiment(start: Path, name: str) -> None:
     one, three = (POST[name].plan(real_scale(start, seeds=seeds)) for seeds in (1, 3))
     if name != "fig5":  # up to three seeds, more of them need fewer questions each
-        assert identity(one) == identity(three)
+        assert identity(one) == identity(three) != identity(three, tune_each=True)
         assert {made.key for made in one.values()} <= {made.key for made in three.values()}
     more = POST[name].plan(real_scale(start, seeds=4))
     assert {made.key for made in three.values()} <= {made.key for made in more.values()}
@@ -505,3 +505,29 @@ def test_a_result_is_drawn_and_told_with_the_report_beside_it(start: Path, tmp_p
     assert figure_experiment.table(result)[1][-1][0] == "mean"
     quick = figure_experiment.markdown(result | {"quick": True, "share": 0.5}, picture="x.svg")
     assert "means nothing else" in quick and "at 50 % of its recipe's steps" in quick
+
+
+def test_one_fine_tuning_for_all_seeds_is_told_by_the_plan(start: Path) -> None:
+    once, named, each = (real_scale(start, **given) for given in ({}, {"fine_tuned": start}, {"tune_each": True}))
+    for name in ("fig2", "fig4", "sft", "table6"):
+        [said] = fine_tuned_once(POST[name].plan(once), once)
+        assert said.startswith("All seeds start from one fine-tuning: their spread is")
+        assert fine_tuned_once(POST[name].plan(each), each) == []
+        alone = dataclasses.replace(once, seeds=1)
+        assert fine_tuned_once(POST[name].plan(alone), alone) == []
+    [said] = fine_tuned_once(POST["fig4"].plan(named), named)
+    assert said.startswith("All seeds start from one finished fine-tuning (--start): ")
+    of_one = dataclasses.replace(named, seeds=1)
+    assert fine_tuned_once(POST["fig4"].plan(of_one), of_one) == ["It starts from one finished fine-tuning (--start)."]
+
+
+def test_trained_swarms_of_different_fine_tunings_are_not_said_to_share_one(tmp_path: Path) -> None:
+    models = [post_toys.start_at(tmp_path / name) for name in ("a", "b", "parl-a", "parl-b")]
+    scale = real_scale(models[0])
+    tables = recipe("tiny.parl").measured[:1]
+    for tuned, wanted in ((models[:2], 0), ([models[0]] * 2, 1)):
+        plan = {
+            ("swarm", seed): scale.measuring("fig8-swarm", seed, models[2 + seed], measured=tables, frozen=tuned[seed])
+            for seed in range(2)
+        }
+        assert len(fine_tuned_once(plan, scale)) == wanted

@@ -74,7 +74,7 @@ def test_one_fine_tuning_is_made_for_all_seeds_or_one_for_each(name: str, start:
         runs = ordered(POST[name].plan(Scale(start, seeds=2, tune_each=tune_each)).values())
         kinds = {one.label.rpartition(" ")[0] for one in runs if isinstance(one.work, Run)}
         assert kinds and all({one.work.seed for one in runs if one.label.startswith(f"{k} ")} == wanted for k in kinds)
-    with pytest.raises(ConfigError, match="leave one out"):
+    with pytest.raises(ConfigError, match="of each seed's own"):
         Scale(start, fine_tuned=start, tune_each=True)
 
 

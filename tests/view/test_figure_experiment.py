@@ -20,7 +20,8 @@ def result(**changes: Any) -> dict[str, Any]:
         "rows": [["before", "10.0"], ["after", "60.0"]],
     }
     told = {
-        "experiment": "fig4", "title": "PARL over training", "seeds": 3, "share": 1.0, "quick": False, "seconds": 4000,
+        "experiment": "fig4", "command": "fig4", "title": "PARL over training", "seeds": 3, "share": 1.0,
+        "quick": False, "seconds": 4000,
         "runs": ["tiny.sft 0", "tiny.parl 0"], "about": ["Three seeds."], "report": ["Figure 4: it rises."],
         "sentences": ["Accuracy rises: shown."], "tables": [table, table | {"title": "More"}], "panels": panels,
         "figures": {},
@@ -41,7 +42,7 @@ def test_the_page_has_what_showed_and_the_reports_words_and_all_tables() -> None
     ]
     assert places == sorted(places)
     assert "| after | 60.0 |" in page and "## Held-out tables" in page and "## More" in page
-    assert "`manyeyes reproduce fig4`: 3 seeds, 2 runs; 1 h 6 min of training" in page
+    assert "`manyeyes reproduce fig4`: 3 seeds, 2 runs; 1 h 6 min, one run after another" in page
 
 
 def test_shorter_and_quick_runs_are_named_as_such() -> None:

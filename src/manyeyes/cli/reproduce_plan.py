@@ -1,7 +1,7 @@
 """What an experiment of post-training will make, said before it begins: which runs are there, which are not, how long.
 
-    fig2: 6 runs, RL at 80 % of its recipes' steps, about 1 h 44 min on 2 cores from nothing
-      3 x tiny.sft             about 11 min each    3 there
+    fig2: 4 runs, RL at 80 % of its recipes' steps, about 1 h 4 min on 2 cores from nothing
+      1 x tiny.sft             about 11 min each    1 there
       3 x tiny.vision_rl       about 17 min each    1 there, 1 under way (40 %), 1 to make
     2 at a time, one thread each, about 26 min left by the rates of 4 finished runs here; in runs/post-training
 

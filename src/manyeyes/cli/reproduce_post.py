@@ -59,7 +59,7 @@ def run(options: Options) -> int:
         print(f"stopped and saved; the same command goes on from here ({short(root)})")
         return STOPPED
     result = experiment.results(Finished(plan, root), scale)
-    folder = options.folder or runs_folder() / f"{options.experiment}-{identity(plan)}"
+    folder = options.folder or runs_folder() / f"{options.experiment}-{identity(plan, tune_each=scale.tune_each)}"
     write(result, folder, options.write_docs)
     return 0
 
@@ -74,9 +74,13 @@ def asked(options: Options) -> tuple[Experiment, Scale]:
         return _trained(options)
     seeds = options.seeds or (1 if options.quick else SEEDS)
     start, fine_tuned = _starts(options)
-    scale = Scale(start, seeds=seeds, quick=options.quick, fine_tuned=fine_tuned, tune_each=options.tune_each)
+    experiment = POST[options.experiment]
+    if options.tune_each and options.start:
+        raise ConfigError("--start names the one fine-tuning that all seeds start from; leave out it or --tune-each")
+    tune_each = options.tune_each or (experiment.of_tuning and not options.start)
+    scale = Scale(start, seeds=seeds, quick=options.quick, fine_tuned=fine_tuned, tune_each=tune_each)
     plans = [one.plan for one in sharing(options.experiment)]
-    return POST[options.experiment], fitted(scale, plans, minutes=options.minutes or WITHIN)
+    return experiment, fitted(scale, plans, minutes=options.minutes or WITHIN)
 
 
 def _trained(options: Options) -> tuple[Experiment, Scale]:

@@ -60,9 +60,10 @@ def how(result: Result) -> str:
     """How it came about."""
     share = "" if result["share"] == 1 else f", each at {100 * result['share']:.0f} % of its recipe's steps"
     seeds = "one seed" if result["seeds"] == 1 else f"{result['seeds']} seeds"
+    command = result.get("command", result["experiment"])  # results of before have none
     return (
-        f"`manyeyes reproduce {result['experiment']}`: {seeds}, {len(result['runs'])} runs{share}; "
-        f"{duration(result['seconds'])} of training, one run after another."
+        f"`manyeyes reproduce {command}`: {seeds}, {len(result['runs'])} runs{share}; "
+        f"{duration(result['seconds'])}, one run after another."
     )
 
 

@@ -115,6 +115,24 @@ def test_a_call_whose_task_has_not_begun_when_the_gateway_goes_down_is_held_as_t
     run(work)
 
 
+def test_a_call_that_the_end_of_a_pause_let_go_is_answered_though_the_gateway_goes_down_at_once() -> None:
+    async def work() -> None:
+        fake = sampler([turn("a")])
+        async with listening(over(fake)) as place:
+            desk = place.gateway.desk
+            await place.gateway.pause()
+            held = asyncio.create_task(place.post("/s/s/v1/messages", ANTHROPIC))
+            while not desk.open:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.05)  # its task waits at the gate
+            drained = asyncio.create_task(place.gateway.drain())  # runs before the call that is let go
+            place.gateway.resume()
+            assert (await held)[0] == 200 and len(fake.requests) == 1
+            await drained
+
+    run(work)
+
+
 def test_a_trajectory_that_nobody_takes_stays_and_holds_up_no_other() -> None:
     now: list[float] = [0.0]
     ended: list[str] = []

@@ -1,7 +1,7 @@
 """Figure 2 of the report at small scale: visual RL from zero-vision SFT, held-out vision tasks over training.
 
     command      manyeyes reproduce fig2
-    chain        tiny → tiny.sft (text alone) → tiny.vision_rl, for each seed
+    chain        tiny → tiny.sft (text alone) → tiny.vision_rl, the last for each seed
     measured     mean reward on held-out pictures of every kind of task: both models on the same, none left out
     curves       the run's own measurements, on the way; no verdict rests on them (`post_pictures`)
 
@@ -82,7 +82,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     return result(
         "fig2", "Visual RL from zero-vision SFT", found, scale,
         about=[
-            f"{scale.seeds} seeds of the chain tiny, {SFT} (text alone, no picture), {VISION} ({work.steps} steps of "
+            f"tiny, then {SFT} (text alone, no picture), then {scale.seeds} seeds of {VISION} ({work.steps} steps of "
             f"{work.groups} tasks x {work.attempts} attempts). Tables and sentences: both models are asked the same "
             f"held-out pictures, {questions(found.runs(BEFORE), names)} tasks of each kind.",
             f"Curves: measurements of the run itself, {questions(runs, names, step=0)} tasks of each kind at the ends "

@@ -1,7 +1,7 @@
 """Figure 4 of the report at small scale: PARL over training, accuracy and parallelism; what each extra reward is for.
 
     command      manyeyes reproduce fig4
-    chain        tiny → tiny.sft → tiny.parl, for each seed; sub-agents are the frozen SFT checkpoint
+    chain        tiny → tiny.sft → tiny.parl, the last for each seed; sub-agents are the frozen SFT checkpoint
     ablations    without r_parallel, and the same with both; without r_finish, and the same with both, where each extra
                  reward weighs `PUSH` times as much. One seed each, from rewards alone (without the recipe's PTX loss,
                  whose dialogues show both working alone and dividing the work), for a third of the steps, while the
@@ -57,7 +57,8 @@ at `PUSH` times the weights single runs of either arm do. The factor was chosen 
 FACTOR = (
     f"The factor {PUSH:g} was chosen after an exploratory ablation of r_finish at the recipe's weights: there the "
     "policy works alone without it from step 20 on (three seeds of three), so parallelism cannot be spurious: not "
-    "reached (docs/experiments/fig4_exploratory.json)."
+    "reached. With both rewards all three divide the work from step 40 on, one of which did not at step 20 either "
+    "(docs/experiments/fig4_exploratory.json)."
 )
 ABLATED_SHARE = 1 / 3
 """Of the steps, that these make: what an extra reward is for shows while it is paid, and all are 0 at the end."""

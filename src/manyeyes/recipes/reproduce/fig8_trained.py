@@ -122,6 +122,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     least = mean(steps_alone(found.work(one_agent)).values())
     return result(
         "fig8", "Critical steps to reach an item-F1: one agent and the trained swarm", found, scale,
+        command="fig8 --model RUN,RUN,...",
         about=[
             f"{len(pairs)} held-out tables of 4 to 12 rows, each filled by one agent and by the trained swarm; "
             f"{scale.seeds} trained swarms. All agents sample at temperature {COMPARED:g}; one agent that never errs "

@@ -17,16 +17,18 @@ class Experiment(NamedTuple):
     Attributes:
         plan: what has to be run at a scale.
         results: what finished runs tell.
+        of_tuning: it asks about fine-tuning, so that each seed makes its own where nothing is said.
     """
 
     plan: Callable[[Scale], Plan]
     results: Callable[[Finished, Scale], dict[str, Any]]
+    of_tuning: bool = False
 
 
 POST: dict[str, Experiment] = {
     "fig2": Experiment(fig2.plan, fig2.results),
     "table2": Experiment(table2.plan, table2.results),
-    "sft": Experiment(sft.plan, sft.results),
+    "sft": Experiment(sft.plan, sft.results, of_tuning=True),
     "fig4": Experiment(fig4.plan, fig4.results),
     "fig5": Experiment(fig5.plan, fig5.results),
     "table6": Experiment(table6.plan, table6.results),

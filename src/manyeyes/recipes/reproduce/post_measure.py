@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from manyeyes.core.runlog import RunFolder
 from manyeyes.core.sampler import Sampler
 from manyeyes.core.tokenizer import Tokenizer
 from manyeyes.core.trajectory import Policy
-from manyeyes.core.trajectory_store import TrajectoryStore
+from manyeyes.core.trajectory_store import TrajectoryStore, TrajectoryStoreError
 from manyeyes.data.mixture import constant
 from manyeyes.model import checkpoint as weights
 from manyeyes.model.multimodal import K25
@@ -208,9 +208,10 @@ class _Measurement:
         """Log how many attempts there are, for whoever follows, until this is cancelled."""
         told = 0
         while True:
-            if len(store) > told:
-                told = len(store)
-                self.folder.log(ASKED, told)
+            with suppress(TrajectoryStoreError, OSError):  # who follows is told the next time; attempts are stored
+                if (made := len(store)) > told:
+                    self.folder.log(ASKED, made)
+                    told = made
             await asyncio.sleep(TELL_EVERY)
 
     @contextmanager
@@ -259,7 +260,7 @@ class _Measurement:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancel it and wait; what it failed with is raised."""
+    """Cancel it and wait; what it failed with is raised, since it is nothing that it may fail with."""
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled():

@@ -1,6 +1,6 @@
 """The result of an experiment of post-training as plain data: what is committed, and all that its page is made from.
 
-    {"experiment", "title", "identity", "seeds", "share", "about": [sentence], "report": [sentence],
+    {"experiment", "command", "title", "identity", "seeds", "share", "about": [sentence], "report": [sentence],
      "sentences": [sentence], "tables": [{"title", "heads", "rows"}], "panels": [{"title", "x_name", "series"}],
      "figures": {...}, "failed": [{"run", "place", "step", "share"}], "code": [digest]}
 
@@ -10,13 +10,15 @@ them as numbers. Attempts without a verdict are in no mean: where they are more 
 Report: none.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from manyeyes.recipes.fingerprints import fingerprint_of
-from manyeyes.recipes.reproduce.post_runs import Finished, Plan, ordered
+from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan, ordered
 from manyeyes.recipes.reproduce.post_scale import Scale
 from manyeyes.recipes.rl_run import RlRun
+from manyeyes.recipes.run import Run
 
 Row = Sequence[str]
 NOTED = 0.01
@@ -25,10 +27,12 @@ WORST = 5
 """Measurements that are named."""
 
 
-def identity(plan: Plan) -> str:
-    """Changes with what is computed for the first seed, so that more seeds may be added."""
+def identity(plan: Plan, *, tune_each: bool = False) -> str:
+    """Changes with what is computed for the first seed, so that more seeds may be added, and with whether these start
+    from one fine-tuning.
+    """
     first = [one.key for (_, seed), one in plan.items() if seed == 0]
-    return fingerprint_of(first)[:8]
+    return fingerprint_of([*first, "tune_each"] if tune_each else first)[:8]
 
 
 def table(title: str, heads: Row, rows: Sequence[Row]) -> dict[str, Any]:
@@ -54,20 +58,26 @@ def result(
     tables: Sequence[Mapping[str, Any]],
     panels: Sequence[Mapping[str, Any]],
     figures: Mapping[str, Any],
+    command: str = "",
 ) -> dict[str, Any]:
-    """Everything in one."""
+    """Everything in one.
+
+    Args:
+        command: behind `manyeyes reproduce`, where it is not the experiment's name alone.
+    """
     runs = ordered(found.plan.values())
     failed = failures(found)
     return {
         "experiment": experiment,
+        "command": command or experiment,
         "title": title,
-        "identity": identity(found.plan),
+        "identity": identity(found.plan, tune_each=scale.tune_each),
         "seeds": scale.seeds,
         "share": scale.share,
         "quick": scale.quick,
         "runs": [one.label for one in runs],
         "seconds": round(found.seconds),
-        "about": [*about, *learned_beside(found.plan), *fine_tuned_once(scale), *_of_codes(found.codes)],
+        "about": [*about, *learned_beside(found.plan), *fine_tuned_once(found.plan, scale), *_of_codes(found.codes)],
         "report": list(report),
         "sentences": [*sentences, *failure_sentences(failed)],
         "tables": list(tables),
@@ -91,14 +101,29 @@ def learned_beside(plan: Plan) -> list[str]:
     return list(told)
 
 
-def fine_tuned_once(scale: Scale) -> list[str]:
-    """What one fine-tuning for all seeds means."""
-    if scale.tune_each or scale.seeds == 1:
-        return []
+def fine_tuned_once(plan: Plan, scale: Scale) -> list[str]:
+    """What one fine-tuning for all seeds means, where the plan says that there is one."""
     named = " finished fine-tuning (--start)" if scale.fine_tuned else " fine-tuning"
+    if scale.seeds == 1:
+        return [f"It starts from one{named}."] if scale.fine_tuned else []
+    tunings: defaultdict[str, set[str]] = defaultdict(set)
+    for (arm, _), made in plan.items():
+        tunings[arm] |= _tuning(made)
+    if not all(len(found) == 1 for found in tunings.values() if found):
+        return []
     return [
         f"All seeds start from one{named}: their spread is that of RL, tasks and questions, and not of fine-tuning."
     ]
+
+
+def _tuning(made: Made) -> set[str]:
+    """The fine-tuned model that a run starts from or whose copies its sub-agents are; empty for one that starts from
+    RL and has none.
+    """
+    model = made.frozen or made.start
+    if isinstance(model, Made):
+        return {model.key} if isinstance(model.work, Run) else set()
+    return {str(model)}
 
 
 def _of_codes(codes: Sequence[str]) -> list[str]:

@@ -68,9 +68,7 @@ class Scale:
         if self.seeds < 1 or not 0 < self.share <= 1:
             raise ConfigError(f"an experiment needs seeds and a share above 0 to 1, got {self.seeds} and {self.share}")
         if self.tune_each and self.fine_tuned:
-            raise ConfigError(
-                f"all start from one fine-tuning, {self.fine_tuned}, so there is none of each seed's own: leave one out"
-            )
+            raise ConfigError(f"all seeds start from {self.fine_tuned}, so there is no fine-tuning of each seed's own")
 
     def tuning_seed(self, seed: int) -> int:
         """That of the fine-tuning which a seed starts from."""

@@ -38,6 +38,10 @@ ARMS = (ZERO, TEXT_VISION)
 BEFORE, AFTER = "before RL", "after RL"
 SWAPPED = {"sft/zero_vision": "sft/text_vision"}
 """Sources of zero-vision fine-tuning, and the same conversations with their pictures."""
+ONE_OF_EACH = (
+    "There is one model of each kind of fine-tuning, so intervals before RL are those of questions, and after it of RL "
+    "as well: they tell of these two models, and nothing of others that were tuned so."
+)
 REPORT = (
     "§2.2: compared to zero-vision SFT, preliminary experiments show that text-vision SFT yields much worse "
     "performance on visual, agentic tasks, possibly because of the lack of high-quality vision data (no figures are "
@@ -135,6 +139,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
             "fine-tuned in both. RL runs without the recipe's blind filter, which would leave out other tasks in "
             "either arm: both learn from the same tasks and are asked the same held-out ones, "
             f"{questions(asked[ZERO, BEFORE], names)} of each kind for the tables.",
+            *([] if scale.tune_each else [ONE_OF_EACH]),
         ],
         report=REPORT,
         sentences=[

@@ -1,7 +1,7 @@
 """Table 6 of the report at small scale: one agent, a swarm before PARL, and the trained swarm, with exact checks.
 
     command      manyeyes reproduce table6
-    chain        tiny → tiny.sft → tiny.parl, for each seed (the runs of fig4)
+    chain        tiny → tiny.sft → tiny.parl, the last for each seed (the runs of fig4)
     benchmarks   deep (for BrowseComp), wide (for WideSearch), and a small Swarm Bench: wild search, batch download,
                  reading among 120 documents in 40 volumes, a report of many sections
 
