@@ -36,7 +36,7 @@ def tiny_joint_rl() -> RlRun:
     return RlRun(
         name="tiny.joint_rl",
         about="pictures and text together, by capability",
-        hardware="2 CPU cores, about 20 minutes",
+        hardware="2 CPU cores, about 5 minutes",
         after="tiny.rft",
         places=(*SIGHTS, *THOUGHTS),
         measured=(*measured(SIGHTS, count=100, quick=48), *measured(THOUGHTS)),

@@ -57,7 +57,7 @@ def tiny_parl() -> RlRun:
     return RlRun(
         name="tiny.parl",
         about="parallel agents: an orchestrator is trained, its sub-agents are frozen",
-        hardware="2 CPU cores, about 30 minutes",
+        hardware="2 CPU cores, about an hour",
         after="tiny.toggle",
         frozen_model="tiny.sft",
         places=tuple(construction(family, rows) for family, rows in LEARNED.items()),

@@ -34,7 +34,7 @@ def tiny_toggle() -> RlRun:
     return RlRun(
         name="tiny.toggle",
         about="token-efficient RL: budgets hold in every other phase",
-        hardware="2 CPU cores, about 6 minutes",
+        hardware="2 CPU cores, about 3 minutes",
         after="tiny.joint_rl",
         places=tuple(thought_place(family, size=TASKS) for family in TRAINED),
         measured=measured(tuple(map(thought_place, TRAINED + TRANSFERRED)), count=64, quick=16),
