@@ -18,10 +18,11 @@ from manyeyes.inference.all_layers import AllLayers
 from manyeyes.inference.batch import Batch
 from manyeyes.inference.engine import Engine
 from manyeyes.inference.engine_config import EngineConfig
-from manyeyes.inference.kernels import compiled, require_plain
+from manyeyes.inference.kernels import ALONE, compiled, require_plain
 from manyeyes.inference.scheduler import Chunk
 from manyeyes.inference.sequences import Sequence as Asked
-from manyeyes.model.multimodal import K25
+from manyeyes.model.config import tiny
+from manyeyes.model.multimodal import K25, build
 
 from .small_model import SHOWN, asked, finished, small_model
 
@@ -113,6 +114,20 @@ def test_in_parts_it_says_the_same(case: Case, shape: str, threads: int, monkeyp
     torch.set_num_threads(threads)
     assert said(Engine(case.model, SHAPES[shape]), wanted) == expected
     assert max(parts) == threads
+
+
+def test_a_long_prompt_says_the_same_where_threads_share_its_products() -> None:
+    model, words = build(tiny(), seed=0), 250
+    text = model.config.text
+    assert words * text.hidden_size * text.intermediate_size > ALONE, "so many products that several threads work"
+    prompt = asked(np.random.default_rng(0), words=words, params=dataclasses.replace(DRAWN, max_new_tokens=2))
+    engines = [Engine(model, ROOMY) for _ in range(3)]
+    told = []
+    for threads, engine in zip((1, 2, 5), engines, strict=True):
+        torch.set_num_threads(threads)
+        told.append(said(engine, [prompt]))
+    assert told[0] == told[1] == told[2]
+    assert all(torch.equal(one._store.latents_LKB, engines[0]._store.latents_LKB) for one in engines[1:])
 
 
 def test_parts_are_even_and_end_between_requests(case: Case) -> None:

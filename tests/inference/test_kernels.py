@@ -49,9 +49,9 @@ def test_a_row_is_the_same_to_the_last_bit_whatever_is_beside_it_and_however_man
     kernels: Kernels, kind: str
 ) -> None:
     rng = torch.Generator().manual_seed(0)
-    x, matrix = torch.randn(80, 5, 70, generator=rng), torch.randn(5, 90, 70, generator=rng)
-    latents, blocks = torch.randn(50, 4 * 70, generator=rng), torch.randint(0, 50, (80, 12), generator=rng)
-    length = torch.randint(1, 49, (80,), generator=rng)
+    x, matrix = torch.randn(320, 5, 70, generator=rng), torch.randn(5, 90, 70, generator=rng)
+    latents, blocks = torch.randn(50, 4 * 70, generator=rng), torch.randint(0, 50, (320, 12), generator=rng)
+    length = torch.randint(1, 49, (320,), generator=rng)
 
     def rows(at: slice) -> torch.Tensor:
         if kind == "grouped":
@@ -63,9 +63,9 @@ def test_a_row_is_the_same_to_the_last_bit_whatever_is_beside_it_and_however_man
     before, said = torch.get_num_threads(), []
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
-        said.append(rows(slice(0, 80)))
+        said.append(rows(slice(0, 320)))
     torch.set_num_threads(before)
-    assert 80 * 5 * 70 * min(90, 12 * 4) >= module.ALONE, "so many products that several threads work"
+    assert 320 * 5 * 70 * min(90, 12 * 4) >= module.ALONE, "so many products that several threads work"
     assert torch.equal(said[0], said[1]) and torch.equal(said[0], said[2])
     for few in (slice(0, 1), slice(7, 9), slice(40, 53)):
         assert torch.equal(rows(few), said[0][few])

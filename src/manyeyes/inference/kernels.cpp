@@ -386,7 +386,7 @@ extern "C" void turn(int64_t rows, int64_t heads, int64_t pairs, int64_t x_row, 
 
 // ---- All layers of a step, whose rows each are one token: the functions above, one behind the other
 
-static const int64_t ALONE = 1 << 20;  // as in kernels.py
+static const int64_t ALONE = 1 << 22;  // as in kernels.py
 
 struct Model {
     int64_t width, heads, nope, rope, latent, value, query_rank;  // query_rank: 0 where queries are not compressed
