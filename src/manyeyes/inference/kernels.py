@@ -32,8 +32,8 @@ WIDER = ("-mprefer-vector-width=512",)
 """What x86 compilers know besides: else they halve the vectors of AVX-512."""
 SECONDS = 120.0
 ALONE = 1 << 22
-"""Products of two numbers that one thread does in about 80 microseconds: fewer are not worth waking a second one (tried:
-a quarter, and four times as many)."""
+"""Products of two numbers that one thread does in about 80 microseconds: fewer are not worth waking a second one
+(tried: a quarter, and four times as many)."""
 TILE, WIDE = 32, 16
 """Outputs of a packed tile, floats of a vector: as in the source."""
 
