@@ -195,6 +195,8 @@ def test_full_runs_all_that_goes_on_from_a_recipe(runs: Path, trained: list, cap
     assert names == [name for name in RECIPES if name.split(".")[0] == "tiny"]
     for (_, before), (run, _) in zip(trained, trained[1:], strict=False):
         assert Path(run.start_model) == (before.path / "model").resolve()
+    [watched] = [line for line in capsys.readouterr().out.splitlines() if "swarm demo --model" in line]
+    assert watched.endswith(trained[-1][1].path.name) and "tiny.parl" in watched
     assert main(["run", "tiny", "--full"]) == 0 and len(trained) == len(names)
 
 

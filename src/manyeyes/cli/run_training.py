@@ -74,6 +74,8 @@ def after_words(folder: RunFolder) -> str:
         lines.append(f"attempts:    manyeyes rollouts {short(folder.path)} --web")
     if folder.metrics("finished"):
         lines.append('ask it:      manyeyes see PICTURE "what is this?"')
+        if any(place.get("environment") == "parl" for place in folder.config().get("places", [])):
+            lines.append(f"watch it:    manyeyes swarm demo --model {short(folder.path)}")
     return "\n".join(lines)
 
 

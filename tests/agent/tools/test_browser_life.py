@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from manyeyes.agent.tools import browser_command, browser_folder
+from manyeyes.agent.tools import browser_command, browser_folder, browser_process
 from manyeyes.agent.tools.browser_command import BrowserConfig, installed_browser
 from manyeyes.agent.tools.browser_folder import BrowserFolder
 from manyeyes.agent.tools.browser_pool import BrowserPool
@@ -66,6 +66,25 @@ def test_nothing_is_left_after_close_even_of_a_browser_that_does_not_listen(kind
         assert time.monotonic() - began < 2 * GONE and not folder.exists()
 
     with_site(Site({"/": "<h1>page</h1>"}), browser(kind), go)
+
+
+def test_a_driver_that_is_slow_to_start_is_waited_for_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that is cancelled while it is half done; on a busy machine that half takes seconds."""
+
+    async def go(site: Site, pool: BrowserPool, agent: Agent) -> None:
+        monkeypatch.setattr(browser_process, "CLOSE_SECONDS", 0.01)
+        before = set(descendants(os.getpid()))
+        other = BrowserPool(pool.config, pool.guard)
+        call = asyncio.create_task(Agent(other)("open", url=site.url))
+        while not (new := {one for one in descendants(os.getpid()) if one not in before}):
+            await asyncio.sleep(0.005)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        await other.close()
+        late = {number: at for number, at in descendants(os.getpid()).items() if number not in before}
+        assert new and gone_in_time(late)
+
+    with_site(Site({"/": "<h1>page</h1>"}), browser(), go)
 
 
 def test_a_cancelled_start_and_a_cancelled_call_leave_nothing() -> None:

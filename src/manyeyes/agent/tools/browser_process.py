@@ -80,7 +80,9 @@ class RunningBrowser:
             self._alive.close()
         for writer in self._watched:
             writer.transport.abort()
-        await _in_time(_driver_stopped(self._driver) if self._driver is not None else None)
+        if self._driver is not None:
+            await _in_time(asyncio.wait([self._driver]), seconds=START_SECONDS)  # half a start cannot be stopped
+            await _in_time(_driver_stopped(self._driver))
         await self.proxy.close()
         self.folder.close()
 
@@ -111,11 +113,15 @@ class RunningBrowser:
             self._watched.append(writer)
 
 
-async def _in_time(closing: Any) -> None:
-    """Wait for something to close, but not long; whatever it says about it."""
+async def _in_time(closing: Any, *, seconds: float | None = None) -> None:
+    """Wait for something to close, but not long; whatever it says about it.
+
+    Args:
+        seconds: at most; `CLOSE_SECONDS` when left out.
+    """
     if closing is not None:
         with suppress(Exception):
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS if seconds is None else seconds):
                 await closing
 
 
