@@ -386,25 +386,19 @@ def toggled(start: Path, tmp_path: Path, *, saved: float, lost: int = 0, cut: in
     plan = fig5.plan(scale)
     finish(plan, tmp_path, lambda arm, made: {"length": 30.0})
 
-    def answers(name: str, ids: Sequence[str], *, seed: int, brief: bool, step: int = 0) -> list[Trajectory]:
-        made = []
+    def answers(name: str, ids: Sequence[str], arm: str, *, seed: int) -> list[Trajectory]:
+        made, brief, free = [], arm == fig5.WITH, arm == FREE
         for n, task in enumerate(ids):
-            level = int(task.split("/")[2]) if name != "all" else 1
-            tokens = round((100 + 10 * seed + 20 * (level - 1)) * (1 - saved * brief))
-            right = n % 10 < 8 - lost * brief - cut * (brief and step > 0) - hard * (brief and level == 3)
-            made.append(measured_attempt(name, task, tokens=tokens, reward=float(right), step=step))
+            level = int(task.split("/")[2])
+            tokens = round((100 + 10 * seed + 20 * (level - 1)) * (1 - saved * (brief or free)))
+            right = n % 10 < 8 - lost * brief - cut * free - hard * (brief and level == 3)
+            made.append(measured_attempt(name, task, tokens=tokens, reward=float(right)))
         return made
 
     for (arm, seed), made in plan.items():
-        if arm.startswith("run"):
-            run, brief = made.work, arm.endswith(fig5.WITH)
-            for step in {0, run.unconstrained_step, run.steps}:
-                ids = [f"{name}/{number}" for name in asked(made) for number in range(10)]
-                store(made.path(tmp_path), answers("all", ids, seed=seed, brief=brief and step > 0, step=step))
-        else:
+        if not arm.startswith("run"):
             for name, tasks in made.work.tasks().items():
-                ids = [task.id for task in tasks[:10]]
-                store(made.path(tmp_path), answers(name, ids, seed=seed, brief=arm == fig5.WITH))
+                store(made.path(tmp_path), answers(name, [task.id for task in tasks[:10]], arm, seed=seed))
     return fig5.results(Finished(plan, tmp_path), scale)
 
 
@@ -468,6 +462,14 @@ def test_without_toggle_is_the_same_run_but_for_toggle(start: Path) -> None:
     assert toggle.gate("t", [1.0, 1.0], [10, 50], step=0).rewards == [1.0, 1.0]  # the best there are, beyond the budget
     asked_items = sum(one.count for one in plan[fig5.WITH, 0].work.measured)
     assert asked_items >= 4000
+    for arm, of, folder in (
+        (FREE, fig5.WITH, "model_unconstrained"),
+        (fig5.WITHOUT_THEN, fig5.WITHOUT, "model_unconstrained"),
+        (fig5.WITH, fig5.WITH, "model"),
+    ):
+        made, run = plan[arm, 0], plan[f"run {of}", 0]
+        assert made.start == run and made.resolved(start).start_model == str(run.path(start) / folder)
+    assert len({made.key for made in plan.values()}) == len(plan)
     assert {tuple(one.place.tasks["levels"]) for one in plan[fig5.WITH, 0].work.measured} == {(1, 2, 3)}
 
 

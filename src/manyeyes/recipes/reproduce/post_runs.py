@@ -45,6 +45,7 @@ class Made:
         start: the run whose model it starts from, or the checkpoint folder.
         frozen: the same of its frozen sub-agents; None for none.
         minutes: that it takes one process of one thread, about.
+        which: of the models that the run it starts from leaves, by the folder's name (`rl_kept`).
         key: equal for equal work on equal models.
 
     Raises:
@@ -56,6 +57,7 @@ class Made:
     start: "Made | Path"
     frozen: "Made | Path | None" = None
     minutes: float = 1.0
+    which: str = MODEL_FOLDER
     key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +70,8 @@ class Made:
         passive = PASSIVE if self.frozen is None else (*PASSIVE, "frozen_model")
         data = {name: value for name, value in self.work.to_json().items() if name not in passive}
         before = [one.key if isinstance(one, Made) else model_digest(one) for one in (self.start, self.frozen) if one]
-        return fingerprint_of([__version__, data, before])
+        which = [] if self.which == MODEL_FOLDER else [self.which]
+        return fingerprint_of([__version__, data, before, *which])
 
     @property
     def before(self) -> "tuple[Made, ...]":
@@ -81,7 +84,7 @@ class Made:
 
     def resolved(self, root: Path) -> Work:
         """Its configuration with the paths of its models."""
-        start = _model(self.start, root)
+        start = _model(self.start, root, self.which)
         if isinstance(self.work, Run):
             return with_start(self.work, start)
         frozen = str(_model(self.frozen, root)) if self.frozen else self.work.frozen_model
@@ -103,8 +106,8 @@ class Made:
         return (self.path(root) / "config.json").exists() and bool(self.folder(root).metrics("finished"))
 
 
-def _model(one: "Made | Path", root: Path) -> Path:
-    return one.path(root) / MODEL_FOLDER if isinstance(one, Made) else one
+def _model(one: "Made | Path", root: Path, which: str = MODEL_FOLDER) -> Path:
+    return one.path(root) / which if isinstance(one, Made) else one
 
 
 Plan: TypeAlias = Mapping[tuple[str, int], Made]

@@ -24,6 +24,7 @@ from manyeyes.recipes.reproduce.post_runs import Made, Plan, Work, makespan, ord
 from manyeyes.recipes.rl_parts import Measured
 from manyeyes.recipes.rl_run import RlRun
 from manyeyes.recipes.run import HeldOut, Run
+from manyeyes.recipes.starting_model import MODEL_FOLDER
 
 CORES = 2
 """That the minutes of an experiment are counted for."""
@@ -105,13 +106,14 @@ class Scale:
         losses: tuple[HeldOut, ...] = (),
         frozen: Made | Path | None = None,
         context: int = 2048,
+        which: str = MODEL_FOLDER,
     ) -> Made:
-        """A measurement of a model."""
+        """A measurement of a model; `which` of those that its run leaves."""
         if self.quick:
             measured = tuple(_few(one) for one in measured)
             losses = tuple(replace(one, records=min(one.records, QUICK_TASKS)) for one in losses)
         work = Measuring(label, measured, losses, context=context, seed=seed)
-        return Made(f"{label} {seed}", work, of, frozen, self.minutes(work))
+        return Made(f"{label} {seed}", work, of, frozen, self.minutes(work), which)
 
     def minutes(self, work: Work) -> float:
         """That it takes by the table."""
