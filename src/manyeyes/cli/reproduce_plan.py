@@ -27,6 +27,8 @@ NEARLY = 0.99
 """Of a run whose steps are done and whose last measurement is not."""
 NAMED = 3
 """Runs of other code that are named."""
+LABEL = 20
+"""Characters of the column of names at least."""
 
 
 class Standing(NamedTuple):
@@ -90,8 +92,9 @@ def _kinds(found: Sequence[Standing]) -> list[str]:
     kinds: defaultdict[tuple[str, float], list[float]] = defaultdict(list)
     for one in found:
         kinds[one.made.label.rpartition(" ")[0], round(one.made.minutes, 1)].append(one.share)
+    wide = max([LABEL, *(len(label) for label, _ in kinds)])
     return [
-        f"  {len(shares)} x {label:<20} about {minutes:.3g} min each    {_progress(shares)}"
+        f"  {len(shares)} x {label:<{wide}} about {minutes:.3g} min each    {_progress(shares)}"
         for (label, minutes), shares in kinds.items()
     ]
 
