@@ -105,6 +105,16 @@ def test_runs_are_announced_with_their_minutes_and_what_is_there_already(tmp_pat
     assert not runs[2].path(root).exists()  # nothing is made by saying it
 
 
+def test_long_names_of_runs_stand_in_one_column(tmp_path: Path) -> None:
+    scale = Scale(start_at(tmp_path / "start"), seeds=2, recipes=toy)
+    labels = ("short", "a-name-of-thirty-characters-ok")
+    runs = [replace(scale.reinforced("tiny.toggle", n, scale.start), label=f"{label} {n}")
+            for n, label in enumerate(labels)]  # fmt: skip
+    said = announcement("fig5", standings(runs, tmp_path, Rates()), scale, tmp_path, cores=2, rates=Rates())
+    rows = [line for line in said.splitlines() if "min each" in line]
+    assert len(rows) == 2 and len({row.index(" about ") for row in rows}) == 1
+
+
 def test_runs_of_other_code_are_named(tmp_path: Path, monkeypatch) -> None:
     scale = Scale(start_at(tmp_path / "start"), seeds=1, recipes=toy)
     runs, root = [scale.reinforced("tiny.toggle", 0, scale.start)], tmp_path / "runs"
