@@ -15,7 +15,7 @@ from manyeyes.data.mixture import constant
 from manyeyes.recipes import recipe
 from manyeyes.recipes.reproduce import fig2, fig4, fig5, sft, table2, table6
 from manyeyes.recipes.reproduce.fig5_pairs import Question, compare
-from manyeyes.recipes.reproduce.fig5_scaling import FREE
+from manyeyes.recipes.reproduce.fig5_scaling import FREE, THEN
 from manyeyes.recipes.reproduce.post_attempts import Attempt
 from manyeyes.recipes.reproduce.post_curves import Curve
 from manyeyes.recipes.reproduce.post_ends import Steps
@@ -378,6 +378,8 @@ def test_table_6_has_the_three_benchmarks_and_the_reports_numbers(start: Path, t
 def toggled(start: Path, tmp_path: Path, *, saved: float, lost: int = 0, cut: int = 0, hard: int = 0) -> dict[str, Any]:
     """Toggle saves a share of the tokens, and `lost` of ten answers of each family are wrong that were right.
 
+    As the last unconstrained phase ends, one answer of ten is wrong in either arm that is right at the end.
+
     Args:
         cut: of ten answers behind the unconstrained phase, that are wrong and right without Toggle.
         hard: of ten answers at the hardest level, after the last brief phase.
@@ -387,11 +389,11 @@ def toggled(start: Path, tmp_path: Path, *, saved: float, lost: int = 0, cut: in
     finish(plan, tmp_path, lambda arm, made: {"length": 30.0})
 
     def answers(name: str, ids: Sequence[str], arm: str, *, seed: int) -> list[Trajectory]:
-        made, brief, free = [], arm == fig5.WITH, arm == FREE
+        made, brief, free, then = [], arm == fig5.WITH, arm == FREE, arm in (FREE, THEN)
         for n, task in enumerate(ids):
             level = int(task.split("/")[2])
-            tokens = round((100 + 10 * seed + 20 * (level - 1)) * (1 - saved * (brief or free)))
-            right = n % 10 < 8 - lost * brief - cut * free - hard * (brief and level == 3)
+            tokens = round((100 + 10 * seed + 20 * (level - 1) + 5 * then) * (1 - saved * (brief or free)))
+            right = n % 10 < 8 - then - lost * brief - cut * free - hard * (brief and level == 3)
             made.append(measured_attempt(name, task, tokens=tokens, reward=float(right)))
         return made
 
@@ -417,9 +419,10 @@ def test_toggle_that_saves_a_third_at_no_loss_is_shown_for_old_and_new_families(
         assert "30.0 % fewer" in said and "accuracy +0.0" in said
         assert "questions), +0.0 points (95 % interval +0.0 to +0.0, 2 seeds)" in said
     assert "brief phase: reached; against the run without Toggle it is furthest behind" in told(result, "Scaling")
-    assert "within 512 tokens 80.0 % are right, without Toggle 80.0 %" in told(result, "Scaling")
+    at_phase_end = "within 512 tokens 70.0 % are right, without Toggle 70.0 %, after the brief phase 80.0 %"
+    assert at_phase_end in told(result, "Scaling") and "from 123 to 128 by then" in told(result, "Scaling")
     assert "answers take 28 tokens more than at the easiest" in told(result, "Scaling")
-    assert "phase are +0.0 tokens longer" in told(result, "Scaling")
+    assert "phase are +3.5 tokens longer" in told(result, "Scaling")
     whole = result["figures"]["compared"]["all"]
     assert whole["pairs"] == 20 * len(result["figures"]["families"])
     assert whole["questions"] <= whole["items"]["clusters"] <= whole["pairs"]
@@ -461,15 +464,14 @@ def test_without_toggle_is_the_same_run_but_for_toggle(start: Path) -> None:
     toggle.observe("t", [True, True], [10, 50])
     assert toggle.gate("t", [1.0, 1.0], [10, 50], step=0).rewards == [1.0, 1.0]  # the best there are, beyond the budget
     asked_items = sum(one.count for one in plan[fig5.WITH, 0].work.measured)
-    assert asked_items >= 4000
+    assert asked_items >= fig5.ASKED >= 33_600
     for arm, of, folder in (
         (FREE, fig5.WITH, "model_unconstrained"),
-        (fig5.WITHOUT_THEN, fig5.WITHOUT, "model_unconstrained"),
+        (THEN, fig5.WITHOUT, "model_unconstrained"),
         (fig5.WITH, fig5.WITH, "model"),
     ):
         made, run = plan[arm, 0], plan[f"run {of}", 0]
         assert made.start == run and made.resolved(start).start_model == str(run.path(start) / folder)
-    assert len({made.key for made in plan.values()}) == len(plan)
     assert {tuple(one.place.tasks["levels"]) for one in plan[fig5.WITH, 0].work.measured} == {(1, 2, 3)}
 
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from manyeyes import __version__
 from manyeyes.core.errors import ConfigError, DataError
+from manyeyes.recipes import recipe
+from manyeyes.recipes.fingerprints import fingerprint_of
 from manyeyes.recipes.reproduce import post_runs
 from manyeyes.recipes.reproduce.post_perform import perform
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, codes_of, jobs_of, makespan, ordered
@@ -44,6 +47,18 @@ def test_a_key_is_of_what_is_computed_and_of_all_that_came_before(scale: Scale) 
     assert dataclasses.replace(first, work=more).key != first.key  # its log would tell something else
     anew = dataclasses.replace(first.work, keep_attempts=False, checkpoint_every=3)
     assert dataclasses.replace(first, work=anew).key == first.key
+
+
+def test_of_a_run_that_leaves_two_models_each_may_be_measured(scale: Scale, tmp_path: Path) -> None:
+    run, told = chain(scale), recipe("tiny.toggle").measured[:1]
+    last, free = (scale.measuring("seen", 0, run, measured=told, which=one) for one in ("model", "model_unconstrained"))
+    plain = scale.measuring("seen", 0, run, measured=told)
+    assert last.key == plain.key != free.key
+    said = {name: value for name, value in plain.work.to_json().items() if name not in post_runs.PASSIVE}
+    assert plain.key == fingerprint_of([__version__, said, [run.key]])  # older measurements are found again
+    assert free.resolved(tmp_path).start_model == str(run.path(tmp_path) / "model_unconstrained")  # pyright: ignore
+    with pytest.raises(ConfigError, match="is one model"):
+        scale.measuring("seen", 0, scale.start, measured=told, which="model_unconstrained")
 
 
 def test_another_model_at_the_same_path_is_another_run(scale: Scale) -> None:

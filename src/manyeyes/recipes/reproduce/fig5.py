@@ -28,9 +28,10 @@ from manyeyes.recipes.reproduce.fig5_pairs import (
     Question,
     by_seed,
     compare,
+    over_questions,
     questions_of,
 )
-from manyeyes.recipes.reproduce.fig5_scaling import FREE, Capped, capped, sentence
+from manyeyes.recipes.reproduce.fig5_scaling import FREE, THEN, Capped, capped, sentence
 from manyeyes.recipes.reproduce.post_attempts import Attempt, attempts
 from manyeyes.recipes.reproduce.post_curves import Curve, curve
 from manyeyes.recipes.reproduce.post_findings import percent, points, spread, threshold
@@ -38,7 +39,7 @@ from manyeyes.recipes.reproduce.post_measure import Measuring
 from manyeyes.recipes.reproduce.post_result import panel, result, table
 from manyeyes.recipes.reproduce.post_runs import Finished, Made, Plan
 from manyeyes.recipes.reproduce.post_scale import SEEDS, Scale
-from manyeyes.recipes.reproduce.verdict import Difference, interval
+from manyeyes.recipes.reproduce.verdict import interval
 from manyeyes.recipes.rl_kept import UNCONSTRAINED
 from manyeyes.recipes.rl_parts import Measured, PlaceSpec
 from manyeyes.recipes.rl_run import RlRun
@@ -49,17 +50,18 @@ TOGGLE = "tiny.toggle"
 ASKED = 33_600
 """Paired items over all families and three seeds, at least; more seeds make more of them.
 
-A difference in accuracy has a standard error of 0.3 points by so many; by an eighth of them it has 0.8, and whether a
-point is lost hangs on chance.
+The difference in accuracy of the models that are there has a standard error of 0.3 points over so many; over an eighth
+of them it has 0.8, nearly the point that is asked about. How the seeds differ comes on top of either.
 """
 LESS, LOST = 0.25, 0.01
 """Tokens that Toggle is to save, and accuracy that it may cost."""
 NEVER = 2.0
 """Mean reward from which budgets hold in the run without Toggle: no task reaches it."""
 WINDOW = 4
-WITHOUT_THEN = "without, as the last unconstrained phase ends"
-NAMES = {BEFORE: "before", WITH: "with", WITHOUT: "without", FREE: "with-free", WITHOUT_THEN: "without-free"}
-"""Of measurements."""
+CAPPED = (BEFORE, THEN, WITH, FREE)
+"""Arms whose accuracy under caps of tokens is read."""
+NAMES = {BEFORE: "before", WITH: "with", WITHOUT: "without", FREE: "with-free", THEN: "without-free"}
+"""Of measurements, as folders have them; free: the model that the last unconstrained phase leaves."""
 REPORT = (
     "Figure 5, §4.4.2: on Kimi K2 Thinking, Toggle reduces output tokens by 25 to 30 % on average with negligible "
     "effect on performance.",
@@ -80,7 +82,7 @@ def plan(scale: Scale) -> Plan:
         }
         made |= {(f"run {arm}", seed): run for arm, run in arms.items()}
         ends = [(BEFORE, start, MODEL_FOLDER), *((arm, run, MODEL_FOLDER) for arm, run in arms.items())]
-        free = [(FREE, arms[WITH], UNCONSTRAINED), (WITHOUT_THEN, arms[WITHOUT], UNCONSTRAINED)]
+        free = [(FREE, arms[WITH], UNCONSTRAINED), (THEN, arms[WITHOUT], UNCONSTRAINED)]
         for arm, run, which in (*ends, *free):
             made[arm, seed] = scale.measuring(
                 f"thoughts-{NAMES[arm]}", seed, run, measured=asked, context=4096, which=which
@@ -143,8 +145,7 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
     levels = sorted({question.level for question in questions.values()})
     by_level = {f"level {n}": compare(asked, questions, _at(n, questions)) for n in levels}
     lengths = {arm: curve(found.runs(f"run {arm}"), "length", kind="rl") for arm in (WITH, WITHOUT)}
-    caps = {BEFORE: capped(asked[BEFORE]), WITHOUT: capped(asked[WITHOUT_THEN])}
-    caps |= {arm: capped(asked[arm]) for arm in (WITH, FREE)}
+    caps = {arm: capped(asked[arm]) for arm in CAPPED}
     whole = compared["all"]
     return result(
         "fig5", "Accuracy and tokens with Toggle and without", found, scale,
@@ -152,12 +153,13 @@ def results(found: Finished, scale: Scale) -> dict[str, Any]:
             f"{scale.seeds} seeds of {TOGGLE} ({run.steps} steps of {run.groups} tasks x {run.attempts} attempts, "
             f"phases of {run.toggle.every if run.toggle else 0} steps) and of the same run with budgets that never "
             f"hold. Both: the model after step {run.steps}, where the last brief phase ends, as far along the same "
-            f"schedule; scaling: after step {run.unconstrained_step}, where the last unconstrained phase ends. "
-            f"{whole['pairs']:,} pairs of answers to the same held-out problems at temperature {work.temperature:g}, "
-            f"{whole['questions']:,} distinct questions. Trained on: {', '.join(learned) or 'none of these families'}; "
-            f"not trained on: {', '.join(other) or 'none'}.",
+            f"schedule; under caps of tokens: after step {run.unconstrained_step}, where the last unconstrained phase "
+            f"ends. {whole['pairs']:,} pairs of answers to the same held-out problems at temperature "
+            f"{work.temperature:g}, {whole['questions']:,} distinct questions ({whole['items']['clusters']:,} counted "
+            f"once a seed). Trained on: {', '.join(learned) or 'none of these families'}; not trained on: "
+            f"{', '.join(other) or 'none'}.",
             "How scaling is read was changed after a first run of three seeds, and how many pairs there are after a "
-            "third: README.md here says what was asked for before, and what came out.",
+            "second: README.md here says what was asked for before, and what came out.",
         ],
         report=REPORT,
         sentences=sentences(compared, caps, list(by_level.values())),
@@ -204,12 +206,11 @@ def brevity(name: str, one: Mapping[str, Any]) -> str:
     """Tokens and accuracy of some families."""
     saved = interval(one["saved"])
     spread = f" (95 % interval {100 * saved.low:.0f} to {100 * saved.high:.0f})" if saved.seeds > 1 else " (one seed)"
-    items = Difference(*(one["items"][name] for name in ("mean", "low", "high", "clusters")))
     before, whose = one["before"], "All families" if name == "all" else f"Families {name}"
     return (
         f"{whose}: {100 * saved.mean:.1f} % fewer tokens{spread}, {mean(one['tokens'][WITH]):.0f} instead of "
-        f"{mean(one['tokens'][WITHOUT]):.0f}; accuracy {points(items, of='questions')}, {by_seed(one)}. Before RL: "
-        f"{mean(before['tokens']):.0f} tokens, {100 * mean(before['accuracy']):.1f} %."
+        f"{mean(one['tokens'][WITHOUT]):.0f}; accuracy {points(over_questions(one), of='questions')}, {by_seed(one)}. "
+        f"Before RL: {mean(before['tokens']):.0f} tokens, {100 * mean(before['accuracy']):.1f} %."
     )
 
 
@@ -244,7 +245,7 @@ def panels(
     axis = {"x_names": marked, "x_range": (0.5, len(names) + 0.5)}
     within = [
         {"name": arm, "xs": list(CAPS), "ys": [round(mean(caps[arm].right[str(cap)]), 4) for cap in CAPS]}
-        for arm in (BEFORE, WITHOUT, WITH, FREE)
+        for arm in CAPPED
     ]
     return [
         panel(

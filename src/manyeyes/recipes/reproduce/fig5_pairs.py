@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from manyeyes.recipes.reproduce.post_attempts import Attempt, accuracy_within, pairs
 from manyeyes.recipes.reproduce.post_findings import of_clusters, points
 from manyeyes.recipes.reproduce.post_measure import Measuring
-from manyeyes.recipes.reproduce.verdict import paired
+from manyeyes.recipes.reproduce.verdict import Difference, paired
 
 WITH, WITHOUT, BEFORE = "with Toggle", "without", "before RL"
 SIDES = ((0, WITHOUT), (1, WITH))
@@ -69,6 +69,11 @@ def compare(
             "tokens": [mean(one.tokens for one in own.values()) for own in kept[BEFORE]],
         },
     }
+
+
+def over_questions(one: Mapping[str, Any]) -> Difference:
+    """The difference in accuracy over pairs, a question of a seed counted once."""
+    return Difference(*(one["items"][name] for name in ("mean", "low", "high", "clusters")))
 
 
 def by_seed(one: Mapping[str, Any]) -> str:

@@ -19,11 +19,12 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any, NamedTuple
 
-from manyeyes.recipes.reproduce.fig5_pairs import BEFORE, CAPS, WITH, WITHOUT, Found, under_caps
+from manyeyes.recipes.reproduce.fig5_pairs import BEFORE, CAPS, WITH, WITHOUT, Found, over_questions, under_caps
 from manyeyes.recipes.reproduce.post_findings import points, threshold
 from manyeyes.recipes.reproduce.verdict import Difference, paired
 
 FREE = "after the unconstrained phase"
+THEN = "without, as that phase ends"
 KEPT = 0.01
 """Accuracy by which it may lie below the run without budgets."""
 
@@ -52,7 +53,8 @@ class Scaling(NamedTuple):
     Attributes:
         worst: the cap within which it is most behind.
         behind: accuracy there against that without budgets.
-        hard: accuracy at the hardest level against that without budgets.
+        hard: accuracy at the hardest level against that without budgets, paired by seed.
+        asked: the same over the questions there.
         grown: tokens at the hardest level against the easiest, one number a seed.
         usual: the same without budgets.
         longer: tokens of an answer after the unconstrained phase against the end of the brief phase that follows.
@@ -61,6 +63,7 @@ class Scaling(NamedTuple):
     worst: int
     behind: Difference
     hard: Difference
+    asked: Difference
     grown: list[float]
     usual: list[float]
     longer: Difference
@@ -77,13 +80,14 @@ def scaling_of(caps: Mapping[str, Capped], levels: Sequence[Mapping[str, Any]]) 
     Args:
         levels: what `fig5_pairs.compare` says of each level, the easiest first.
     """
-    free, without, brief = caps[FREE], caps[WITHOUT], caps[WITH]
+    free, without, brief = caps[FREE], caps[THEN], caps[WITH]
     apart = {cap: paired(free.right[str(cap)], without.right[str(cap)]) for cap in CAPS}
     worst = min(CAPS, key=lambda cap: (apart[cap].mean, -cap))
     right, easy, hard = levels[-1]["accuracy"], levels[0]["tokens"], levels[-1]["tokens"]
     grown, usual = ([b - a for a, b in zip(easy[arm], hard[arm], strict=True)] for arm in (WITH, WITHOUT))
     at_hardest, longer = paired(right[WITH], right[WITHOUT]), paired(free.tokens, brief.tokens)
-    return Scaling(worst, apart[worst], at_hardest, grown, usual, longer)
+    asked = over_questions(levels[-1])
+    return Scaling(worst, apart[worst], at_hardest, asked, grown, usual, longer)
 
 
 def sentence(caps: Mapping[str, Capped], levels: Sequence[Mapping[str, Any]]) -> str:
@@ -91,15 +95,15 @@ def sentence(caps: Mapping[str, Capped], levels: Sequence[Mapping[str, Any]]) ->
     found = scaling_of(caps, levels)
     longer, largest = found.longer, str(CAPS[-1])
     reach = "" if longer.seeds < 2 else f", 95 % interval {longer.low:+.1f} to {longer.high:+.1f}"
-    free, without, brief = (100 * mean(caps[arm].right[largest]) for arm in (FREE, WITHOUT, WITH))
-    before, after = (mean(caps[arm].tokens) for arm in (BEFORE, WITHOUT))
+    free, without, brief = (100 * mean(caps[arm].right[largest]) for arm in (FREE, THEN, WITH))
+    before, after = (mean(caps[arm].tokens) for arm in (BEFORE, THEN))
     return (
         f"Scaling with tokens {FREE}, in the mean kept within {100 * KEPT:.0f} point at every cap, and at the hardest "
         f"level after the last brief phase: {threshold(found.kept, seeds=longer.seeds)}; against the run without "
         f"Toggle it is furthest behind within {found.worst} tokens, {points(found.behind)}; within {largest} tokens "
         f"{free:.1f} % are right, without Toggle {without:.1f} %, after the brief phase {brief:.1f} %. At the hardest "
-        f"level {points(found.hard)}, and answers take {mean(found.grown):.0f} tokens more than at the easiest, "
-        f"without Toggle {mean(found.usual):.0f}. Answers after the unconstrained phase are {longer.mean:+.1f} tokens "
-        f"longer than after the brief phase that follows{reach}; without budgets they went from {before:.0f} to "
-        f"{after:.0f}."
+        f"level {points(found.asked, of='questions')}, {points(found.hard)}, and answers take {mean(found.grown):.0f} "
+        f"tokens more than at the easiest, without Toggle {mean(found.usual):.0f}. Answers after the unconstrained "
+        f"phase are {longer.mean:+.1f} tokens longer than after the brief phase that follows{reach}; without budgets "
+        f"they went from {before:.0f} to {after:.0f} by then."
     )

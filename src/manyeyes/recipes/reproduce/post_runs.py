@@ -50,6 +50,7 @@ class Made:
 
     Raises:
         CheckpointError: the model that the first run starts from is not there.
+        ConfigError: fine-tuning of a run's model, or one of the models of a folder that has one.
     """
 
     label: str
@@ -63,6 +64,8 @@ class Made:
     def __post_init__(self) -> None:
         if isinstance(self.work, Run) and isinstance(self.start, Made):
             raise ConfigError(f"{self.label}: fine-tuning takes over its model's sizes, so that model must be there")
+        if self.which != MODEL_FOLDER and not isinstance(self.start, Made):
+            raise ConfigError(f"{self.label}: {self.start} is one model, and of a run's models {self.which} is wanted")
         object.__setattr__(self, "key", self._key())
 
     def _key(self) -> str:

@@ -113,7 +113,7 @@ class Scale:
             measured = tuple(_few(one) for one in measured)
             losses = tuple(replace(one, records=min(one.records, QUICK_TASKS)) for one in losses)
         work = Measuring(label, measured, losses, context=context, seed=seed)
-        return Made(f"{label} {seed}", work, of, frozen, self.minutes(work), which)
+        return Made(f"{label} {seed}", work, of, frozen, self.minutes(work), which=which)
 
     def minutes(self, work: Work) -> float:
         """That it takes by the table."""
