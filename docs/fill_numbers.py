@@ -121,7 +121,8 @@ def fusion_lines(root: Path) -> Iterator[Line]:
 def learned_lines(root: Path) -> Iterator[Line]:
     """Post-training: means over seeds, before and after."""
     yield from sight_lines(_read(root / "docs/experiments/fig2.json"))
-    yield from brevity_lines(_read(root / "docs/experiments/fig5.json"))
+    pages = (_read(root / f"docs/experiments/{name}.json") for name in ("fig5", "fig5-tuned-each"))
+    yield from brevity_lines(*pages)
     yield from parallel_lines(_read(root / "docs/experiments/fig4.json"))
     yield benched_line(_read(root / "docs/experiments/table6.json"))
 
@@ -143,8 +144,12 @@ def sight_lines(result: dict[str, Any] | None) -> Iterator[Line]:
     yield Line("visual RL, held-out mean reward by domain", rises, beside)
 
 
-def brevity_lines(result: dict[str, Any] | None) -> Iterator[Line]:
-    """Toggle against the same run without budgets."""
+def brevity_lines(result: dict[str, Any] | None, each: dict[str, Any] | None = None) -> Iterator[Line]:
+    """Toggle against the same run without budgets.
+
+    Args:
+        each: the same from a fine-tuning of each seed's own.
+    """
     found, beside = ABSENT, "goals: a quarter fewer, at most a point lost; report: 25 to 30 % fewer"
     if result is not None:
         one = result["figures"]["compared"]["all"]
@@ -154,6 +159,12 @@ def brevity_lines(result: dict[str, Any] | None) -> Iterator[Line]:
             f"{_mean(tokens['without']):.0f}), accuracy {100 * one['items']['mean']:+.1f} points"
         )
         beside += f"; {one['pairs']:,} pairs, {result['seeds']} seeds"
+    if each is not None:
+        one = each["figures"]["compared"]["all"]
+        found += (
+            f"; from {each['seeds']} fine-tunings {100 * _mean(one['saved']):.0f} % fewer, "
+            f"{100 * one['items']['mean']:+.1f} points"
+        )
     yield Line("Toggle: tokens of an answer", found, beside)
 
 

@@ -19,11 +19,14 @@ from manyeyes.core.runlog import RunFolder
 from manyeyes.recipes import recipe
 from manyeyes.recipes.reproduce.fig_trials import Standing
 from manyeyes.recipes.reproduce.pool import Job
+from manyeyes.recipes.reproduce.post_experiments import POST, Experiment
 from manyeyes.recipes.reproduce.post_rates import Rates
 from manyeyes.recipes.reproduce.post_runs import jobs_of, ordered
 from manyeyes.recipes.reproduce.post_scale import Scale
 
 from ..recipes.post_toys import start_at, toy
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_without_a_name_it_lists_the_experiments(capsys) -> None:
@@ -151,6 +154,24 @@ def test_what_is_no_fine_tuning_is_no_start(tmp_path: Path, monkeypatch, capsys)
     assert "expected a finished run of tiny.sft, got one of tiny" in capsys.readouterr().err
     assert main(["reproduce", "fig8", "--model", f"{tuned},{tuned}", "--seeds", "3"]) == 2
     assert "measures 2 trained runs, a seed each" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tune_each", [True, False])
+@pytest.mark.parametrize("of_tuning", [True, False])
+def test_a_fine_tuning_of_each_seeds_own_has_a_page_of_its_own(
+    tune_each: bool, of_tuning: bool, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    told = json.loads((ROOT / "docs/experiments/fig5.json").read_text())
+    nothing = Experiment(lambda scale: {}, lambda found, scale: dict(told), of_tuning)
+    monkeypatch.setitem(POST, "fig5", nothing)
+    options = ["--model", str(start_at(tmp_path / "base")), "--folder", str(tmp_path / "runs")]
+    assert main(["reproduce", "fig5", *options, *(["--tune-each"] if tune_each else [])]) == 0
+    own = tune_each and not of_tuning  # where it is usual the page is the usual one
+    name = "fig5-tuned-each" if own else "fig5"
+    assert sorted(path.stem for path in (tmp_path / "runs").glob("fig5*.*")) == [name] * 3
+    page = (tmp_path / f"runs/{name}.md").read_text()
+    assert f"({name}.svg)" in page and f"`manyeyes reproduce fig5{' --tune-each' * own}`" in page
+    assert f"{name}.json" in capsys.readouterr().out
 
 
 def test_progress_of_runs_tells_what_is_left_and_what_runs(tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ def run(options: Options) -> int:
         return STOPPED
     result = experiment.results(Finished(plan, root), scale)
     folder = options.folder or runs_folder() / f"{options.experiment}-{identity(plan, tune_each=scale.tune_each)}"
-    write(result, folder, options.write_docs)
+    each = scale.tune_each and not experiment.of_tuning
+    if each:
+        result["command"] += " --tune-each"
+    write(result, folder, options.write_docs, variant="tuned-each" if each else "")
     return 0
 
 
@@ -144,10 +147,15 @@ def environment() -> dict[str, str]:
     }
 
 
-def write(result: dict[str, Any], folder: Path, docs: Path | None) -> None:
-    """The result into its folder (and the docs), and on the terminal."""
+def write(result: dict[str, Any], folder: Path, docs: Path | None, *, variant: str = "") -> None:
+    """The result into its folder (and the docs), and on the terminal.
+
+    Args:
+        variant: of the experiment, which has a page of its own beside that of the usual one.
+    """
     name = result["experiment"]
-    written = f"{name}-trained" if name == "fig8" else name
+    variant = "trained" if name == "fig8" else variant
+    written = f"{name}-{variant}" if variant else name
     for place in (folder, *([docs] if docs is not None else [])):
         place.mkdir(parents=True, exist_ok=True)
         write_atomic(place / f"{written}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
