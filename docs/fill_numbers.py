@@ -7,6 +7,7 @@
     docs/experiments/table1.json                manyeyes reproduce table1 --write-docs docs/experiments
     docs/experiments/fig{6,7,8}.json            manyeyes reproduce figN --write-docs docs/experiments
     docs/experiments/fig{2,4,5}.json            manyeyes reproduce figN --start RUN --write-docs docs/experiments
+    docs/experiments/fig5-tuned-each.json       manyeyes reproduce fig5 --tune-each --write-docs docs/experiments
     benchmarks/results/*.json                   benchmarks/{train_step,muon,swarm_overhead,engine,rollouts,gateway,
                                                 rl_step}.py
 
@@ -150,22 +151,22 @@ def brevity_lines(result: dict[str, Any] | None, each: dict[str, Any] | None = N
     Args:
         each: the same from a fine-tuning of each seed's own.
     """
-    found, beside = ABSENT, "goals: a quarter fewer, at most a point lost; report: 25 to 30 % fewer"
+    told, beside = [], "goals: a quarter fewer, at most a point lost; report: 25 to 30 % fewer"
     if result is not None:
         one = result["figures"]["compared"]["all"]
         tokens = one["tokens"]
-        found = (
+        told.append(
             f"{100 * _mean(one['saved']):.0f} % fewer ({_mean(tokens['with Toggle']):.0f} for "
             f"{_mean(tokens['without']):.0f}), accuracy {100 * one['items']['mean']:+.1f} points"
         )
         beside += f"; {one['pairs']:,} pairs, {result['seeds']} seeds"
     if each is not None:
         one = each["figures"]["compared"]["all"]
-        found += (
-            f"; from {each['seeds']} fine-tunings {100 * _mean(one['saved']):.0f} % fewer, "
+        told.append(
+            f"from {each['seeds']} fine-tunings {100 * _mean(one['saved']):.0f} % fewer, accuracy "
             f"{100 * one['items']['mean']:+.1f} points"
         )
-    yield Line("Toggle: tokens of an answer", found, beside)
+    yield Line("Toggle: tokens of an answer", "; ".join(told) or ABSENT, beside)
 
 
 def parallel_lines(result: dict[str, Any] | None) -> Iterator[Line]:

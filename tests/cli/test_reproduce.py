@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,12 +22,11 @@ from manyeyes.recipes.reproduce.fig_trials import Standing
 from manyeyes.recipes.reproduce.pool import Job
 from manyeyes.recipes.reproduce.post_experiments import POST, Experiment
 from manyeyes.recipes.reproduce.post_rates import Rates
-from manyeyes.recipes.reproduce.post_runs import jobs_of, ordered
+from manyeyes.recipes.reproduce.post_result import panel, result, table
+from manyeyes.recipes.reproduce.post_runs import Finished, jobs_of, ordered
 from manyeyes.recipes.reproduce.post_scale import Scale
 
 from ..recipes.post_toys import start_at, toy
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_without_a_name_it_lists_the_experiments(capsys) -> None:
@@ -161,16 +161,22 @@ def test_what_is_no_fine_tuning_is_no_start(tmp_path: Path, monkeypatch, capsys)
 def test_a_fine_tuning_of_each_seeds_own_has_a_page_of_its_own(
     tune_each: bool, of_tuning: bool, tmp_path: Path, monkeypatch, capsys
 ) -> None:
-    told = json.loads((ROOT / "docs/experiments/fig5.json").read_text())
-    nothing = Experiment(lambda scale: {}, lambda found, scale: dict(told), of_tuning)
-    monkeypatch.setitem(POST, "fig5", nothing)
-    options = ["--model", str(start_at(tmp_path / "base")), "--folder", str(tmp_path / "runs")]
-    assert main(["reproduce", "fig5", *options, *(["--tune-each"] if tune_each else [])]) == 0
+    def results(found: Finished, scale: Scale) -> dict[str, Any]:
+        drawn = [panel("Tokens", "steps", [{"name": "a", "xs": [1, 2], "ys": [1.0, 2.0]}])]
+        rows = [table("Table", ["of", "found"], [["a", "1"]])]
+        return result("fig5", "Title", found, scale, about=["About."], report=["Said."], sentences=["Showed."],
+                      tables=rows, panels=drawn, figures={})  # fmt: skip
+
+    monkeypatch.setitem(POST, "fig5", Experiment(lambda scale: {}, results, of_tuning))
+    options = ["--model", str(start_at(tmp_path / "base")), "--folder", str(tmp_path / "runs"), "--seeds", "2"]
+    flags = ["--tune-each"] if tune_each else []
+    assert main(["reproduce", "fig5", *options, *flags, "--write-docs", str(tmp_path / "docs")]) == 0
     own = tune_each and not of_tuning  # where it is usual the page is the usual one
     name = "fig5-tuned-each" if own else "fig5"
-    assert sorted(path.stem for path in (tmp_path / "runs").glob("fig5*.*")) == [name] * 3
-    page = (tmp_path / f"runs/{name}.md").read_text()
-    assert f"({name}.svg)" in page and f"`manyeyes reproduce fig5{' --tune-each' * own}`" in page
+    for folder in ("runs", "docs"):
+        assert sorted(path.stem for path in (tmp_path / folder).glob("fig5*.*")) == [name] * 3
+        page = (tmp_path / f"{folder}/{name}.md").read_text()
+        assert f"({name}.svg)" in page and f"`manyeyes reproduce fig5 --seeds 2{' --tune-each' * tune_each}`" in page
     assert f"{name}.json" in capsys.readouterr().out
 
 

@@ -419,7 +419,7 @@ def test_toggle_that_saves_a_third_at_no_loss_is_shown_for_old_and_new_families(
         assert "30.0 % fewer" in said and "accuracy +0.0" in said
         assert "questions), +0.0 points (95 % interval +0.0 to +0.0, 2 seeds)" in said
     assert "brief phase: reached; against the run without Toggle it is furthest behind" in told(result, "Scaling")
-    at_phase_end = "within 512 tokens 70.0 % are right, without Toggle 70.0 %, after the brief phase 80.0 %"
+    at_phase_end = "within 384 tokens 70.0 % are right, without Toggle 70.0 %, after the brief phase 80.0 %"
     assert at_phase_end in told(result, "Scaling") and "from 123 to 128 by then" in told(result, "Scaling")
     assert "answers take 28 tokens more than at the easiest" in told(result, "Scaling")
     assert "phase are +3.5 tokens longer" in told(result, "Scaling")
@@ -444,14 +444,16 @@ def test_a_model_that_more_tokens_help_less_has_not_kept_its_scaling(start: Path
     means = [sum(seeds) for seeds in free.values()]
     assert means == sorted(means) and means[0] < means[-1]  # as it is for any model
     assert "last brief phase: not reached" in told(result, "Scaling")
-    assert "furthest behind within 512 tokens, -10.0 points" in told(result, "Scaling")
+    assert "furthest behind within 384 tokens, -10.0 points" in told(result, "Scaling")
 
 
 def test_nor_has_one_that_is_worse_at_hard_problems_alone(start: Path, tmp_path: Path, few) -> None:
     worse = toggled(start, tmp_path, saved=0.4, hard=8)
-    assert "furthest behind within 512 tokens, +0.0 points" in told(worse, "Scaling")
+    assert "furthest behind within 384 tokens, +0.0 points" in told(worse, "Scaling")
     assert "last brief phase: not reached" in told(worse, "Scaling")
     assert "take 24 tokens more than at the easiest, without Toggle 40" in told(worse, "Scaling")
+    assert "At the hardest level -66.7 points (95 % interval" in told(worse, "Scaling")  # two of three were right
+    assert "questions), -66.7 points" in told(worse, "Scaling")
 
 
 def test_without_toggle_is_the_same_run_but_for_toggle(start: Path) -> None:
@@ -464,7 +466,8 @@ def test_without_toggle_is_the_same_run_but_for_toggle(start: Path) -> None:
     toggle.observe("t", [True, True], [10, 50])
     assert toggle.gate("t", [1.0, 1.0], [10, 50], step=0).rewards == [1.0, 1.0]  # the best there are, beyond the budget
     asked_items = sum(one.count for one in plan[fig5.WITH, 0].work.measured)
-    assert asked_items >= fig5.ASKED >= 33_600
+    assert asked_items >= fig5.ASKED  # as many as three seeds ask together
+    assert sum(one.count for one in fig5.plan(real_scale(start, seeds=3))[fig5.WITH, 0].work.measured) >= 4000 / 3
     for arm, of, folder in (
         (FREE, fig5.WITH, "model_unconstrained"),
         (THEN, fig5.WITHOUT, "model_unconstrained"),

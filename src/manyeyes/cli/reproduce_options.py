@@ -26,7 +26,7 @@ class Options:
     """post-training: the finished run of tiny.sft that all arms and seeds start from (default: one is made)"""
     tune_each: bool = False
     """post-training: make a fine-tuning of each seed's own, so that the spread over seeds is that of fine-tuning, too;
-    it takes longer, and runs of RL get shorter by it (sft does so, but for --start)"""
+    it takes longer, and runs of RL get shorter by it; the page is NAME-tuned-each (sft does so, but for --start)"""
     quick: bool = False
     """the whole way in a minute or two, at a size that means nothing"""
     dry_run: bool = False

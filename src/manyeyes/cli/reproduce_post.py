@@ -60,11 +60,33 @@ def run(options: Options) -> int:
         return STOPPED
     result = experiment.results(Finished(plan, root), scale)
     folder = options.folder or runs_folder() / f"{options.experiment}-{identity(plan, tune_each=scale.tune_each)}"
-    each = scale.tune_each and not experiment.of_tuning
-    if each:
-        result["command"] += " --tune-each"
-    write(result, folder, options.write_docs, variant="tuned-each" if each else "")
+    result["command"] = typed(options, result["command"])
+    write(result, folder, options.write_docs, page=page_of(options, experiment))
     return 0
+
+
+def typed(options: Options, command: str) -> str:
+    """The command, with the options that change what is computed.
+
+    Args:
+        command: what the experiment says of itself.
+    """
+    said = {
+        "--seeds": options.seeds and f"{options.seeds}",
+        "--minutes": options.minutes and f"{options.minutes:g}",
+        "--start": options.start and "RUN",
+    }
+    values = [f"{name} {value}" for name, value in said.items() if value]
+    flags = [name for name, on in (("--tune-each", options.tune_each), ("--quick", options.quick)) if on]
+    return " ".join([command, *values, *flags])
+
+
+def page_of(options: Options, experiment: Experiment) -> str:
+    """Name of the files that the result is written to: variants of an experiment do not write over each other."""
+    if options.experiment == "fig8":
+        return "fig8-trained"
+    own = options.tune_each and not experiment.of_tuning
+    return f"{options.experiment}-tuned-each" if own else options.experiment
 
 
 def asked(options: Options) -> tuple[Experiment, Scale]:
@@ -147,22 +169,15 @@ def environment() -> dict[str, str]:
     }
 
 
-def write(result: dict[str, Any], folder: Path, docs: Path | None, *, variant: str = "") -> None:
-    """The result into its folder (and the docs), and on the terminal.
-
-    Args:
-        variant: of the experiment, which has a page of its own beside that of the usual one.
-    """
-    name = result["experiment"]
-    variant = "trained" if name == "fig8" else variant
-    written = f"{name}-{variant}" if variant else name
+def write(result: dict[str, Any], folder: Path, docs: Path | None, *, page: str) -> None:
+    """The result into its folder (and the docs), and on the terminal."""
     for place in (folder, *([docs] if docs is not None else [])):
         place.mkdir(parents=True, exist_ok=True)
-        write_atomic(place / f"{written}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-        write_atomic(place / f"{written}.svg", document(figure_experiment.picture(result)))
-        write_atomic(place / f"{written}.md", figure_experiment.markdown(result, picture=f"{written}.svg"))
+        write_atomic(place / f"{page}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        write_atomic(place / f"{page}.svg", document(figure_experiment.picture(result)))
+        write_atomic(place / f"{page}.md", figure_experiment.markdown(result, picture=f"{page}.svg"))
     show(figure_experiment.table(result), [*result["sentences"], *(f"The report: {one}" for one in result["report"])])
-    print(f"\nresult:  {short(folder / f'{written}.json')}\npicture: {short(folder / f'{written}.svg')}")
+    print(f"\nresult:  {short(folder / f'{page}.json')}\npicture: {short(folder / f'{page}.svg')}")
 
 
 def stop_requests() -> Callable[[], bool]:

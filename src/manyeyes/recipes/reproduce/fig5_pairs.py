@@ -1,7 +1,7 @@
 """Pairs of answers to the same problem, of a model that learned under budgets and of one that did not.
 
 Families have few distinct questions of their easier levels, so the same one is asked more than once, by other ids. The
-interval over pairs counts a question (of a seed) once, whoever often it was asked.
+interval over pairs counts a question (of a seed) once, however often it was asked.
 
 Report: §4.4.2, Figure 5.
 """
@@ -17,8 +17,8 @@ from manyeyes.recipes.reproduce.verdict import Difference, paired
 
 WITH, WITHOUT, BEFORE = "with Toggle", "without", "before RL"
 SIDES = ((0, WITHOUT), (1, WITH))
-CAPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-"""Tokens under which accuracy is read."""
+CAPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
+"""Tokens under which accuracy is read; the last is where answers are cut off (`tiny_places.THOUGHT_TOKENS`)."""
 Found = Mapping[tuple[str, str], Attempt]
 """Attempts of one model by place and task."""
 Asked = Mapping[str, Sequence[Found]]

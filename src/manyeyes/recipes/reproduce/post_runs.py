@@ -50,7 +50,7 @@ class Made:
 
     Raises:
         CheckpointError: the model that the first run starts from is not there.
-        ConfigError: fine-tuning of a run's model, or one of the models of a folder that has one.
+        ConfigError: fine-tuning that starts from a run's model, or `which` of a folder that holds one model.
     """
 
     label: str
