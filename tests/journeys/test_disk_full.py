@@ -60,7 +60,11 @@ def largest(folder: Path, name: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "full_at", ["vocabulary", pytest.param("first checkpoint", marks=pytest.mark.slow), "later checkpoint"]
+    "full_at",
+    [
+        *(pytest.param(early, marks=pytest.mark.slow) for early in ("vocabulary", "first checkpoint")),
+        "later checkpoint",
+    ],
 )
 def test_a_full_disk_is_one_line_and_the_run_goes_on(uninterrupted: Path, tmp_path: Path, full_at: str) -> None:
     limits = {

@@ -45,7 +45,14 @@ def test_records_keep_the_promises_of_their_description(name, split):
             assert record.turns[-1].role == "assistant" and all(turn.pieces for turn in record.turns)
 
 
-@pytest.mark.parametrize("name", [name for name in QUICK if REGISTRY[name].domain == "text"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name == "chains_1024" else name
+        for name in QUICK
+        if REGISTRY[name].domain == "text"
+    ],
+)
 def test_no_text_is_in_both_splits(name):
     train, test = ({text_of(r) for r in some_records(REGISTRY.open(name, split), 400)} for split in ("train", "test"))
     assert not train & test
